@@ -1,0 +1,346 @@
+"""The desk: takes questions, counts answers, hands each yes out once.
+
+May touch: the store and the journal it is given, the clock, a nonce. INVARIANT: every move is
+recorded durably before it happens and confirmed after, so a crash leaves either nothing, or a
+record `recover` can finish (a vote) or burn (a use).
+"""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import anyio
+from anyio import to_thread
+
+from approvals.bell import Bell
+from approvals.request import (
+    Answer,
+    Approval,
+    ApprovalError,
+    CoolingDown,
+    Mismatch,
+    NotPending,
+    Pending,
+    Principal,
+    Question,
+    State,
+    Vote,
+    request_digest,
+)
+from approvals.statement import statement, visible
+from approvals.store import Store
+
+# The law: what may become what. A state that is no key here is an end.
+MOVES: Mapping[State, frozenset[State]] = MappingProxyType(
+    {
+        State.PENDING: frozenset({State.APPROVED, State.DENIED, State.EXPIRED, State.CANCELLED}),
+        State.APPROVED: frozenset({State.CONSUMED, State.LAPSED, State.REVOKED}),
+    }
+)
+MAX_PENDING = 10
+COOL_DOWN_S = 60
+STORE_POLL_S = 1.0
+
+Journal = Callable[[Mapping[str, object]], None]
+
+
+class Desk:
+    """The state machine of requests; thread-safe, and one of many over the same store."""
+
+    def __init__(
+        self,
+        store: Store,
+        journal: Journal,
+        *,
+        clock: Callable[[], float] = time.time,
+        cool_down_s: int = COOL_DOWN_S,
+    ) -> None:
+        """Build a desk; `journal` appends one record durably or raises, and then nothing moves."""
+        self._store = store
+        self._journal = journal
+        self._clock = clock
+        self._cool_down_ms = cool_down_s * 1000
+        self._moving = threading.RLock()
+        self.bell = Bell()
+
+    def open(self, question: Question) -> Pending:
+        """Return a new pending request, or the live one this session has for the same action.
+
+        Raises:
+            TooManyPending: the session waits for enough answers already.
+            CoolingDown: this action was denied to this session or requester a moment ago.
+            ApprovalError: the statement cannot be made, or the record cannot be kept.
+        """
+        with self._moving:
+            self.expire()
+            if twin := self._store.twin(question):
+                return twin
+            self._refuse_while_cooling(question)
+            pending = self._new(question)
+            move = self._append("opened", pending, _opened_facts(pending))
+            created = self._store.create(pending, MAX_PENDING)
+            self._applied(move, pending, State.PENDING if created else None)
+            twin = self._store.twin(question)
+            if twin is None:
+                raise NotPending(f"{pending.id}: answered while it was being opened; ask again")
+            return twin
+
+    def get(self, request_id: str) -> Pending:
+        """Return one request as it stands now.
+
+        Raises:
+            NotPending: no request has this id.
+        """
+        self.expire()
+        return self._load(request_id)
+
+    def pending(self) -> list[Pending]:
+        """Return every request that waits for an answer, oldest first."""
+        self.expire()
+        return self._store.pending()
+
+    def vote(
+        self, request_id: str, answer: Answer, principal: Principal, seen_digest: str
+    ) -> State:
+        """Count one answer and return the state it led to.
+
+        Raises:
+            NotPending: the request is unknown, answered or too late.
+            Mismatch: `seen_digest` is not this request's digest.
+            ApprovalError: the requester itself, too weak a channel, or a second yes of one voter.
+        """
+        with self._moving:
+            self.expire()
+            pending = self._load(request_id)
+            _must_be(pending, State.PENDING)
+            _same(seen_digest, pending.request_digest, request_id, "what was shown")
+            vote = Vote(answer, principal)
+            if refusal := _refusal(pending, vote):
+                raise ApprovalError(f"{request_id}: {refusal} The request is still pending.")
+            move = self._append("voted", pending, _vote_facts(vote))
+            state = self._count(pending, vote)
+            self._applied(move, pending, state)
+        self.bell.ring()
+        if state is None:
+            raise NotPending(f"{request_id}: another answer or the deadline came first")
+        return state
+
+    def cancel(self, request_id: str) -> None:
+        """Withdraw a pending request.
+
+        Raises:
+            NotPending: it is unknown or no longer pending.
+        """
+        self._resolve(request_id, State.PENDING, State.CANCELLED)
+
+    def revoke(self, request_id: str) -> None:
+        """Take back an approval that was not used yet.
+
+        Raises:
+            NotPending: it is unknown, not approved or already used.
+        """
+        self._resolve(request_id, State.APPROVED, State.REVOKED)
+
+    def consume(self, request_id: str, action_digest: str, session: str) -> Approval:
+        """Spend an approval and return it; of any number of callers, one.
+
+        Raises:
+            NotPending: there is no unspent approval of this id for this session.
+            Mismatch: `action_digest` is not what was approved (`approval_mismatch`).
+        """
+        with self._moving:
+            self.expire()
+            pending = self._load(request_id)
+            if pending.question.session != session:
+                raise NotPending(f"{visible(request_id, 80)}: no such request")
+            _must_be(pending, State.APPROVED)
+            again = request_digest(action_digest, session, pending.nonce, pending.expires_ms)
+            _same(again, pending.request_digest, request_id, "what is about to run")
+            move = self._append("consumed", pending, {})
+            won = self._swap(pending, State.APPROVED, State.CONSUMED)
+            self._applied(move, pending, State.CONSUMED if won else None)
+        self.bell.ring()
+        if not won:
+            raise NotPending(f"{request_id}: the approval was spent or lapsed a moment ago")
+        yes = [vote.by for vote in pending.votes if vote.answer is Answer.APPROVE]
+        return Approval(
+            id=request_id,
+            level=min(by.level for by in yes),
+            by=tuple(by.identity for by in yes),
+            request_digest=pending.request_digest,
+        )
+
+    def expire(self) -> None:
+        """Close what is past its time: pending requests expire, unused approvals lapse."""
+        for request_id, before in self._store.due(self._now_ms()):
+            after = State.EXPIRED if before is State.PENDING else State.LAPSED
+            self._move(self._load(request_id), before, after)
+
+    def _resolve(self, request_id: str, before: State, after: State) -> None:
+        self.expire()
+        pending = self._load(request_id)
+        _must_be(pending, before)
+        if not self._move(pending, before, after):
+            raise NotPending(f"{request_id}: another answer came first")
+
+    def _move(self, pending: Pending, before: State, after: State) -> bool:
+        with self._moving:
+            move = self._append("resolved", pending, {"state": after.value})
+            won = self._swap(pending, before, after)
+            self._applied(move, pending, after if won else None)
+        self.bell.ring()
+        return won
+
+    def _swap(self, pending: Pending, before: State, after: State) -> bool:
+        if after not in MOVES[before]:
+            raise ApprovalError(f"{pending.id}: {before.value} never becomes {after.value}")
+        return self._store.swap(pending.id, before, after, self._now_ms())
+
+    def _count(self, pending: Pending, vote: Vote) -> State | None:
+        now_ms = self._now_ms()
+        use_by_ms = now_ms + pending.question.need.use_within_s * 1000
+        return self._store.vote(pending.id, vote, now_ms, use_by_ms)
+
+    def _new(self, question: Question) -> Pending:
+        now_ms = self._now_ms()
+        expires_ms = now_ms + question.need.ttl_s * 1000
+        nonce = secrets.token_hex(16)
+        return Pending(
+            id="ap_" + secrets.token_hex(8),
+            question=question,
+            nonce=nonce,
+            created_ms=now_ms,
+            expires_ms=expires_ms,
+            request_digest=request_digest(
+                question.action_digest, question.session, nonce, expires_ms
+            ),
+        )
+
+    def _refuse_while_cooling(self, question: Question) -> None:
+        denied_ms = self._store.denied_ms(question)
+        left_ms = 0 if denied_ms is None else denied_ms + self._cool_down_ms - self._now_ms()
+        if left_ms > 0:
+            retry_after_s = -(-left_ms // 1000)
+            raise CoolingDown(
+                "this very action was denied a moment ago. Nobody was asked again; "
+                f"do something else, or ask again in {retry_after_s} s.",
+                retry_after_s,
+            )
+
+    def _load(self, request_id: str) -> Pending:
+        pending = self._store.load(request_id)
+        if pending is None:
+            raise NotPending(f"{visible(request_id, 80)}: no such request")
+        return pending
+
+    def _append(self, event: str, pending: Pending, facts: Mapping[str, object]) -> str:
+        move = secrets.token_hex(8)
+        self._write(
+            {
+                "event": f"approval.{event}",
+                "move": move,
+                "session": visible(pending.question.session),
+                "approval": {
+                    "id": pending.id,
+                    "request_digest": pending.request_digest,
+                    "action_digest": pending.question.action_digest,
+                    **facts,
+                },
+            }
+        )
+        return move
+
+    def _applied(self, move: str, pending: Pending, state: State | None) -> None:
+        self._write(
+            {
+                "event": "approval.applied",
+                "move": move,
+                "approval": {"id": pending.id, "state": state.value if state else "lost"},
+            }
+        )
+
+    def _write(self, record: Mapping[str, object]) -> None:
+        try:
+            self._journal(record)
+        except Exception as error:
+            raise ApprovalError(
+                f"the audit log did not take {record['event']}: {error}. "
+                "Nothing may run on it; make the log writable and ask again."
+            ) from error
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+
+async def wait_resolved(desk: Desk, request_id: str, *, deadline_s: float) -> State:
+    """Return the request's state once it is not pending, or PENDING when the deadline passed.
+
+    Wakes at once for moves of this process; the store is asked every second for other servers'.
+
+    Raises:
+        NotPending: no request has this id.
+    """
+    with desk.bell.listener() as listener:
+        state = State.PENDING
+        with anyio.move_on_after(deadline_s):
+            while state is State.PENDING:
+                state = (await to_thread.run_sync(desk.get, request_id)).state
+                if state is State.PENDING:
+                    await listener.wait(STORE_POLL_S)
+        return state
+
+
+def _must_be(pending: Pending, state: State) -> None:
+    if pending.state is not state:
+        raise NotPending(f"{pending.id}: the request is {pending.state.value}, not {state.value}")
+
+
+def _same(given: str, wanted: str, request_id: str, what: str) -> None:
+    if not secrets.compare_digest(given.encode("utf-8", "replace"), wanted.encode()):
+        raise Mismatch(
+            f"approval_mismatch: {what} is not what {request_id} asks for. "
+            "Nothing was approved and nothing ran; look at the request again."
+        )
+
+
+def _refusal(pending: Pending, vote: Vote) -> str:
+    """Return why this yes does not count, or an empty string; anyone may say no."""
+    by, requester, need = vote.by, pending.question.requester, pending.question.need
+    if vote.answer is Answer.DENY:
+        return ""
+    if (by.channel, by.uid, by.name) == (requester.channel, requester.uid, requester.name):
+        return f"{by.identity} asked for it and cannot approve it."
+    if by.level < need.level:
+        return f"a yes of level {by.level:d} does not reach the level {need.level:d} it needs."
+    if any(old.by.person == by.person for old in pending.votes):
+        return f"{by.person} has said yes already; the quorum needs someone else."
+    return ""
+
+
+def _vote_facts(vote: Vote) -> dict[str, object]:
+    by = vote.by
+    return {
+        "answer": vote.answer.value,
+        "by": {
+            "channel": visible(by.channel),
+            "uid": by.uid,
+            "name": visible(by.name),
+            "level": int(by.level),
+        },
+    }
+
+
+def _opened_facts(pending: Pending) -> dict[str, object]:
+    need = pending.question.need
+    return {
+        "tool": visible(pending.question.tool),
+        "requester": visible(pending.question.requester.identity),
+        "level": int(need.level),
+        "quorum": need.quorum,
+        "use_within_s": need.use_within_s,
+        "expires_ms": pending.expires_ms,
+        "nonce": pending.nonce,
+        "statement": statement(pending),
+    }

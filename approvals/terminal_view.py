@@ -1,0 +1,21 @@
+"""How a request looks in a terminal: preview, statement, warnings, as plain ASCII lines.
+
+May touch: text. The command line colours the lines; every word is here already, in the order a
+careful reader needs it: what it does, what exactly is asked, what to be wary of.
+"""
+
+from approvals.request import Pending
+from approvals.statement import all_warnings, preview_lines, statement
+
+
+def as_lines(pending: Pending) -> tuple[str, ...]:
+    """Return the request as printable ASCII lines without line ends."""
+    preview = preview_lines(pending.question.preview)
+    tells = all_warnings(pending)
+    return (
+        *preview,
+        *([""] if preview else []),
+        *statement(pending).splitlines(),
+        *([""] if tells else []),
+        *(f"! {tell}" for tell in tells),
+    )
