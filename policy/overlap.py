@@ -1,0 +1,143 @@
+"""What lies inside a glob for certain, and what may lie inside: names and paths, compared.
+
+May touch: parsed globs (globs.py). May not touch: rules, accesses.
+Tables are filled row by row from the end, so the work is the product of both lengths.
+INVARIANT: `inside` never says yes too often, `overlaps` never says no too often.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from policy.globs import Many, Name, Path, Token, text_tokens
+
+MAX_CELLS: Final = 65_536  # work of name against name; beyond it the careful answer
+
+
+def overlaps(left: Path, right: Path) -> bool:
+    """Return whether some path is in both the access `left` and the policy glob `right`."""
+    return _meet(left, right, aimed_at=-1)
+
+
+def aims(left: Path, right: Path) -> bool:
+    """Return whether `left` picks out what `right` names, instead of sweeping over it.
+
+    `cat .en?` aims at `**/.env`; `cat *` and `cat *.json` sweep. The last name of `right` decides.
+    """
+    names = [index for index, part in enumerate(right) if isinstance(part, Name)]
+    return _meet(left, right, aimed_at=names[-1] if names else -1)
+
+
+def _meet(left: Path, right: Path, *, aimed_at: int) -> bool:
+    """Fill the table row by row from the end: row[j] says whether left[i:] and right[j:] meet."""
+    width = len(right)
+    below = _tail(right)
+    for part in reversed(left):
+        row = [False] * (width + 1)
+        row[width] = isinstance(part, Many) and below[width]
+        for j in reversed(range(width)):
+            other = right[j]
+            if isinstance(other, Many):
+                row[j] = row[j + 1] or below[j]
+            elif isinstance(part, Many):
+                row[j] = below[j] or (row[j + 1] and _admits(part, other, aimed=j == aimed_at))
+            elif below[j + 1]:
+                row[j] = _aims_at(part, other) if j == aimed_at else _names_meet(part, other)
+        below = row
+    return below[0]
+
+
+def _tail(right: Path) -> list[bool]:
+    """Return, for each j, whether right[j:] matches no names at all."""
+    row = [True] * (len(right) + 1)
+    for j in reversed(range(len(right))):
+        row[j] = row[j + 1] and isinstance(right[j], Many)
+    return row
+
+
+def _admits(many: Many, name: Name, *, aimed: bool) -> bool:
+    if aimed:
+        return name.tokens == (None,)
+    return not (many.hides and name.text.startswith("."))
+
+
+def _aims_at(name: Name, glob: Name) -> bool:
+    if _name_inside(name, glob):
+        return True
+    if name.sweep or not _names_meet(name, glob):
+        return False
+    return glob.literal is not None or name.tokens[-1] is not None
+
+
+def _names_meet(left: Name, right: Name) -> bool:
+    if left.literal is not None and right.literal is not None:
+        return left.literal == right.literal
+    if left.hides and right.text.startswith((".", "\\.", "[.]")):
+        return False
+    return _tokens_meet(left.tokens, right.tokens)
+
+
+def _tokens_meet(left: Sequence[Token], right: Sequence[Token]) -> bool:
+    if len(left) * len(right) > MAX_CELLS:
+        return True
+    width = len(right)
+    below = [all(token is None for token in right[j:]) for j in range(width + 1)]
+    for token in reversed(left):
+        row = [False] * (width + 1)
+        row[width] = token is None and below[width]
+        for j in reversed(range(width)):
+            other = right[j]
+            if token is None or other is None:
+                row[j] = below[j] or row[j + 1]
+            else:
+                row[j] = below[j + 1] and token.meets(other)
+        below = row
+    return below[0]
+
+
+def inside(left: Path, right: Path) -> bool:
+    """Return whether everything `left` can be is in the policy glob `right`."""
+    width = len(right)
+    below = _tail(right)
+    for part in reversed(left):
+        row = [False] * (width + 1)
+        for j in reversed(range(width)):
+            other = right[j]
+            if isinstance(other, Many):
+                row[j] = row[j + 1] or below[j]
+            else:
+                row[j] = below[j + 1] and isinstance(part, Name) and _name_inside(part, other)
+        below = row
+    return below[0]
+
+
+def _name_inside(left: Name, right: Name) -> bool:
+    if left.literal is not None and right.literal is not None:
+        return left.literal == right.literal
+    return _tokens_inside(left.tokens, right.tokens)
+
+
+def _tokens_inside(left: Sequence[Token], right: Sequence[Token]) -> bool:
+    if len(left) * len(right) > MAX_CELLS:
+        return False
+    width = len(right)
+    below = [all(token is None for token in right[j:]) for j in range(width + 1)]
+    for token in reversed(left):
+        row = [False] * (width + 1)
+        for j in reversed(range(width)):
+            other = right[j]
+            if other is None:
+                row[j] = row[j + 1] or below[j]
+            else:
+                row[j] = below[j + 1] and token is not None and token.within(other)
+        below = row
+    return below[0]
+
+
+def text_overlaps(text: str, glob: str) -> bool:
+    """Return whether a text with unknown parts may become one that the text glob matches."""
+    return _tokens_meet(text_tokens(text, hidden=False), text_tokens(glob, hidden=True))
+
+
+def text_inside(text: str, glob: str) -> bool:
+    """Return whether everything a text with unknown parts can become is in the text glob."""
+    return _tokens_inside(text_tokens(text, hidden=False), text_tokens(glob, hidden=True))

@@ -1,0 +1,171 @@
+"""The policy in force: frozen rules, by operation, and what they become in one context.
+
+May touch: globs. May not touch: YAML (load.py), accesses (decide.py).
+A rule is written once for every workspace and home; `bind` puts one context's paths into it.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
+
+from policy.globs import Path, escape, fixed_root, path_regex, policy_glob, text_regex
+from policy.model import Context, Effect, Obligations
+
+FIXED_VARIABLES: Final = frozenset({"workspace", "home", "user", "host"})
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One policy file's text. A project's file `tightens_only`: nothing in it may allow."""
+
+    name: str
+    text: str
+    tightens_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A command the rule must match, or must not."""
+
+    place: str
+    command: str
+    matches: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule as written; globs still hold `${variables}`, None means any resource.
+
+    Every narrowing field that is set must hold for the rule to match.
+    """
+
+    id: str
+    place: str
+    effect: Effect
+    operations: frozenset[str]
+    resources: tuple[str, ...] | None = None
+    exceptions: tuple[str, ...] = ()
+    together_with: frozenset[str] = frozenset()
+    programs: frozenset[str] = frozenset()
+    tools: frozenset[str] = frozenset()
+    hosts: tuple[str, ...] = ()
+    obligations: Obligations = Obligations()
+    reason: str = ""
+    instead: str = ""
+    examples: tuple[Example, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def is_unconditional(self) -> bool:
+        """Return whether its resources alone decide: then the sandbox can hold it by a mask."""
+        return not (self.together_with or self.programs or self.tools or self.hosts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Policy:
+    """Every rule in force; two policies are the same when their digests are."""
+
+    rules: tuple[Rule, ...]
+    default: Effect
+    default_place: str
+    digest: str  # sha256 hex over the names and texts of all sources
+    names: tuple[str, ...]
+
+    def for_operation(self, operation: str) -> tuple[Rule, ...]:
+        """Return the rules that speak of one operation, in the order read."""
+        return tuple(rule for rule in self.rules if operation in rule.operations)
+
+
+class Globs:
+    """One list of globs in one context; expressions are made when first needed."""
+
+    __slots__ = ("_path_re", "_text_re", "texts")
+
+    def __init__(self, texts: tuple[str, ...]) -> None:
+        self.texts = texts
+        self._path_re: re.Pattern[str] | None = None
+        self._text_re: re.Pattern[str] | None = None
+
+    def has_path(self, path: str) -> bool:
+        """Return whether a plain absolute path is inside one of them."""
+        if self._path_re is None:
+            self._path_re = path_regex([text for text in self.texts if text[0] != "<"])
+        return self._path_re.fullmatch("" if path == "/" else path) is not None
+
+    def has_text(self, text: str) -> bool:
+        """Return whether a plain text is matched by one of them."""
+        if self._text_re is None:
+            self._text_re = text_regex(self.texts)
+        return self._text_re.fullmatch(text) is not None
+
+    def paths(self) -> tuple[Path, ...]:
+        """Return the parts of each that is a path."""
+        return tuple(policy_glob(text) for text in self.texts if text[0] != "<")
+
+    def roots(self) -> tuple[str, ...]:
+        """Return the fixed folder of each that is a path."""
+        return tuple(fixed_root(text) for text in self.texts if text[0] != "<")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoundRule:
+    """A rule with one context's paths in it."""
+
+    rule: Rule
+    resources: Globs | None
+    exceptions: Globs
+    hosts: Globs
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoundPolicy:
+    """A policy in one context: its rules by operation."""
+
+    by_operation: Mapping[str, tuple[BoundRule, ...]]
+
+    def rules_for(self, operation: str) -> tuple[BoundRule, ...]:
+        """Return the rules that speak of one operation."""
+        return self.by_operation.get(operation, ())
+
+
+@lru_cache(maxsize=32)
+def bind(policy: Policy, context: Context) -> BoundPolicy:
+    """Return the policy with this context's workspace, home, user and host filled in."""
+    found: dict[str, list[BoundRule]] = {}
+    for rule in policy.rules:
+        bound = _bound(rule, context)
+        for operation in rule.operations:
+            found.setdefault(operation, []).append(bound)
+    return BoundPolicy(MappingProxyType({key: tuple(rules) for key, rules in found.items()}))
+
+
+def _bound(rule: Rule, context: Context) -> BoundRule:
+    values = {
+        "workspace": context.workspace,
+        "home": context.home,
+        "user": context.user,
+        "host": context.host,
+    }
+    for name, value in rule.variables:
+        values[name] = context.home + value[1:] if value[:2] in ("~", "~/") else value
+
+    def filled(globs: tuple[str, ...]) -> Globs:
+        return Globs(tuple(_filled(glob, values) for glob in globs))
+
+    resources = None if rule.resources is None else filled(rule.resources)
+    return BoundRule(rule, resources, filled(rule.exceptions), filled(rule.hosts))
+
+
+def _filled(glob: str, values: Mapping[str, str]) -> str:
+    if glob == "~" or glob.startswith("~/"):
+        glob = "${home}" + glob[1:]
+    return _VARIABLE.sub(lambda match: escape(values[match[1]]), glob)
+
+
+def variables_in(glob: str) -> frozenset[str]:
+    """Return the names of the variables a glob mentions."""
+    return frozenset(_VARIABLE.findall(glob))
