@@ -1,0 +1,169 @@
+"""A diff section and a file's bytes to the bytes after; exactly there, exactly so, or refused.
+
+Pure. INVARIANT: bytes outside of the hunks stay, line ends and a byte order mark included. A hunk
+is never moved: when it does not match where it says, the answer names where it would.
+"""
+
+from dataclasses import dataclass
+
+from sandbox.diffs import DiffError, Section, first_index
+
+MAX_FILE_BYTES = 5 << 20
+_BOM = b"\xef\xbb\xbf"
+_SHOWN_PLACES = 4
+_NEAREST_WORK = 2_000_000  # line comparisons that the search for a nearest match may take
+
+
+@dataclass(frozen=True, slots=True)
+class Convention:
+    """What every line of a file has and a diff may leave out: CRLF ends, a byte order mark."""
+
+    crlf: bool
+    bom: bool
+
+    def encode(self, text: str) -> bytes:
+        """Return diff text as bytes in the file's convention."""
+        return (text.replace("\n", "\r\n") if self.crlf else text).encode()
+
+
+def require_text(path: str, content: bytes, patch_text: str) -> None:
+    """Refuse files whose bytes a text patch cannot name exactly.
+
+    Raises:
+        DiffError: NUL bytes, or non-ASCII patch text for a file that is not UTF-8.
+    """
+    if b"\0" in content:
+        raise DiffError(path, "contains NUL bytes; only text files can be patched")
+    try:
+        content.decode()
+    except UnicodeDecodeError as error:
+        if not patch_text.isascii():
+            raise DiffError(
+                path,
+                f"is not UTF-8 (byte {error.start}), and the patch has non-ASCII characters: "
+                "the file would end up in two encodings",
+            ) from error
+
+
+def convention(content: bytes, patch_text: str) -> Convention:
+    """Return what the patch text leaves out and the file has throughout."""
+    crlf = b"\r\n" in content and content.count(b"\n") == content.count(b"\r\n")
+    return Convention(
+        crlf=crlf and "\r" not in patch_text,
+        bom=content.startswith(_BOM) and "\ufeff" not in patch_text,
+    )
+
+
+def patched(section: Section, before: bytes) -> bytes:
+    """Return the bytes of the file after all hunks of `section`.
+
+    Raises:
+        DiffError: a hunk does not match exactly where it says; names the nearest match.
+    """
+    text = "".join(line for hunk in section.hunks for line in (*hunk.old, *hunk.new))
+    require_text(section.path, before, text)
+    rules = convention(before, text)
+    body = before.removeprefix(_BOM) if rules.bom else before
+    lines = split_lines(body)
+    result: list[bytes] = []
+    done = 0
+    for hunk in section.hunks:
+        old = [rules.encode(line) for line in hunk.old]
+        start = first_index(hunk.old_start, hunk.old)
+        place = f"diff line {hunk.at_line}"
+        if not old and lines:
+            raise DiffError(
+                place, "a hunk without context could land anywhere; give the lines around it"
+            )
+        if lines[start : start + len(old)] != old:
+            raise DiffError(place, _mismatch(section.path, lines, old, start))
+        result += [*lines[done:start], *(rules.encode(line) for line in hunk.new)]
+        done = start + len(old)
+    result += lines[done:]
+    _require_whole_lines(section, result, lines[done:])
+    return (_BOM if rules.bom else b"") + b"".join(result)
+
+
+def _require_whole_lines(section: Section, result: list[bytes], rest: list[bytes]) -> None:
+    place = f"diff line {section.hunks[-1].at_line}" if section.hunks else section.path
+    if any(not line.endswith(b"\n") for line in result[:-1]):
+        raise DiffError(
+            place, "'\\ No newline at end of file' stands before lines that would be joined"
+        )
+    if section.operation == "delete" and (result or rest):
+        raise DiffError(
+            place,
+            f"{section.path!r} is deleted, but {len(result)} of its lines are not in the hunk; "
+            "a deletion shows the whole file",
+        )
+
+
+def split_lines(content: bytes) -> list[bytes]:
+    """Return the lines with their ends; only LF ends a line."""
+    lines = content.split(b"\n")
+    return [line + b"\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
+
+
+def _mismatch(path: str, lines: list[bytes], old: list[bytes], start: int) -> str:
+    """Say where the lines are instead, or what the nearest lines are."""
+    size = len(old)
+    first = old[0]
+    places = [
+        index + 1
+        for index, line in enumerate(lines)
+        if line == first and lines[index : index + size] == old
+    ]
+    if len(places) == 1:
+        return (
+            f"the hunk says line {start + 1} of {path!r}, its lines are at line {places[0]}; "
+            f"hunks are not moved, write -{places[0]}"
+        )
+    if places:
+        shown = ", ".join(str(place) for place in places[:_SHOWN_PLACES])
+        return (
+            f"the hunk does not match at line {start + 1} of {path!r} and is ambiguous: its lines "
+            f"are at lines {shown}{' …' if len(places) > _SHOWN_PLACES else ''}; name the one meant"
+        )
+    return (
+        f"the hunk does not match {path!r} at line {start + 1}. {_nearest(lines, old, start)} "
+        "Read the file again and rebuild the diff."
+    )
+
+
+def _nearest(lines: list[bytes], old: list[bytes], start: int) -> str:
+    """Return a sentence about the place where most lines of the hunk match."""
+    if not lines:
+        return "The file is empty."
+    candidates = range(len(lines)) if len(lines) * len(old) <= _NEAREST_WORK else [start]
+    best = max(candidates, key=lambda at: (_agreement(lines, old, at), -abs(at - start)))
+    for offset, wanted in enumerate(old):
+        found = lines[best + offset] if best + offset < len(lines) else None
+        if found != wanted:
+            return f"Nearest: line {best + offset + 1} {_difference(found, wanted)}."
+    return "Nearest: none."
+
+
+def _agreement(lines: list[bytes], old: list[bytes], at: int) -> int:
+    return sum(
+        1 for found, wanted in zip(lines[at : at + len(old)], old, strict=False) if found == wanted
+    )
+
+
+def _difference(found: bytes | None, wanted: bytes) -> str:
+    if found is None:
+        return f"does not exist, where the diff has {_shown(wanted)}"
+    if found.rstrip(b"\r\n") == wanted.rstrip(b"\r\n"):
+        return f"ends in {_end(found)}, where the diff has {_end(wanted)}"
+    if found.split() == wanted.split():
+        return f"is {_shown(found)}, where the diff has other white space: {_shown(wanted)}"
+    return f"is {_shown(found)}, where the diff has {_shown(wanted)}"
+
+
+def _end(line: bytes) -> str:
+    if line.endswith(b"\r\n"):
+        return "CRLF"
+    return "LF" if line.endswith(b"\n") else "no newline"
+
+
+def _shown(line: bytes) -> str:
+    return ascii(line.rstrip(b"\r\n")[:80].decode(errors="backslashreplace"))

@@ -1,0 +1,279 @@
+"""Facts about landing a set of files: all or none, whatever happens, and undone exactly."""
+
+import os
+import signal
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sandbox import commit
+from sandbox.action import NewContent, PatchFiles, UndoPatch, digest
+from sandbox.outcome import FileChange, PatchOutcome
+from sandbox.patch import PatchRefused, plan, sha256_or_none
+from sandbox.patch_run import PatchRunner, recover, undo_paths
+from sandbox.permit import PermitError, PermitOffice
+
+THREE = (
+    "--- a/one\n+++ b/one\n@@ -1 +1 @@\n-1\n+ONE\n"
+    "--- a/two\n+++ /dev/null\n@@ -1 +0,0 @@\n-2\n"
+    "--- /dev/null\n+++ b/new/deep/three\n@@ -0,0 +1 @@\n+3\n"
+)
+Tree = dict[str, tuple[object, ...]]
+
+
+class Bench:
+    """A workspace, a state directory and a runner with its office."""
+
+    def __init__(self, base: Path) -> None:
+        self.root = base / "w"
+        self.state = base / "state"
+        self.root.mkdir()
+        (self.root / "one").write_bytes(b"1\n")
+        (self.root / "two").write_bytes(b"2\n")
+        (self.root / "other").write_bytes(b"o\n")
+        (self.root / "one").chmod(0o750)
+        self.office = PermitOffice()
+        self.runner = PatchRunner(self.office, self.state)
+
+    async def run(self, action: PatchFiles | UndoPatch) -> PatchOutcome:
+        permit = self.office.issue(action, approved_digest=digest(action), approval_id=None)
+        return await self.runner.run(permit)
+
+    def plan(self, diff: str = THREE) -> PatchFiles:
+        made = plan(str(self.root), diff, "policy")
+        assert isinstance(made, PatchFiles), made
+        return made
+
+    async def undo(self, undo_id: str | None) -> PatchOutcome:
+        return await self.run(UndoPatch(undo_id or "", str(self.root), "policy"))
+
+    def tree(self) -> Tree:
+        return tree(self.root)
+
+
+def tree(root: Path) -> Tree:
+    """Everything below root: kind, mode, owner, content, xattrs."""
+    found: Tree = {}
+    for path in sorted(root.rglob("*")):
+        status = path.lstat()
+        content = path.read_bytes() if path.is_file() else None
+        marks = tuple((n, os.getxattr(path, n)) for n in sorted(os.listxattr(path)))
+        owner = (status.st_uid, status.st_gid)
+        found[str(path.relative_to(root))] = (status.st_mode, owner, content, marks)
+    return found
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path.resolve())
+
+
+@pytest.mark.as_user
+async def test_a_patch_lands_as_a_set_and_says_what_it_did(bench: Bench):
+    outcome = await bench.run(bench.plan())
+    assert outcome.status == "ok"
+    assert outcome.files == (
+        FileChange("one", "modified", 1, 1, sha256_or_none(b"ONE\n")),
+        FileChange("two", "deleted", 0, 1, None),
+        FileChange("new/deep/three", "created", 1, 0, sha256_or_none(b"3\n")),
+    )
+    assert set(bench.tree()) == {"new", "new/deep", "new/deep/three", "one", "other"}
+
+
+@pytest.mark.as_user
+async def test_undo_gives_back_the_tree_as_it_was(bench: Bench):
+    os.utime(bench.root / "other", ns=(1, 1))
+    before, mtime = bench.tree(), (bench.root / "other").stat().st_mtime_ns
+    outcome = await bench.run(bench.plan())
+    undone = await bench.undo(outcome.undo_id)
+    assert undone.status == "ok"
+    assert bench.tree() == before
+    assert (bench.root / "other").stat().st_mtime_ns == mtime
+
+
+async def test_an_undo_can_be_undone(bench: Bench):
+    outcome = await bench.run(bench.plan())
+    after = bench.tree()
+    undone = await bench.undo(outcome.undo_id)
+    again = await bench.undo(undone.undo_id)
+    assert again.status == "ok"
+    assert bench.tree() == after
+
+
+async def test_a_second_undo_of_the_same_patch_is_refused(bench: Bench):
+    outcome = await bench.run(bench.plan())
+    await bench.undo(outcome.undo_id)
+    before = bench.tree()
+    assert (await bench.undo(outcome.undo_id)).status == "error"
+    assert bench.tree() == before
+
+
+@pytest.mark.threat("T21")
+async def test_an_undo_leaves_files_alone_that_changed_since(bench: Bench):
+    outcome = await bench.run(bench.plan())
+    (bench.root / "one").write_bytes(b"mine\n")
+    before = bench.tree()
+    undone = await bench.undo(outcome.undo_id)
+    assert undone.status == "error"
+    assert "'one'" in undone.message
+    assert bench.tree() == before
+
+
+@pytest.mark.threat("T21")
+@pytest.mark.as_user
+@pytest.mark.parametrize("name", ["one", "two", "new/deep/three"])
+async def test_a_file_that_changed_after_the_plan_stops_the_whole_set(bench: Bench, name: str):
+    action = bench.plan()
+    (bench.root / name).parent.mkdir(parents=True, exist_ok=True)
+    (bench.root / name).write_bytes(b"theirs\n")
+    before = bench.tree()
+    outcome = await bench.run(action)
+    assert outcome.status == "error"
+    assert repr(name) in outcome.message
+    assert bench.tree() == before
+    assert outcome.undo_id is None
+
+
+async def test_undo_paths_are_known_before_the_undo(bench: Bench):
+    outcome = await bench.run(bench.plan())
+    assert undo_paths(bench.state, outcome.undo_id or "") == (
+        str(bench.root),
+        (("modify", "one"), ("create", "two"), ("delete", "new/deep/three")),
+    )
+
+
+@pytest.mark.threat("T21")
+@pytest.mark.parametrize("undo_id", ["", "../../etc", "0" * 32, "A" * 32, "0" * 32 + "\n"])
+async def test_an_undo_id_that_was_never_given_is_refused(bench: Bench, undo_id: str):
+    assert isinstance(undo_paths(bench.state, undo_id), PatchRefused)
+    assert (await bench.undo(undo_id)).status == "error"
+
+
+async def test_an_undo_under_another_root_is_refused(bench: Bench):
+    outcome = await bench.run(bench.plan())
+    action = UndoPatch(outcome.undo_id or "", str(bench.root.parent), "policy")
+    assert "not of" in (await bench.run(action)).message
+
+
+async def test_a_permit_is_spent_by_its_first_run(bench: Bench):
+    action = bench.plan()
+    permit = bench.office.issue(action, approved_digest=digest(action), approval_id=None)
+    await bench.runner.run(permit)
+    with pytest.raises(PermitError, match="spent"):
+        await bench.runner.run(permit)
+
+
+@pytest.mark.threat("T21")
+@pytest.mark.parametrize("path", ["../out", "/etc/out", "a/../../out", "link/out"])
+async def test_a_permitted_path_that_leaves_the_root_changes_nothing(bench: Bench, path: str):
+    (bench.root / "link").symlink_to("..")
+    before = tree(bench.root.parent)
+    action = PatchFiles(str(bench.root), (NewContent(path, None, b"x"),), "policy")
+    assert (await bench.run(action)).status == "error"
+    after = {k: v for k, v in tree(bench.root.parent).items() if not k.startswith("state")}
+    assert after == before
+
+
+@pytest.mark.as_user
+async def test_mode_and_xattrs_survive_a_change(bench: Bench):
+    os.setxattr(bench.root / "one", "user.note", b"kept")
+    await bench.run(bench.plan())
+    assert (bench.root / "one").stat().st_mode & 0o7777 == 0o750
+    assert os.getxattr(bench.root / "one", "user.note") == b"kept"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+async def test_the_owner_survives_a_change(bench: Bench):
+    os.chown(bench.root / "one", 1234, 1235)
+    await bench.run(bench.plan())
+    status = (bench.root / "one").stat()
+    assert (status.st_uid, status.st_gid) == (1234, 1235)
+
+
+async def test_a_new_executable_has_its_mode(bench: Bench):
+    await bench.run(
+        bench.plan(
+            "diff --git a/x b/x\nnew file mode 100755\n--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+x\n"
+        )
+    )
+    assert (bench.root / "x").stat().st_mode & 0o7777 == 0o755
+
+
+def test_the_state_directory_is_for_its_owner_alone(bench: Bench):
+    recover(bench.state)
+    assert (bench.state / "patches").stat().st_mode & 0o777 == 0o700
+
+
+STEPS = ("link", "rename", "replace", "unlink", "mkdir", "rmdir", "fsync", "fchmod")
+
+
+def kill_at(nth: int, work: Callable[[], object]) -> bool:
+    """Run `work` in a child killed right before its nth change; return whether it was killed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # the child uses no thread
+        child = os.fork()
+    if child == 0:
+        left = nth
+
+        def armed(real: Callable[..., object]) -> Callable[..., object]:
+            def step(*args: object, **kwargs: object) -> object:
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return real(*args, **kwargs)
+
+            return step
+
+        for name in STEPS:
+            setattr(os, name, armed(getattr(os, name)))
+        try:
+            work()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status)
+
+
+def land_in_child(bench: Bench, action: PatchFiles) -> Callable[[], object]:
+    store = bench.runner._store
+    changes = [commit.Change(f.path, f.before_sha256, f.after, mode=f.mode) for f in action.files]
+    return lambda: commit.land(store, action.root, changes)
+
+
+@pytest.mark.threat("T21")
+def test_a_kill_at_any_step_ends_old_or_new(bench: Bench):
+    action = bench.plan()
+    old = bench.tree()
+    outcomes: list[str] = []
+    for nth in range(200):
+        killed = kill_at(nth, land_in_child(bench, action))
+        if nth % 2:  # a recovery that is itself killed changes nothing
+            kill_at(nth // 2, lambda: recover(bench.state))
+        recover(bench.state)
+        new = bench.tree() != old
+        outcomes.append("new" if new else "old")
+        if new:
+            assert set(bench.tree()) == {"new", "new/deep", "new/deep/three", "one", "other"}
+            assert (bench.root / "one").read_bytes() == b"ONE\n"
+            landed = next((bench.state / "patches" / "undo").iterdir()).name
+            record = bench.runner._store.load(landed)
+            back = [
+                commit.Change(
+                    f.path, f.after_sha256, bench.runner._store.before(record, n), f.metadata
+                )
+                for n, f in enumerate(record.files)
+            ]
+            commit.land(bench.runner._store, record.root, back, record.made_directories)
+            assert bench.tree() == old
+            for entry in (bench.state / "patches" / "undo").iterdir():
+                for file in entry.iterdir():
+                    file.unlink()
+                entry.rmdir()
+        if not killed:
+            break
+    assert outcomes[0] == "old"
+    assert outcomes[-1] == "new"
+    assert outcomes == sorted(outcomes, reverse=True)  # there is one moment at which it happens
