@@ -326,6 +326,9 @@ NODES: tuple[type, ...] = (
     ArithmeticCommand, Pipeline, AndOr, Background, Sequence,
 )  # fmt: skip
 _SCALARS = frozenset({"str", "bool", "int | None", "tuple[str, str, str]"})
+FIELDS: dict[type, tuple[str, ...]] = {
+    kind: tuple(field.name for field in fields(kind)) for kind in NODES
+}
 # The fields of each kind of node that may hold nodes.
 BRANCHES: dict[type, tuple[str, ...]] = {
     kind: tuple(field.name for field in fields(kind) if field.type not in _SCALARS)

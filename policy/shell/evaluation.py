@@ -1,0 +1,44 @@
+"""Where bash would read data as shell text: the uses of each command that stay understood.
+
+Source: Bash Reference Manual §3.2.5.2 (`[[ ]]`), §4 (builtins), §6.5 (arithmetic).
+"""
+
+import policy.shell.tree as t
+from policy.shell.builtins import (
+    NUMERIC_TESTS,
+    declared_refusal,
+    names_refusal,
+    program_refusal,
+    target_refusal,
+)
+from policy.shell.numbers import is_number
+
+
+def refusal(command: t.Command) -> str | None:
+    """Return why this command would evaluate data as shell text, or None."""
+    match command:
+        case t.SimpleCommand(assignments=assignments, words=words):
+            return names_refusal(one.name for one in assignments) or program_refusal(words)
+        case t.Declaration(arguments=arguments):
+            return next(filter(None, map(declared_refusal, arguments)), None)
+        case t.For(name=name):
+            return names_refusal([name])
+        case t.Conditional(expression=expression):
+            return _conditional(expression)
+        case _:
+            return None
+
+
+def _conditional(expression: t.TestExpression) -> str | None:
+    match expression:
+        case t.NotTest(operand=operand):
+            return _conditional(operand)
+        case t.BothTests(left=left, right=right):
+            return _conditional(left) or _conditional(right)
+        case t.UnaryTest(operator="-v" | "-R", operand=word):
+            return target_refusal(word)
+        case t.BinaryTest(left=first, operator=operator, right=second):
+            is_safe = operator not in NUMERIC_TESTS or (is_number(first) and is_number(second))
+            return None if is_safe else "computed number in [[ ]]"
+        case _:
+            return None

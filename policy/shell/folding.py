@@ -1,0 +1,215 @@
+"""A tree with its provable constants put in their places, split as bash would split them.
+
+A variable is constant only when the whole text assigns it exactly once, to a constant, in a plain
+assignment at the top level that comes before the use, and nothing that could assign it unseen (a
+computed program, `source`, `read`, arithmetic) is in the text. Everything else stays dynamic. The
+folded tree is for deciding; what runs is rendered from the tree that was read.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import cast
+
+import policy.shell.tree as t
+from policy.shell.builtins import BUILTINS
+from policy.shell.walk import Node, nodes, rebuilt
+
+_PIECES = re.compile(r"[ \t\n]+|[^ \t\n]+")
+_PATTERN = re.compile(r"[*?\[\\]")
+_NAME = r"([A-Za-z_][A-Za-z0-9_]*)"
+_CHANGES = re.compile(
+    rf"{_NAME}\s*(?:[-+*/%&|^]|<<|>>)?=(?!=)|{_NAME}\s*(?:\+\+|--)|(?:\+\+|--)\s*{_NAME}"
+)
+_SETTING_OPTIONS = re.compile(r"-[xrg]+")
+# Bash changes these itself.
+_SHELL_STATE = frozenset(
+    {
+        "IFS", "PWD", "OLDPWD", "HOME", "REPLY", "OPTARG", "SHLVL", "CDPATH", "LINES", "COLUMNS",
+        "MAPFILE",
+    }
+)  # fmt: skip
+_ASSIGNING = frozenset(
+    {
+        "read", "mapfile", "readarray", "printf", "unset", "getopts", "wait", "command", "builtin",
+    }
+)  # fmt: skip
+_UNSEEN = frozenset({None, "eval", "source", "."})
+_CHANGES_DIRECTORY = frozenset({"cd", "pushd", "popd"})
+_MANY = 2  # how an assignment counts that may happen more than once, or not at all
+
+
+def folded(tree: t.CommandTree, known: Mapping[str, str] | None = None) -> t.CommandTree:
+    """Return the tree with every provable constant in place of its variable.
+
+    Args:
+        tree: what was read.
+        known: what the run will find in its environment: HOME, PWD, USER.
+    """
+    counted = _Census(tree)
+    constants = counted.environment(known or {})
+    if not (constants or counted.once):
+        return tree
+    if not any(isinstance(node, t.Variable) for node in nodes(tree)):
+        return tree
+    scope = _Scope(counted.once, constants, splits="IFS" not in counted.times)
+    result = t.Sequence(tuple(scope.statement(statement) for statement in tree.statements))
+    return tree if _Census(result).is_unseen else result
+
+
+class _Census:
+    """How often a text assigns each name, and whether it may assign names unseen."""
+
+    def __init__(self, tree: t.CommandTree) -> None:
+        self.times = Counter[str]()
+        self.is_unseen = self.moves = False
+        for node in nodes(tree):
+            self._assigned(node)
+            self._ran(node)
+        self.once = frozenset(
+            name for name, times in self.times.items() if times == 1 and name not in _SHELL_STATE
+        )
+
+    def environment(self, known: Mapping[str, str]) -> dict[str, str]:
+        """Return the known values that nothing in the text can change."""
+        return {
+            name: value
+            for name, value in known.items()
+            if not self.times[name] and not (name == "PWD" and self.moves)
+        }
+
+    def _assigned(self, node: object) -> None:
+        match node:
+            case t.Assignment(name=name, append=append):
+                self.times[name] += _MANY if append else 1
+            case t.For(name=name):
+                self.times[name] += _MANY
+            case t.Arithmetic(text=text) | t.ArithmeticCommand(text=text):
+                self._many(_changed(text))
+            case t.ArithmeticFor(header=header):
+                self._many(_changed(";".join(header)))
+            case t.Declaration(arguments=arguments):
+                self._many(one.literal for one in arguments if isinstance(one, t.Word))
+            case _:
+                pass
+
+    def _ran(self, node: object) -> None:
+        if not isinstance(node, t.SimpleCommand) or not node.words:
+            return
+        program = node.words[0].literal
+        self._many(assignment.name for assignment in node.assignments)
+        self.is_unseen |= program in _UNSEEN
+        self.moves |= program in _CHANGES_DIRECTORY
+        if program in _ASSIGNING:
+            self._many(word.literal for word in node.words[1:])
+            self.moves |= any(word.literal in _CHANGES_DIRECTORY for word in node.words)
+
+    def _many(self, names: Iterable[str | None]) -> None:
+        self.times.update(dict.fromkeys(filter(None, names), _MANY))
+
+
+def _changed(arithmetic: str) -> Iterator[str]:
+    return (name for groups in _CHANGES.findall(arithmetic) for name in groups)
+
+
+class _Scope:
+    """What is known at one place of the text, and the folding of what stands there."""
+
+    def __init__(self, once: frozenset[str], known: dict[str, str], *, splits: bool) -> None:
+        self.once, self.known, self.splits = once, known, splits
+
+    def statement(self, statement: t.Statement | t.Background) -> t.Statement | t.Background:
+        """Fold one statement of the top level, and learn what it assigns."""
+        if isinstance(statement, t.AndOr):
+            # A plain assignment does not fail, so what follows it knows its value.
+            first = self.fold(statement.first)
+            self._learn(first)
+            return t.AndOr(first, self.fold(statement.rest))
+        changed = self.fold(statement)
+        self._learn(changed)
+        return changed
+
+    def fold(self, node: Node) -> Node:
+        """Return a node with what is known in its place."""
+        return cast(Node, self._changed(node))
+
+    def _changed(self, node: object) -> object:
+        match node:
+            case t.Word():
+                words = self._split(node)
+                return words[0] if len(words) == 1 else node
+            case t.SimpleCommand(words=words):
+                assignments, redirects = self.fold(node.assignments), self.fold(node.redirects)
+                return t.SimpleCommand(assignments, self._argv(words), redirects)
+            case t.For(words=words):
+                return replace(rebuilt(node, self._changed), words=self._words(words))
+            case _:
+                return rebuilt(node, self._changed)
+
+    def _learn(self, statement: object) -> None:
+        assignments: tuple[t.Word | t.Assignment, ...] = ()
+        match statement:
+            case t.SimpleCommand(assignments=plain, words=(), redirects=()):
+                assignments = plain
+            case t.Declaration(keyword=keyword, arguments=arguments, redirects=()):
+                assignments = arguments if _only_sets(keyword, arguments) else ()
+            case _:
+                pass
+        for one in assignments:
+            if isinstance(one, t.Assignment) and one.name in self.once:
+                value = self.fold(one.value).literal
+                self.known |= {} if value is None else {one.name: value}
+
+    def _argv(self, words: tuple[t.Word, ...]) -> tuple[t.Word, ...]:
+        """Fold the words of a command; a builtin that a constant names stays dynamic.
+
+        The reader looked at the arguments of builtins it saw, not of those named by a variable.
+        """
+        program = self._split(words[0]) if words else ()
+        if program != words[:1] and program and program[0].literal in BUILTINS:
+            program = words[:1]
+        return program + self._words(words[1:])
+
+    def _words(self, words: tuple[t.Word, ...]) -> tuple[t.Word, ...]:
+        return tuple(one for word in words for one in self._split(word))
+
+    def _split(self, word: t.Word) -> tuple[t.Word, ...]:
+        """Return the words that `word` becomes, split as bash would split them."""
+        if word.literal is not None:
+            return (word,)
+        fields = list[list[t.Part]]([[]])
+        for part in word.parts:
+            self._part(part, fields)
+        return tuple(_joined(parts) for parts in fields if parts)
+
+    def _part(self, part: t.Part, fields: list[list[t.Part]]) -> None:
+        value = self.known.get(part.name) if isinstance(part, t.Variable) else None
+        if value is None or not isinstance(part, t.Variable):
+            fields[-1].append(rebuilt(part, self._changed))
+        elif part.quoted:
+            fields[-1].append(t.Literal(value))
+        elif not self.splits or _PATTERN.search(value):
+            fields[-1].append(part)
+        else:
+            for piece in _PIECES.findall(value):
+                if not piece.isspace():
+                    fields[-1].append(t.Literal(piece))
+                elif fields[-1]:
+                    fields.append([])
+
+
+def _only_sets(keyword: str, arguments: tuple[t.Word | t.Assignment, ...]) -> bool:
+    """Return whether a declaration assigns: `-p` prints, `-f` names functions."""
+    options = [one.literal or "" for one in arguments if isinstance(one, t.Word)]
+    return keyword != "local" and all(map(_SETTING_OPTIONS.fullmatch, options))
+
+
+def _joined(parts: list[t.Part]) -> t.Word:
+    joined = list[t.Part]()
+    for part in parts:
+        if joined and isinstance(part, t.Literal) and isinstance(joined[-1], t.Literal):
+            joined[-1] = t.Literal(joined[-1].text + part.text)
+        else:
+            joined.append(part)
+    return t.Word(tuple(joined))

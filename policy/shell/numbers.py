@@ -1,0 +1,106 @@
+"""Where bash reads the value of a name as an arithmetic expression, and what proves it a number.
+
+`x='a[$(cmd)]'; echo $((x))` runs cmd, so a name is a number only if the text assigns it integers
+and nothing else. The caller's environment holds none: bash starts with a fixed one.
+Source: Bash Reference Manual §6.5; bash 5.2 expr.c.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+import policy.shell.tree as t
+from policy.shell.builtins import NUMERIC, NUMERIC_TESTS, RULES
+from policy.shell.walk import nodes
+
+_INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
+_IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAMES = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+|\$[0-9@*!?$#-]?(?![A-Za-z_])|[A-Za-z_][A-Za-z0-9_]*")
+_ASSIGNED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*) *=(?!=)")
+# Bash computes these itself, and nothing may assign or unset them (builtins.py).
+_COMPUTED = frozenset({"RANDOM", "SRANDOM", "SECONDS", "EPOCHSECONDS", "UID", "EUID", "PPID"})
+
+
+def is_number(word: t.Word) -> bool:
+    """Return whether a word is an integer, provided that a name in it is one (see `unproven`)."""
+    match word.parts:
+        case (t.Literal(text=text),):
+            return bool(_INTEGER.fullmatch(text))
+        case (t.Variable(name=name),):
+            return name in NUMERIC or bool(_IDENTIFIER.fullmatch(name))
+        case (t.Arithmetic() | t.Parameter(operator="length"),):
+            return True
+        case _:
+            return False
+
+
+def unproven(tree: t.CommandTree) -> str | None:
+    """Return a name that is used as a number although the text does not make it an integer."""
+    proof = _Proof()
+    for node in nodes(tree):
+        proof.uses(node)
+        proof.assigns(node)
+    return min(proof.bad(), default=None)
+
+
+class _Proof:
+    def __init__(self) -> None:
+        self.used, self.integers, self.others = set[str](), set[str](), set[str]()
+        self.may_assign_any = False
+
+    def bad(self) -> set[str]:
+        if self.may_assign_any:
+            return self.used - _COMPUTED
+        return (self.used - self.integers - _COMPUTED) | (self.used & self.others)
+
+    def uses(self, node: object) -> None:
+        match node:
+            case t.Arithmetic(text=text):
+                self.used.update(_names(text))
+            case t.ArithmeticCommand(text=text):
+                self.used.update(_names(text))
+                first = _ASSIGNED.match(text)
+                self.integers.update(first.groups() if first else ())
+            case t.ArithmeticFor(header=header):
+                self.used.update(_names(";".join(header)))
+                self.integers.update(_ASSIGNED.findall(header[0]))
+            case t.BinaryTest(left=left, operator=operator, right=right):
+                if operator in NUMERIC_TESTS:
+                    parts = (*left.parts, *right.parts)
+                    self.used |= {p.name for p in parts if isinstance(p, t.Variable)} - NUMERIC
+            case _:
+                pass
+
+    def assigns(self, node: object) -> None:
+        match node:
+            case t.Assignment(name=name, value=value, append=append):
+                self._assign(name, (value,) if not append else ())
+            case t.For(name=name, words=words):
+                self._assign(name, words)
+            case t.SimpleCommand(words=(program, *arguments)):
+                self.may_assign_any |= program.literal is None
+                if program.literal in RULES:
+                    self.others.update(word.literal for word in arguments if word.literal)
+            case _:
+                pass
+
+    def _assign(self, name: str, values: Iterable[t.Word]) -> None:
+        values = list(values)
+        is_proven = bool(values) and all(map(_is_number_value, values))
+        (self.integers if is_proven else self.others).add(name)
+
+
+def _is_number_value(word: t.Word) -> bool:
+    match word.parts:
+        case (t.Literal(text=text),):
+            return bool(_INTEGER.fullmatch(text))
+        case (t.Arithmetic(),):
+            return True
+        case _:
+            return False
+
+
+def _names(text: str) -> Iterator[str]:
+    """Yield every name in an expression, and `$1`-like parameters, which are never proven."""
+    for found in _NAMES.finditer(text):
+        if not found.group()[0].isdecimal():
+            yield found.group()
