@@ -1,0 +1,49 @@
+"""What a command finds in its environment: a fixed base and the entries that were permitted.
+
+Pure. Nothing is inherited from the server, so no token, socket or option of its owner leaks.
+"""
+
+from sandbox.host import HostFacts
+
+FIXED = (
+    ("CI", "1"),
+    ("DEBIAN_FRONTEND", "noninteractive"),
+    ("GIT_OPTIONAL_LOCKS", "0"),
+    ("GIT_PAGER", "cat"),
+    ("GIT_TERMINAL_PROMPT", "0"),
+    ("LANG", "C.UTF-8"),
+    ("PAGER", "cat"),
+    ("TERM", "dumb"),
+    ("TMPDIR", "/tmp"),  # noqa: S108  # private to the command
+)
+# These change how bash itself reads and runs the script that was permitted.
+STEERING_PREFIXES = ("BASH", "LD_", "SHELLOPTS", "PS4", "GLIBC_TUNABLES")
+STEERING = frozenset(
+    {
+        "CDPATH", "ENV", "EXECIGNORE", "FUNCNEST", "GLOBIGNORE", "HISTFILE", "IFS", "MAILPATH",
+        "POSIXLY_CORRECT", "PROMPT_COMMAND", "SHELL", "TIMEFORMAT", "TMOUT",
+    }
+)  # fmt: skip
+
+
+def build(host: HostFacts, entries: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    """Return the whole environment of a command; a permitted entry replaces a base one."""
+    base = dict(FIXED)
+    base |= {"HOME": host.home, "USER": host.user, "LOGNAME": host.user}
+    base["PATH"] = ":".join(host.path_entries)
+    base |= _git_identity(host.git_config)
+    return base | dict(entries)
+
+
+def steering(entries: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """Return the names among `entries` that a script's own bash may not be given."""
+    return tuple(
+        name for name, _ in entries if name in STEERING or name.startswith(STEERING_PREFIXES)
+    )
+
+
+def _git_identity(config: tuple[tuple[str, str], ...]) -> dict[str, str]:
+    entries = {"GIT_CONFIG_COUNT": str(len(config))} if config else {}
+    for index, (key, value) in enumerate(config):
+        entries |= {f"GIT_CONFIG_KEY_{index}": key, f"GIT_CONFIG_VALUE_{index}": value}
+    return entries

@@ -1,0 +1,72 @@
+"""Limits of one command as the kernel takes them, and how much a tree of processes uses.
+
+May touch: /proc, to read. Bounds that no rlimit can hold for a whole tree (memory, and the number
+of processes as root, whom the kernel exempts) are sampled here and enforced by the runner.
+"""
+
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox.action import Limits
+
+MEMLOCK_BYTES = 1 << 20
+MESSAGE_QUEUE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a tree of processes held at one moment."""
+
+    processes: int
+    memory_bytes: int  # proportional set size, so shared pages count once
+
+
+def rlimits(limits: Limits) -> tuple[tuple[int, int], ...]:
+    """Return (RLIMIT number, value) pairs, soft and hard alike."""
+    return (
+        (resource.RLIMIT_CPU, limits.cpu_s),
+        (resource.RLIMIT_DATA, limits.memory_bytes),
+        (resource.RLIMIT_NPROC, limits.processes),
+        (resource.RLIMIT_FSIZE, limits.file_bytes),
+        (resource.RLIMIT_NOFILE, limits.open_files),
+        (resource.RLIMIT_MEMLOCK, MEMLOCK_BYTES),
+        (resource.RLIMIT_MSGQUEUE, MESSAGE_QUEUE_BYTES),
+        (resource.RLIMIT_CORE, 0),
+    )
+
+
+def usage(root_pid: int) -> Usage:
+    """Return what `root_pid` and all its descendants hold now; vanished ones count nothing."""
+    pids = tree(root_pid)
+    return Usage(len(pids), sum(_memory(pid) for pid in pids))
+
+
+def tree(root_pid: int) -> list[int]:
+    """Return `root_pid` and its descendants, parents first."""
+    found, waiting = [], [root_pid]
+    while waiting:
+        pid = waiting.pop()
+        found.append(pid)
+        waiting += _children(pid)
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    children: list[int] = []
+    try:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            children += [int(child) for child in (task / "children").read_text("ascii").split()]
+    except OSError:
+        return children
+    return children
+
+
+def _memory(pid: int) -> int:
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text("ascii").splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) << 10
+    except OSError:
+        return 0
+    return 0

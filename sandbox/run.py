@@ -1,0 +1,262 @@
+"""Run one permitted command, confined as its profile says; the only door to local processes.
+
+May touch: what supervise.py and masks.py may, and its own state directory. The numbered steps
+stand in `CommandRunner.run`.
+"""
+
+import hashlib
+import os
+import signal
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Final
+
+import anyio
+import anyio.to_thread
+
+from sandbox import bwrap, environment, seccomp
+from sandbox.action import Command
+from sandbox.host import HostFacts
+from sandbox.limits import rlimits
+from sandbox.masks import Walker
+from sandbox.outcome import NO_OUTPUT, CommandOutcome, Enforcement, Status
+from sandbox.permit import Permit, PermitError, PermitOffice
+from sandbox.sight import Scene, Unseen, look
+from sandbox.supervise import Ended, Start, supervise
+
+MAX_PARALLEL = 128
+BASH = ("/bin/bash", "--noprofile", "--norc", "-p", "-c")
+CALLS: Final = {
+    "inspect": seccomp.Calls((), (seccomp.NETLINK_ROUTE, seccomp.NETLINK_SOCK_DIAG)),
+    "read": seccomp.Calls((seccomp.AF_INET, seccomp.AF_INET6), (seccomp.NETLINK_ROUTE,)),
+    "live": seccomp.Calls(
+        (seccomp.AF_UNIX, seccomp.AF_INET, seccomp.AF_INET6), (seccomp.NETLINK_ROUTE,)
+    ),
+}
+# Hints only: the words programs print for what a profile refuses.
+REFUSALS = (
+    (b"Read-only file system", "the profile shows that path read-only"),
+    (b"Network is unreachable", "the profile has no network"),
+    (b"Temporary failure in name resolution", "the profile has no network"),
+    (b"Could not resolve host", "the profile has no network"),
+)
+
+
+class CommandRunner:
+    """Carries out `Command` permits on this host; one runner per server."""
+
+    def __init__(
+        self,
+        office: PermitOffice,
+        host: HostFacts,
+        denies: Callable[[str], bool],
+        state_dir: Path,
+    ) -> None:
+        self._office, self._host, self._denies = office, host, denies
+        self._state_dir = state_dir
+        self._walker = Walker(denies)
+        self._limiter = anyio.CapacityLimiter(MAX_PARALLEL)
+
+    async def run(self, permit: Permit) -> CommandOutcome:
+        """Run the permitted command to its end and return what became of it.
+
+        Raises:
+            PermitError: the permit is spent or foreign, or a pinned file is no longer the one that
+                was decided; nothing ran.
+        """
+        # 1. The permit is spent first: whatever fails from here on, it cannot be tried again.
+        command = self._office.redeem(permit, Command)
+        return await self._carry_out(command)
+
+    async def _carry_out(self, command: Command) -> CommandOutcome:
+        # 2. What cannot be enforced is not run.
+        if refusal := self._refusal(command):
+            return self._error(command, refusal)
+        # 3. What the command may see, found now; anything uncertain refuses.
+        scene = await anyio.to_thread.run_sync(self._look, command)
+        if isinstance(scene, Unseen):
+            return self._error(command, scene.reason)
+        # 4. The files that will be executed are the ones that were decided.
+        await anyio.to_thread.run_sync(_check_pins, command)
+        # 5. Run it; cancellation kills the tree before this returns.
+        try:
+            ended = await self._supervised(self._start(command, scene), command)
+        except OSError as error:
+            return self._error(command, f"the sandbox could not be started: {error}")
+        held = await anyio.to_thread.run_sync(scene.sweep)
+        return self._outcome(command, ended, scene.hidden, held)
+
+    def _refusal(self, command: Command) -> str:
+        if (command.argv is None) == (command.script is None):
+            return "the action holds neither one argument vector nor one script"
+        names = environment.steering(command.env) if command.script is not None else ()
+        if names:
+            return (
+                f"{', '.join(names)} would change how the script itself is read. "
+                "Set it for one command inside the script: env NAME=VALUE command"
+            )
+        if command.profile.name == "unconfined" or self._host.meets("namespaces"):
+            return ""
+        fixes = [control.fix for control in self._host.controls if control.seen == "absent"]
+        return f"this host cannot enforce {command.profile.name}: {'; '.join(fixes)}"
+
+    def _look(self, command: Command) -> Scene | Unseen:
+        return look(command, self._host, self._walker, self._denies, self._state_dir)
+
+    def _start(self, command: Command, scene: Scene) -> Start:
+        host, profile = self._host, command.profile
+        stage = (bwrap.interpreter(host), "-I", "-S", f"{bwrap.INSIDE}/sandbox/init.py", "{1}",
+                 "{2}")  # fmt: skip
+        reaper = (host.interpreter, "-I", "-S", f"{host.package}/reaper.py")
+        if profile.name == "unconfined":
+            stage = (host.interpreter, "-I", "-S", f"{host.package}/init.py", "{1}", "{2}")
+            spec = _spec(command, host, [], b"")
+            return Start((*reaper, *stage), b"", spec, command.stdin, has_reaper=True)
+        mounts = bwrap.view(profile, host, scene.sight, scene.empty_file)
+        calls = CALLS[profile.name]
+        spec = _spec(command, host, bwrap.rules(mounts), seccomp.build(calls, host.machine))
+        inside = (host.bwrap, "--args", "{0}", "--", *stage)
+        options = bwrap.arguments(profile, host, mounts, command.limits.tmp_bytes)
+        if profile.name == "inspect":
+            return Start((*reaper, *inside), options, spec, command.stdin, has_reaper=True)
+        return Start(inside, options, spec, command.stdin, has_reaper=False)
+
+    async def _supervised(self, start: Start, command: Command) -> Ended:
+        cancel_fd = os.eventfd(0, os.EFD_CLOEXEC)
+        try:
+            async with AsyncExitStack() as stack:
+                group = await stack.enter_async_context(anyio.create_task_group())
+                group.start_soon(_signal_cancellation, cancel_fd)
+                ended = await anyio.to_thread.run_sync(
+                    supervise, start, command.limits, cancel_fd, limiter=self._limiter
+                )
+                group.cancel_scope.cancel()
+        finally:
+            os.close(cancel_fd)
+        return ended
+
+    def _enforcement(self, command: Command) -> Enforcement:
+        if command.profile.name == "unconfined":
+            return Enforcement("unconfined", "none", (("time-out", "enforced"),))
+        controls = tuple((control.name, control.seen) for control in self._host.controls)
+        return Enforcement(command.profile.name, self._host.rung, controls)
+
+    def _error(self, command: Command, message: str) -> CommandOutcome:
+        return CommandOutcome(
+            "error", None, None, 0, NO_OUTPUT, NO_OUTPUT, self._enforcement(command),
+            hidden=command.profile.hidden, message=f"{message}. Nothing ran.",
+        )  # fmt: skip
+
+    def _outcome(
+        self, command: Command, ended: Ended, hidden: tuple[str, ...], held: tuple[str, ...]
+    ) -> CommandOutcome:
+        end = _End(ended)
+        status, message = end.status(confined=command.profile.name != "unconfined")
+        if held:
+            message = (message + " " if message else "") + (
+                f"Held back, moved to {self._state_dir}/held: {', '.join(held)} "
+                "(names that make other tools run code)."
+            )
+        return CommandOutcome(
+            status, end.exit_code, end.signal, ended.duration_ms, ended.stdout, ended.stderr,
+            self._enforcement(command), hidden, end.cpu_user_ms, end.cpu_system_ms,
+            max(ended.peak_memory_bytes, end.peak_memory_bytes), message,
+        )  # fmt: skip
+
+
+class _End:
+    """The stage's report (see init.py), read."""
+
+    def __init__(self, ended: Ended) -> None:
+        self._ended = ended
+        self.exit_code: int | None = None
+        self.signal: int | None = None
+        self.cpu_user_ms = self.cpu_system_ms = self.peak_memory_bytes = 0
+        head, _, tail = ended.report.partition(b"X")
+        self._ran = head.startswith(b"R")
+        self._trouble = head.removeprefix(b"R").decode("utf-8", "replace")
+        if tail:
+            status, user, system, peak = tail.split()
+            code = os.waitstatus_to_exitcode(int(status))
+            self.exit_code = code if code >= 0 else None
+            self.signal = -code if code < 0 else None
+            self.cpu_user_ms = round(float(user) * 1000)
+            self.cpu_system_ms = round(float(system) * 1000)
+            self.peak_memory_bytes = int(peak) << 10
+
+    def status(self, *, confined: bool) -> tuple[Status, str]:
+        """Return the status and what a reader should know about it."""
+        if not self._ran or self._trouble:
+            self.exit_code = self.signal = None
+            return "error", self._failure()
+        match self._ended.cause:
+            case "timeout":
+                return "timeout", "the time limit was reached; the whole tree was killed."
+            case "cancelled":
+                return "killed", "the call was cancelled; the whole tree was killed."
+            case "memory" | "processes":
+                return "killed", f"the {self._ended.cause} limit was exceeded; all was killed."
+            case "":
+                return self._own_end(confined=confined)
+
+    def _own_end(self, *, confined: bool) -> tuple[Status, str]:
+        if self.exit_code == 0:
+            return "ok", ""
+        if self.exit_code is None:
+            name = signal.Signals(self.signal).name if self.signal else "an unknown signal"
+            return "killed", f"ended by {name}."
+        said = self._ended.stderr.head + self._ended.stderr.tail
+        for words, meaning in REFUSALS:
+            if confined and words in said:
+                return "blocked", f"it looks as if {meaning} (a hint, from what it printed)."
+        return "failed", ""
+
+    def _failure(self) -> str:
+        if self._trouble.startswith("E"):
+            reason = os.strerror(int(self._trouble[1:]))
+            return f"the program could not be executed in this profile's view: {reason}."
+        said = self._ended.stderr.head.decode("utf-8", "replace").strip()
+        reason = self._trouble.removeprefix("F") or said or self._ended.cause or "no report"
+        return f"the sandbox could not be set up: {reason}. The command did not run."
+
+
+async def _signal_cancellation(cancel_fd: int) -> None:
+    try:
+        await anyio.sleep_forever()
+    finally:
+        os.eventfd_write(cancel_fd, 1)
+
+
+def _check_pins(command: Command) -> None:
+    for pin in command.pins:
+        try:
+            with Path(pin.path).open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise PermitError(
+                f"approval_mismatch: {pin.path} cannot be read any more ({error.strerror}); "
+                "nothing ran. Ask again"
+            ) from error
+        if found != pin.sha256:
+            raise PermitError(
+                f"approval_mismatch: {pin.path} changed after it was decided; nothing ran. "
+                "Ask again"
+            )
+
+
+def _spec(
+    command: Command, host: HostFacts, rules: list[tuple[str, int]], filter_program: bytes
+) -> bytes:
+    argv = command.argv if command.argv is not None else (*BASH, command.script or "", "bash")
+    lists = (
+        list(argv),
+        [f"{name}={value}" for name, value in environment.build(host, command.env).items()],
+        [f"{number} {value}" for number, value in rlimits(command.limits)],
+        [f"{rights} {path}" for path, rights in rules if host.landlock_abi],
+    )
+    tokens = [command.cwd]
+    for items in lists:
+        tokens += [str(len(items)), *items]
+    tokens += ["1" if command.profile.name == "inspect" else "0", filter_program.hex()]
+    return b"\0".join(token.encode("utf-8", "surrogateescape") for token in tokens)
