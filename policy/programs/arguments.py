@@ -1,0 +1,213 @@
+"""The words of one command sorted into options, values, positionals and a sub-command.
+
+May touch: words and specs. GNU getopt's ways, one-dash long options, `name=value` words.
+INVARIANT: every word ends up in exactly one field of Line, or as the value of an option in it.
+Source: getopt_long(3); POSIX.1-2024 XBD §12.2.
+"""
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from policy.programs.spec import NO_COMMAND, STRONG, Option, Role, Spec
+from policy.programs.words import HOLE, Argument
+
+Value = Argument | list[Argument] | None
+_ENDS_COMMAND = frozenset({";", "+"})
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """One option as it was written, and the value it took."""
+
+    name: str
+    option: Option
+    value: Value = None
+
+
+@dataclass(slots=True)
+class Line:
+    """The words of one command, sorted by what they are."""
+
+    used: list[Used] = field(default_factory=list)
+    unknown: list[Argument] = field(default_factory=list)
+    maybe_options: list[Argument] = field(default_factory=list)
+    words: list[Argument] = field(default_factory=list)
+    command: Argument | None = None
+    rest: list[Argument] | None = None
+    doubtful: bool = False  # a cluster held a letter nobody described: its modes are only possible
+
+    @property
+    def has_mode(self) -> bool:
+        """Return whether an option chose a mode."""
+        return any(used.option.mode is not None for used in self.used)
+
+
+def sort(spec: Spec, words: Sequence[Argument]) -> Line:
+    """Return the words of one command, without its name, sorted by the spec."""
+    return _Sorter(spec, list(words)).sorted()
+
+
+class _Sorter:
+    def __init__(self, spec: Spec, queue: list[Argument]) -> None:
+        self._spec, self._queue, self._index = spec, queue, 0
+        self._line = Line()
+        roles = spec.args or ()
+        self._positions = len(roles)
+        self._greedy = next((at for at, role in enumerate(roles) if role.takes_the_rest), None)
+        self._has_commands = bool(spec.commands.keys() - {NO_COMMAND})
+
+    def sorted(self) -> Line:
+        line, ended = self._line, False
+        while self._index < len(self._queue):
+            word = self._queue[self._index]
+            self._index += 1
+            if not ended and word.text == "--":
+                ended = True
+                self._use_if_listed("--")
+                continue
+            if not ended and self._may_be_option(word):
+                line.maybe_options.append(word)
+            if not ended and self._is_option(word):
+                self._option(word)
+            elif self._positional(word):
+                break
+        return line
+
+    def _use_if_listed(self, name: str) -> None:
+        if name in self._spec.options:
+            self._line.used.append(Used(name, self._spec.options[name]))
+
+    def _may_be_option(self, word: Argument) -> bool:
+        """Return whether a word that is not known could begin with a dash, where that matters."""
+        dynamic = word.text.startswith(HOLE) or (word.several and HOLE in word.text)
+        return dynamic and self._spec.acts
+
+    def _positional(self, word: Argument) -> bool:
+        """Place a word that is no option; True when the rest is no longer ours to sort."""
+        line, count = self._line, len(self._line.words)
+        if self._has_commands and count == self._positions and not line.has_mode:
+            line.command, line.rest = word, self._queue[self._index :]
+            return True
+        if self._greedy == count:
+            line.rest = self._queue[self._index - 1 :]
+            return True
+        line.words.append(word)
+        if self._greedy == count + 1:
+            line.rest = self._queue[self._index :]
+            return True
+        return False
+
+    def _is_option(self, word: Argument) -> bool:
+        text, options = word.text, self._spec.options
+        if text[:1] == "-":
+            return len(text) > 1
+        if text[:1] == "+":
+            return text in options or text[:2] in options
+        return "=" in text and text[: text.index("=") + 1] in options
+
+    def _option(self, word: Argument) -> None:
+        text, options = word.text, self._spec.options
+        name, equals, _ = text.partition("=")
+        value = word.after(len(name) + 1) if equals else None
+        if text in options and not text.endswith("="):
+            self._take(text, None)
+        elif equals and name in options:
+            self._take(name, value)
+        elif equals and name + "=" in options:
+            self._take(name + "=", value)
+        elif text.startswith("--"):
+            self._abbreviated(word, name, value)
+        elif "-#" in options and text[1:].isdigit():
+            self._take("-#", None)
+        elif text[:1] == "+":
+            self._take(text[:2], word.after(2))
+        else:
+            self._cluster(word)
+
+    def _abbreviated(self, word: Argument, name: str, value: Argument | None) -> None:
+        """Use every option that the word may be short for: only the program knows which."""
+        names = self._spec.long_names
+        found = [full for full in names[bisect_left(names, name) :][:32] if full.startswith(name)]
+        start = end = self._index
+        for full in found:
+            self._index = start
+            self._take(full, value)
+            end = max(end, self._index)
+        self._index = end
+        if not found:
+            self._line.unknown.append(word)
+        elif len({self._spec.options[full] for full in found}) > 1:
+            self._line.doubtful = True
+
+    def _cluster(self, word: Argument) -> None:
+        for at, letter in enumerate(word.text[1:], start=1):
+            name = "-" + letter
+            option = self._spec.options.get(name)
+            if option is None:
+                self._line.unknown.append(word)
+                self._line.doubtful = True
+                if not self._spec.harmless:
+                    return
+            elif option.takes is not None:
+                rest = word.after(at + 1)
+                self._take(name, rest if rest.text else None)
+                return
+            else:
+                self._line.used.append(Used(name, option))
+
+    def _take(self, name: str, attached: Argument | None) -> None:
+        option = self._spec.options[name]
+        role, used, queue = option.takes, self._line.used, self._queue
+        if role is None and attached is not None:
+            # A value where the spec knows of none: keep it in sight.
+            self._line.unknown.append(Argument(name + "=" + attached.text, attached.how))
+            used.append(Used(name, option))
+        elif role is None or attached is not None or role.optional:
+            used.append(Used(name, option, attached))
+        elif role.name == "command":
+            used.append(Used(name, option, queue[self._index :]))
+            self._index = len(queue)
+        elif role.name == "command;":
+            self._take_command(name, option)
+        else:
+            value = queue[self._index] if self._index < len(queue) else None
+            used.append(Used(name, option, value))
+            self._index += 1
+
+    def _take_command(self, name: str, option: Option) -> None:
+        queue, start = self._queue, self._index
+        ends = (at for at in range(start, len(queue)) if queue[at].text in _ENDS_COMMAND)
+        end = next(ends, len(queue))
+        self._line.used.append(Used(name, option, queue[start:end]))
+        self._index = end + 1
+
+
+def bind(
+    roles: Sequence[Role], words: Sequence[Argument]
+) -> Iterator[tuple[Role | None, Argument | list[Argument]]]:
+    """Pair roles with words; a repeated role takes what the roles after it leave over.
+
+    A word that may become several ones could also fall to the strong roles after its own.
+    """
+    at = 0
+    for index, role in enumerate(roles):
+        if role.takes_the_rest:
+            yield role, list(words[at:])
+            return
+        if role.repeats:
+            end = max(at, len(words) - (len(roles) - index - 1))
+            yield from ((role, word) for word in words[at:end])
+            at = end
+        elif at < len(words):
+            yield role, words[at]
+            yield from _also(roles[index + 1 :], words[at])
+            at += 1
+    yield from ((None, word) for word in words[at:])
+
+
+def _also(roles: Sequence[Role], word: Argument) -> Iterator[tuple[Role, Argument]]:
+    if word.several:
+        for role in roles:
+            if role.name in STRONG and not role.takes_the_rest:
+                yield role, word

@@ -1,0 +1,52 @@
+"""Which environment variables steer the programs that inherit them.
+
+May touch: names and values. Used for assignments in a command's text and for the environment a
+caller asks for; what is not harmless is `env.poison`, because it changes what other words mean.
+"""
+
+import re
+
+from policy.model import Access
+
+_STEERS = re.compile(
+    r"""
+    (?: LD_ | DYLD_ | GIT_ | LESS | PYTHON | NODE_ | NPM_ | npm_ | YARN_ | PNPM_ | PIP_ | UV_
+      | POETRY_ | CONDA_ | PERL | RUBY | GEM_ | BUNDLE_ | JAVA | _JAVA | JDK_ | MAVEN_ | GRADLE_
+      | RUST | CARGO_ | GCC_ | AWS_ | AZURE_ | GOOGLE_ | CLOUDSDK_ | KUBE | HELM_ | DOCKER_
+      | COMPOSE_ | PODMAN_ | SSH_ | SUDO_ | MAN | SYSTEMD_ | BASH | ZSH | TAR_ | RSYNC_ | CURL_
+      | WGET | OPENSSL_ | SSL_ | XDG_ | TERMINFO | TERMCAP | LUA_ | PHP | RESTIC_ | BORG_ | VIM
+      | EMACS | HIST | CRASH | MALLOC_ | GLIBC_ | GCONV | LOCPATH | NLSPATH | RES_
+      | TF_ | ANSIBLE_ | PG | MYSQL_ | ASAN_ | LSAN_ | UBSAN_ | TSAN_ | FAKE | DEBUGINFOD_
+      | GO (?: FLAGS | PROXY | PATH | ROOT | BIN | NOSUMDB | SUMDB | TOOLCHAIN | ENV | PRIVATE
+             | VCS | CACHEPROG | INSECURE | DEBUG ) ) \w*
+    | \w* (?: PATH | OPTIONS? | OPTS? | PAGER | EDITOR | VISUAL | SHELL | PROXY | proxy | PRELOAD
+            | COMMAND | BROWSER | REGISTRY | INDEX_URL | CONFIG | STARTUP | HOSTALIASES | WRAPPER
+            | LAUNCHER | ASKPASS | PRE_?EXEC )
+    | \w*FLAGS | ZDOTDIR | HOME | IFS | ENV | PS[0-4] | SHELLOPTS | TMPDIR | TMP | TEMP
+    | USER | LOGNAME | CC | CXX | CPP | AR | AS | LINK | FC | MAKE | LC_\w+ | LANG | LANGUAGE
+    """,
+    re.X,
+)
+_HARMLESS = frozenset(
+    {
+        "GOOS", "GOARCH", "RUST_BACKTRACE", "RUST_LOG", "NODE_ENV",
+        "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "PYTHONUTF8",
+        "GIT_PAGER_IN_USE", "GIT_OPTIONAL_LOCKS", "SYSTEMD_COLORS", "AWS_REGION",
+        "AWS_DEFAULT_REGION", "CARGO_TERM_COLOR", "GIT_TERMINAL_PROMPT",
+    }
+)  # fmt: skip
+_PAGERS = frozenset({"PAGER", "GIT_PAGER", "MANPAGER", "SYSTEMD_PAGER", "AWS_PAGER"})
+_LOCALES = re.compile(r"LC_[A-Z]+|LANG|LANGUAGE")
+_PLAIN_LOCALE = re.compile(r"(?:C|POSIX|[a-z]{2,3}(?:_[A-Z]{2})?)(?:\.(?:UTF|utf)-?8)?|")
+
+
+def poison(name: str, value: str, program: str = "") -> tuple[Access, ...]:
+    """Return the access of setting a variable for a program: none if it steers none."""
+    if name in _HARMLESS or (name in _PAGERS and value in ("cat", "")):
+        return ()
+    # A locale that names a path would be a file of the caller's choice.
+    if _LOCALES.fullmatch(name) and _PLAIN_LOCALE.fullmatch(value):
+        return ()
+    if not _STEERS.fullmatch(re.sub(r"\W", "", name)):
+        return ()
+    return (Access("env.poison", name, "exact", program),)

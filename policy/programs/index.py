@@ -1,0 +1,86 @@
+"""From a program's name to its spec, built when it is first asked for.
+
+May touch: the packaged `*.yaml` of this folder, through importlib.resources, once. May not touch:
+commands. Composing every file costs a few milliseconds; building every spec would cost far more.
+"""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+
+import yaml
+from typing_extensions import override
+
+from policy.programs.spec import Spec, SpecError, SpecReader, entries_of
+
+
+class Programs(Mapping[str, Spec]):
+    """The specs of all programs, by name."""
+
+    def __init__(self, sources: Mapping[str, str]) -> None:
+        """Read the names of every entry; `sources` are texts by file name.
+
+        Raises:
+            SpecError: a file is not YAML, is empty, or names a program that another one names.
+        """
+        self._entries: dict[str, tuple[SpecReader, yaml.Node]] = {}
+        self._specs: dict[int, Spec] = {}
+        for source, text in sorted(sources.items()):
+            reader = SpecReader(source)
+            for name, node in entries_of(reader, _composed(source, text)).items():
+                if name in self._entries:
+                    raise reader.error(
+                        node, f"program {name!r} is described in another file too; keep one"
+                    )
+                self._entries[name] = (reader, node)
+
+    @override
+    def __getitem__(self, name: str) -> Spec:
+        reader, node = self._entries[name]
+        spec = self._specs.get(id(node))
+        if spec is None:
+            spec = self._specs[id(node)] = reader.program(node)
+        return spec
+
+    @override
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    @override
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @override
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+
+def _composed(source: str, text: str) -> yaml.Node:
+    try:
+        root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
+        raise SpecError(f"{source}:{place}: not YAML: {error.problem}; correct the file") from None
+    except yaml.YAMLError as error:
+        raise SpecError(f"{source}:1:1: not YAML: {error}; correct the file") from None
+    if root is None:
+        raise SpecError(f"{source}:1:1: the file is empty; describe a program or remove it")
+    return root
+
+
+@cache
+def packaged() -> Programs:
+    """Return the programs that come with Permitgate.
+
+    Raises:
+        SpecError: a packaged file breaks the language.
+    """
+    folder = files("policy.programs")
+    return Programs(
+        {
+            entry.name: entry.read_text(encoding="utf-8")
+            for entry in folder.iterdir()
+            if entry.name.endswith(".yaml")
+        }
+    )

@@ -1,0 +1,226 @@
+"""From one argument vector to its accesses, guided by the program's spec.
+
+May touch: argument vectors and specs. May not touch: shell syntax, rules.
+INVARIANT: what is not understood becomes an access too (`opaque`, or `code.exec` on something
+written <in brackets>); no word of the command is dropped because nobody expected it.
+"""
+
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from policy.model import Access
+from policy.programs.arguments import Line, Used, bind, sort
+from policy.programs.run import Nested, Run
+from policy.programs.spec import NO_COMMAND, Role, Spec
+from policy.programs.words import HOLE, Argument, Place, Stdin, shown
+
+_SYSTEM = frozenset(
+    {"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"}
+)  # fmt: skip
+_PROJECT = (".venv/bin", "venv/bin", "env/bin", "node_modules/.bin", "vendor/bin")
+# What no unlisted option may be called, whatever the spec promises: it sounds like writing,
+# running or sending.
+_SUSPICIOUS = re.compile(
+    r"--?(?!-?no-)(?:[\w-]*-)?(?:out|output|outfile|write|exec|execute|run|dump|export|import"
+    r"|config|rc|rcfile|plugin|plugins|module|command|cmd|pager|script|shell|save|load|edit|kill"
+    r"|upload|send|post|server|listen|webserver|program|hook|hooks|preprocessor|engine|provider"
+    r"|daemon|install|logfile|log-file|set|del|delete|remove|clear|flush|reset|external|remote"
+    r"|url|proxy|db|target|filters|signature|lost-found|off|disable|enable|file|dir|directory"
+    r"|in-place|inplace|fix|apply|update|init|unlink|move|editor|browser|tool|wrapper|to-command"
+    r"|eval|agent|extension|library|preload|include-file|rules|template|pidfile|socket|bind)"
+    r"(?:[-=]\w+)*|-[oOwW]"
+)
+
+
+def interpret(
+    words: Sequence[Argument],
+    place: Place,
+    stdin: Stdin,
+    programs: Mapping[str, Spec],
+    nested: Nested,
+) -> list[Access]:
+    """Return every access of running `words` (at least one), in the order found."""
+    first = words[0]
+    if first.how != "exact" or first.several or not first.text:
+        return _unknown_name(first, stdin)
+    name, accesses = _program(first, place, programs)
+    if first.computed:
+        accesses.append(Access("opaque", "a program named by a command's output", "dynamic", name))
+    if name not in programs:
+        if stdin.network:
+            accesses.append(Access("code.exec", "<network>", "dynamic", name))
+        if not any(access.operation == "code.exec" for access in accesses):
+            accesses.append(Access("code.exec", f"<unknown program {name}>", "dynamic", name))
+        return accesses + _read_everything(words[1:], place, stdin, nested)
+    run = Run(name, place, stdin, nested, accesses)
+    _read(run, programs[name], words[1:])
+    return run.accesses
+
+
+def _unknown_name(first: Argument, stdin: Stdin) -> list[Access]:
+    found = [Access("opaque", f"the program's name is not known: {shown(first.text)!r}", "dynamic")]
+    if stdin.network:
+        found.append(Access("code.exec", "<network>", "dynamic"))
+    return found
+
+
+def _read_everything(
+    words: Sequence[Argument], place: Place, stdin: Stdin, nested: Nested
+) -> list[Access]:
+    """Return reads of every word of an unknown program that looks like a path."""
+    run = Run("", place, stdin, nested)
+    for word in words:
+        if word.text.startswith(("/", "~", "./", "../")):
+            run.operation(Role("fs.read"), word)
+    return run.accesses
+
+
+def _program(
+    word: Argument, place: Place, programs: Mapping[str, Spec]
+) -> tuple[str, list[Access]]:
+    """Return the name to look up, and what its being named by a path adds."""
+    text = word.text
+    if "/" not in text or text in programs:
+        return text, []
+    path = place.resolve(word)
+    folder, base = posixpath.split(path.text)
+    if folder in _SYSTEM:
+        return base, []
+    if path.how != "exact":
+        return text, [Access("opaque", "a program whose folder is not known", "dynamic", base)]
+    if base not in programs:
+        return text, [Access("code.exec", path.text, "exact", base)]
+    spec = programs[base]
+    runs_code = spec.stdin is not None or any(does.operation == "code.exec" for does in spec.does)
+    if runs_code and any(folder == f"{place.context.workspace}/{own}" for own in _PROJECT):
+        return base, [Access("code.exec", path.text, "exact", base)]
+    unusual = f"<unknown program {text}, not the usual {base}>"
+    return text, [Access("code.exec", unusual, "dynamic", base)]
+
+
+# The argument, step by step:
+#   1 sort the words into options, positionals, sub-command and rest
+#   2 the options that were used choose the modes
+#   3 each mode (or the spec itself) says what options and positionals mean
+#   4 the sub-command reads what is left
+
+
+def _read(run: Run, spec: Spec, words: Sequence[Argument]) -> None:
+    if len(words) == 1 and words[0].text in ("--help", "--version"):
+        return
+    line = sort(spec, words)  # 1
+    named = [used.option.mode for used in line.used if used.option.mode is not None]
+    modes = [spec.modes[mode] for mode in dict.fromkeys(named) if mode in spec.modes]  # 2
+    if modes and line.doubtful:
+        modes.append(spec)
+    run.starts = line.words
+    for meaning in modes or [spec]:  # 3
+        _meaning(run, spec, meaning, line)
+    if spec.commands and not modes:  # 4
+        _command(run, spec, line)
+
+
+def _meaning(run: Run, spec: Spec, mode: Spec, line: Line) -> None:
+    # INVARIANT: what standard input adds is known before the command that it is added to.
+    if mode.stdin is not None and mode.stdin.name == "words":
+        run.standard_input(mode.stdin)
+    used = [_in_mode(mode, one) for one in line.used]
+    # A directory counts for every path after it, and a placeholder for the command.
+    for one in sorted(used, key=_takes_command):
+        _used(run, one)
+    for does in mode.does:
+        run.does(does)
+    for word in line.unknown:
+        _unknown_option(run, mode, word)
+    for _ in line.maybe_options:
+        run.add(
+            "opaque",
+            f"a word that is not known may be an option of {run.program}; put -- or ./ before it",
+        )
+    roles = mode.args if mode.args is not None else spec.args or ()
+    bound = _positionals(run, roles, mode.harmless, line) or any(map(_takes_command, used))
+    if mode.stdin is not None and mode.stdin.name != "words" and not bound:
+        run.standard_input(mode.stdin)
+
+
+def _in_mode(mode: Spec, used: Used) -> Used:
+    return Used(used.name, mode.options.get(used.name, used.option), used.value)
+
+
+def _takes_command(used: Used) -> bool:
+    return used.option.takes is not None and used.option.takes.name == "command"
+
+
+def _used(run: Run, used: Used) -> None:
+    for does in used.option.does:
+        run.does(does)
+    role, value = used.option.takes, used.value
+    if role is None or value is None:
+        return
+    if role.name in ("shell", "code.exec"):
+        run.add("code.exec", f"<named by the option {used.name}>")
+    run.value(Role("fs.read") if role.name == "code.exec" else role, value)
+
+
+def _unknown_option(run: Run, meaning: Spec, word: Argument) -> None:
+    # Where the program runs code anyway, nothing worse can be meant.
+    runs_code = any(does.operation == "code.exec" for does in meaning.does)
+    name, equals, value = word.text.partition("=")
+    suspicious = not runs_code and (_SUSPICIOUS.fullmatch(name) or HOLE in name)
+    if not meaning.harmless or suspicious:
+        run.add("opaque", f"option {shown(word.text)!r} of {run.program} is not described")
+    elif equals and ("/" in value or value.startswith((".", "~"))):
+        run.value(Role("fs.read"), word.after(len(name) + 1))
+
+
+def _positionals(run: Run, roles: Sequence[Role], harmless: bool, line: Line) -> bool:
+    """Apply the roles to the positionals; True when a word was bound to a role by itself."""
+    words = list(line.words)
+    if line.rest is not None and line.command is None:
+        words += line.rest
+    bound = False
+    for role, value in bind(roles, words):
+        if isinstance(value, list):
+            _remainder(run, role, value)
+        elif role is not None:
+            bound = True
+            run.value(role, value)
+        elif not harmless:
+            run.add("opaque", f"argument {shown(value.text)!r} of {run.program} is not described")
+    return bound
+
+
+def _remainder(run: Run, role: Role | None, words: list[Argument]) -> None:
+    if role is None:
+        return
+    if role.name == "shell" and words:
+        run.shell(Argument.of(" ".join(word.text for word in words)))
+    elif role.name == "command":
+        run.argv(words)
+    else:
+        for word in words:
+            run.value(Role("text"), word)
+
+
+def _command(run: Run, spec: Spec, line: Line) -> None:
+    name = line.command
+    if name is None:
+        fixed = [role for role in spec.args or () if not role.takes_the_rest and not role.repeats]
+        if NO_COMMAND in spec.commands and len(line.words) <= len(fixed) and not line.rest:
+            _read(run, spec.commands[NO_COMMAND], ())
+        return
+    rest = line.rest or []
+    text = name.text.replace(HOLE, "\ufffd")
+    for pattern, child in spec.commands.items():
+        if pattern == NO_COMMAND or not fnmatchcase(text, pattern):
+            continue
+        if pattern == name.text:
+            run.program = f"{run.program} {name.text}"
+        takes_name = pattern == "*" and child.args is not None
+        _read(run, child, [name, *rest] if takes_name else rest)
+        if name.how == "exact" and not name.several:
+            return
+        break
+    run.add("opaque", f"sub-command {shown(name.text)!r} of {run.program} is not described")

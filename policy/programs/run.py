@@ -1,0 +1,243 @@
+"""One role applied to one value: the step at which a word becomes an access.
+
+May touch: arguments and the place they are read in. What a value starts in turn goes to Nested.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from policy.model import PATH_OPERATIONS, Access, How
+from policy.programs.environment import poison
+from policy.programs.findings import Finding, Runs, Touches, Unknown
+from policy.programs.scripts import SCANNERS
+from policy.programs.spec import Does, Role
+from policy.programs.words import FETCHED, HOLE, Argument, Place, Stdin, shown
+
+HARMLESS_DEVICE = re.compile(
+    r"/dev/(null|full|zero|u?random|stdin|stdout|stderr|tty|fd/\d+|ptmx|pts/\d+)"
+)
+SOCKET = re.compile(r"/dev/(tcp|udp)/.*", re.S)
+_ENDLESS = re.compile(r"/dev/(zero|full|u?random)")
+_REMOTE = re.compile(r"[\w.@*-]+:(?!\\)|[a-z][a-z0-9+.-]*://|\[[0-9a-f:]+\]:", re.S)
+_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+_SET_ID = re.compile(r"[+=][rwxXst]*s|^0*[2-7][0-7]{3}$")
+_OPEN_TO_ALL = re.compile(
+    r"^0?[0-7]{2}[2367]$|(?:^|,)[ug]*[oa][ugoa]*[+=][rxXst]*w|(?:^|,)\+[rx]*w"
+)
+_PIPE_FILE = re.compile(r"/dev/fd/" + HOLE + ".*", re.S)
+
+
+class Nested(Protocol):
+    """Classifies what a program starts in turn."""
+
+    def text(self, text: Argument, place: Place, stdin: Stdin) -> list[Access]:
+        """Return the accesses of shell text."""
+        ...
+
+    def argv(self, words: Sequence[Argument], place: Place, stdin: Stdin) -> list[Access]:
+        """Return the accesses of an argument vector."""
+        ...
+
+
+@dataclass(slots=True)
+class Run:
+    """One program while its arguments are read; `accesses` grows in the order found."""
+
+    program: str
+    place: Place
+    stdin: Stdin
+    nested: Nested
+    accesses: list[Access] = field(default_factory=list)
+    starts: Sequence[Argument] = ()  # where find and its kind begin
+    placeholders: list[str] = field(default_factory=list)
+    added: list[Argument] | None = None  # the words that xargs puts after its command
+
+    def add(self, operation: str, resource: str, how: How = "dynamic") -> None:
+        """Record an access of this program."""
+        self.accesses.append(Access(operation, shown(resource), how, self.program))
+
+    def does(self, does: Does) -> None:
+        """Record what a spec says without a value."""
+        if does.resource is None or does.resource.startswith("<"):
+            self.add(does.operation, does.resource or self.program, "exact")
+        else:
+            self.operation(Role(does.operation), Argument(does.resource))
+
+    def value(self, role: Role, value: Argument | list[Argument]) -> None:
+        """Apply one role to one value."""
+        if isinstance(value, list):
+            if role.name == "command;":
+                self._command_per_file(value)
+            else:
+                self.argv(value)
+        elif role.name.startswith("script:"):
+            self._script(role.name.removeprefix("script:"), value)
+        else:
+            self._word(role, value)
+
+    def _word(self, role: Role, word: Argument) -> None:
+        match role.name:
+            case "placeholder":
+                self.placeholders.append(word.text)
+            case "cd":
+                self.place = self.place.at(word)
+            case "shell":
+                self.shell(word)
+            case "mode":
+                self._mode(word)
+            case "text" | "rest" | "flag" | "words":
+                self._at_file(word)
+            case "command" | "command;":
+                self.argv([word])
+            case _:
+                self.operation(role, word)
+
+    def operation(self, role: Role, word: Argument) -> None:
+        """Record a role that is an operation: on a path, a remote name, or any other resource."""
+        name, text = role.name, word.text
+        if role.other is not None and _REMOTE.match(text):
+            name = role.other
+        if text.lower().startswith("file:") and name in ("net.connect", "fs.read"):
+            start = len("file://") if text[5:7] == "//" else len("file:")
+            self._path("fs.read", word.after(start))
+        elif name not in PATH_OPERATIONS:
+            self.accesses.append(Access(name, shown(text), word.how, self.program))
+            self._at_file(word)
+        elif text in ("-", "/dev/stdin"):
+            if name == "code.exec":
+                self.standard_input(Role("code.exec"))
+        else:
+            self._path(name, word)
+
+    def _path(self, name: str, word: Argument) -> None:
+        text = word.text
+        if name == "fs.read" and SOCKET.fullmatch(text):
+            self.add("net.connect", text, word.how)
+            return
+        if text.startswith("@") and len(text) > 1:
+            self._at_file(word)
+            if name == "fs.read" and text[1] not in "{~^":
+                self.add("opaque", f"arguments from the file {text[1:]}")
+        if name == "code.exec" and (FETCHED in text or "://" in text):
+            self.add("code.exec", "<network>")
+        path = self.place.resolve(word)
+        if name == "code.exec" and _PIPE_FILE.fullmatch(path.text):
+            self.add("code.exec", "<standard input>")
+            return
+        if name == "fs.read" and _ENDLESS.fullmatch(path.text):
+            self.add("resource.exhaust", "an endless file", "exact")
+        reads_or_writes = name in ("fs.read", "fs.write", "fs.list")
+        if not (reads_or_writes and is_harmless_file(path.text)):
+            self.accesses.append(Access(name, path.text, path.how, self.program))
+
+    def _at_file(self, word: Argument) -> None:
+        """`@FILE` and `name=@FILE` are read by many programs; assume all of them do."""
+        text = word.text
+        at = text.find("=@") + 1
+        if not text.startswith("@") and not at:
+            return
+        file = word.after(1 if text.startswith("@") else at + 1)
+        if file.text not in ("", "-"):
+            path = self.place.resolve(file)
+            self.accesses.append(Access("fs.read", path.text, path.how, self.program))
+
+    def _mode(self, value: Argument) -> None:
+        if value.how != "exact" or _SET_ID.search(value.text):
+            self.add("privilege.escalate", "<set-user-id>", "exact")
+        elif _OPEN_TO_ALL.search(value.text):
+            self.add("privilege.escalate", "<world-writable>", "exact")
+
+    # What a program starts
+
+    def shell(self, text: Argument) -> None:
+        """Read a value as shell text."""
+        self.accesses += self.nested.text(self._filled(text), self.place, self.stdin)
+
+    def argv(self, words: Sequence[Argument]) -> None:
+        """Read the words of a command that this program starts."""
+        rest = list(words)
+        while rest and _ASSIGNMENT.match(rest[0].text):
+            name, _, value = rest.pop(0).text.partition("=")
+            self.accesses += poison(name, value, self.program)
+        if self.added is not None and not self.placeholders:
+            rest += self.added
+        if rest and rest[0].text in ("-", "--"):
+            rest.pop(0)
+        if len(rest) > 1 and rest[0].text in ("-c", "--command"):
+            self.shell(rest[1])
+            return
+        if rest:
+            filled = [self._filled(word) for word in rest]
+            self.accesses += self.nested.argv(filled, self.place, self.stdin)
+
+    def _command_per_file(self, words: list[Argument]) -> None:
+        """Read the command of `find -exec`: `{}` is some file below where find started."""
+        if not words:
+            return
+        starts = [word for word in self.starts if word.text[:1] not in "(!"] or [Argument(".")]
+        for start in starts:
+            below = start.text.rstrip("/") + "/" + HOLE
+            named = [
+                Argument.of(word.text.replace("{}", below)) if "{}" in word.text else word
+                for word in words
+            ]
+            if not any("{}" in word.text for word in words):
+                named.append(Argument.of(below))
+            self.accesses += self.nested.argv(named, self.place, self.stdin)
+
+    def _filled(self, word: Argument) -> Argument:
+        braces = ["{}"] if self.added is not None else []
+        for placeholder in filter(None, (*self.placeholders, *braces)):
+            if placeholder in word.text:
+                known = self.stdin.text
+                text = HOLE if known is None else known.strip()
+                word = Argument.of(word.text.replace(placeholder, text))
+        return word
+
+    # Programs in other languages, and standard input
+
+    def _script(self, language: str, text: Argument) -> None:
+        if text.how == "dynamic":
+            fetched = FETCHED in text.text
+            self.add("code.exec", "<network>" if fetched else f"<{language} text not known>")
+            return
+        for finding in SCANNERS[language](text.text):
+            self._found(finding)
+
+    def _found(self, finding: Finding) -> None:
+        match finding:
+            case Runs(shell=shell):
+                self.shell(Argument.of(shell))
+            case Touches(operation=operation, resource=resource):
+                if resource.startswith("<") or operation not in PATH_OPERATIONS:
+                    self.add(operation, resource)
+                else:
+                    self.operation(Role(operation), Argument.of(resource))
+            case Unknown(what=what):
+                self.add("code.exec", f"<{what}>")
+                if self.stdin.network:
+                    self.add("code.exec", "<network>")
+
+    def standard_input(self, role: Role) -> None:
+        """Apply the spec's `stdin` role to what is on standard input."""
+        stdin = self.stdin
+        if role.name == "words":
+            below = [origin.rstrip("/") + "/" + HOLE for origin in stdin.origins] or [HOLE]
+            known = below if stdin.text is None else stdin.text.split()
+            self.added = [Argument.of(text) for text in known]
+        elif stdin.network:
+            self.add("code.exec", "<network>")
+        elif stdin.text is not None and role.name == "shell":
+            self.stdin = Stdin("")
+            self.shell(Argument.of(stdin.text))
+        elif stdin.text is not None and role.name.startswith("script:"):
+            self.value(role, Argument.of(stdin.text))
+        else:
+            self.add("code.exec", "<standard input>" if stdin.connected else "<a terminal>")
+
+
+def is_harmless_file(path: str) -> bool:
+    """Return whether reading or writing the file changes and shows nothing of the machine."""
+    return bool(HARMLESS_DEVICE.fullmatch(path) or _PIPE_FILE.fullmatch(path))

@@ -1,0 +1,106 @@
+"""Small scanners for text in other languages: inline code, jq, socat addresses, command lists.
+
+May touch: strings. A scanner says what it is sure of and answers Unknown for the rest: a scanner
+that overlooks something is a hole. awk.py and sed.py hold the two that need a tokeniser.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+from policy.programs.awk import awk
+from policy.programs.findings import Finding, Runs, Touches, Unknown
+from policy.programs.sed import sed
+
+_STRING = re.compile(
+    r"""'''(.*?)'''|\"\"\"(.*?)\"\"\"|"((?:\\.|[^"\\])*)"|'((?:\\.|[^'\\])*)'|`([^`]*)`""", re.S
+)
+_DELETES = re.compile(r"rmtree|rm_rf|rm_r|rmSync|unlink|remove|rmdir|\bdelete\b|\brm\b|\bdel\b")
+_WRITES = re.compile(
+    r"write|\bopen\s*\([^)]*['\"][waxr]b?\+?['\"]|>\s*['\"]?/|put_contents|Out-File|chmod|chown"
+    r"|symlink|rename|copy|truncate|touch|mkdir"
+)
+_STARTS = re.compile(r"system|exec|popen|spawn|subprocess|`|run|shell|qx", re.I)
+_SOCKETS = re.compile(r"socket|\bconnect\b|fsockopen|inet_aton|/inet/|TCPSocket|net\.", re.I)
+_SHELLS = re.compile(r"exec|spawn|popen|system|/bin/|sh\b|dup2")
+_EVALUATES = re.compile(r"\b(?:exec|eval|system|loadstring|instance_eval)\b|\|\s*(?:ba)?sh\b")
+_LOOPS = re.compile(r"\b(?:while|until|loop|for)\b")
+_SECRETS = re.compile(r"\$ENV|\benv\b|\bstrenv\b|\benvsubst\b")
+_LOADS = re.compile(r"\b(?:include|import|system|input_filename|load\w*|exec)\b")
+
+
+def code(text: str) -> Iterator[Finding]:
+    """Read inline code of a general language: always Unknown, and what its strings show."""
+    yield Unknown("inline code")
+    if _SOCKETS.search(text) and _SHELLS.search(text):
+        yield Touches("code.exec", "<network>")
+    if re.search(r"\bfork\b", text) and _LOOPS.search(text):
+        yield Touches("resource.exhaust", "function fork in a loop")
+    operation = (
+        "fs.delete" if _DELETES.search(text) else "fs.write" if _WRITES.search(text) else "fs.read"
+    )
+    for match in _STRING.finditer(text):
+        literal = next((group for group in match.groups() if group is not None), "")
+        yield from _literal(literal, operation, text)
+
+
+def _literal(literal: str, operation: str, text: str) -> Iterator[Finding]:
+    if re.match(r"(?:https?|ftp)://", literal):
+        yield Touches("net.connect", literal)
+        if _EVALUATES.search(text):
+            yield Touches("code.exec", "<network>")
+    elif re.fullmatch(r"[~/][\w./~*-]*", literal):
+        yield Touches(operation, literal)
+    elif re.match(r"[a-z][\w./-]*\s+\S", literal) and _STARTS.search(text):
+        yield Runs(literal)
+
+
+def socat(text: str) -> Iterator[Finding]:
+    """Read one socat address."""
+    kind, _, rest = text.partition(":")
+    kind = kind.upper().split(",")[0]
+    first = rest.split(",")[0]
+    if kind in ("EXEC", "SYSTEM", "SHELL"):
+        yield Touches("code.exec", "<network>")
+        yield Runs(first.strip("'\"") or "sh")
+    elif kind in ("OPEN", "FILE", "GOPEN", "CREATE", "PIPE"):
+        yield Touches("fs.read", first)
+        yield Touches("fs.write", first)
+    elif "LISTEN" in kind or "RECV" in kind:
+        yield Touches("net.listen", text)
+    elif kind not in ("-", "STDIO", "STDIN", "STDOUT", "STDERR"):
+        yield Touches("net.connect", text)
+
+
+def jq(text: str) -> Iterator[Finding]:
+    """Find what jq and yq filters reach beyond their input."""
+    bare = re.sub(r'"(?:\\[^(]|[^"\\])*"', '""', text)
+    if _SECRETS.search(bare):
+        yield Touches("credential.read", "<a variable>")
+    for match in re.finditer(r"\bload\w*\(\s*\"([^\"]*)", text):
+        yield Touches("fs.read", match[1])
+    if _LOADS.search(bare):
+        yield Unknown("a filter that loads files")
+
+
+def bang(text: str) -> Iterator[Finding]:
+    """Read text of a program in which `!` starts a shell command."""
+    if "!" in text:
+        yield Unknown("a shell command after !")
+
+
+def paths(text: str) -> Iterator[Finding]:
+    """Read a list of commands that nobody models: each path in it may be read."""
+    yield Unknown("commands of another program")
+    for word in re.findall(r"[~/.][\w./~-]*/[\w./~-]+", text):
+        yield Touches("fs.read", word)
+
+
+SCANNERS: Mapping[str, Callable[[str], Iterator[Finding]]] = {
+    "awk": awk,
+    "sed": sed,
+    "code": code,
+    "socat": socat,
+    "jq": jq,
+    "paths": paths,
+    "bang": bang,
+}
