@@ -8,7 +8,7 @@ second documents are errors, so nothing in a file is read in two ways.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 import yaml
 from yaml import events
@@ -67,8 +67,8 @@ def read(name: str, text: str) -> Mapping:
         return _Reader(name, text).document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line, column = (1, 1) if mark is None else (mark.line + 1, mark.column + 1)
-        refuse(f"{name}:{line}:{column}", f"not YAML: {error.problem}; correct it")
+        place = _place(name, mark)
+        refuse(place, f"not YAML: {error.problem}; correct it")
     except yaml.YAMLError as error:
         refuse(f"{name}:1:1", f"not YAML: {error}; correct it".replace("\n", " "))
 
@@ -121,8 +121,17 @@ class _Reader:
             yield key, self._node(next(self._events), depth + 1)
 
     def _place(self, event: events.Event) -> str:
-        mark = event.start_mark
-        return f"{self._name}:{mark.line + 1}:{mark.column + 1}"
+        return _place(self._name, event.start_mark)
+
+
+class _Mark(Protocol):
+    line: int
+    column: int
+
+
+def _place(name: str, mark: _Mark | None) -> str:
+    """Return `file:line:column`; an event without a mark is at the start."""
+    return f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else f"{name}:1:1"
 
 
 def words(node: Node, what: str) -> tuple[Text, ...]:

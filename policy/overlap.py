@@ -15,7 +15,7 @@ MAX_CELLS: Final = 65_536  # work of name against name; beyond it the careful an
 
 def overlaps(left: Path, right: Path) -> bool:
     """Return whether some path is in both the access `left` and the policy glob `right`."""
-    return _meet(left, right, aimed_at=-1)
+    return not _part_early(left, right) and _meet(left, right, aimed_at=-1)
 
 
 def aims(left: Path, right: Path) -> bool:
@@ -23,8 +23,22 @@ def aims(left: Path, right: Path) -> bool:
 
     `cat .en?` aims at `**/.env`; `cat *` and `cat *.json` sweep. The last name of `right` decides.
     """
+    if _part_early(left, right):
+        return False
     names = [index for index, part in enumerate(right) if isinstance(part, Name)]
     return _meet(left, right, aimed_at=names[-1] if names else -1)
+
+
+def _part_early(left: Path, right: Path) -> bool:
+    """Return whether the plain names both begin with already differ; this settles most pairs."""
+    for one, other in zip(left, right, strict=False):
+        if isinstance(one, Many) or isinstance(other, Many):
+            return False
+        if one.literal is None or other.literal is None:
+            return False
+        if one.literal != other.literal:
+            return True
+    return False
 
 
 def _meet(left: Path, right: Path, *, aimed_at: int) -> bool:

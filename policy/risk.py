@@ -14,10 +14,10 @@ RISK: Final = MappingProxyType(
         "fs.list": 1, "git.read": 1, "sys.inspect": 2, "proc.inspect": 2, "fs.read": 5,
         "fs.create": 20, "git.write": 20, "fs.write": 25, "proc.signal": 35,
         "fs.perm": 40, "net.listen": 40, "code.exec": 45, "fs.delete": 45, "net.connect": 50,
-        "env.poison": 55, "pkg.install": 55, "opaque": 60, "git.history": 60, "resource.exhaust": 60,
-        "service.control": 65, "container.exec": 70, "sys.control": 75, "cloud.mutate": 80,
-        "remote.exec": 80, "credential.read": 80, "persistence": 85, "privilege.escalate": 90,
-        "audit.tamper": 95, "device.write": 100,
+        "env.poison": 55, "pkg.install": 55, "opaque": 60, "git.history": 60,
+        "resource.exhaust": 60, "service.control": 65, "container.exec": 70, "sys.control": 75,
+        "cloud.mutate": 80, "remote.exec": 80, "credential.read": 80, "persistence": 85,
+        "privilege.escalate": 90, "audit.tamper": 95, "device.write": 100,
     }
 )  # fmt: skip
 

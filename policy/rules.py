@@ -6,7 +6,7 @@ A rule is written once for every workspace and home; `bind` puts one context's p
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
@@ -53,7 +53,7 @@ class Rule:
     programs: frozenset[str] = frozenset()
     tools: frozenset[str] = frozenset()
     hosts: tuple[str, ...] = ()
-    obligations: Obligations = Obligations()
+    obligations: Obligations = field(default_factory=Obligations)
     reason: str = ""
     instead: str = ""
     examples: tuple[Example, ...] = ()
@@ -107,8 +107,9 @@ class Globs:
         return tuple(policy_glob(text) for text in self.texts if text[0] != "<")
 
     def roots(self) -> tuple[str, ...]:
-        """Return the fixed folder of each that is a path."""
-        return tuple(fixed_root(text) for text in self.texts if text[0] != "<")
+        """Return the fixed folder of each that has one; `**/x` and `/*/x` have none."""
+        roots = [(text, fixed_root(text)) for text in self.texts if text[0] != "<"]
+        return tuple(root for text, root in roots if root != "/" or text in ("/", "/**"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,0 +1,205 @@
+"""The decision point: accesses and rules to one effect, the same for any order of rules.
+
+May touch: accesses and rules. May not touch: commands, programs, clocks, files.
+INVARIANT: an allow rule needs certainty, an ask or deny rule needs possibility, the strictest
+matching rule wins for an access and the strictest access for the whole. What no rule mentions is
+the policy's default, and an error while deciding is DENY (law 1). Adding an ask or deny rule can
+therefore only add to a maximum (law 2).
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from policy.globs import path_regex
+from policy.model import PATH_OPERATIONS, Access, Context, Effect, Obligations, Verdict
+from policy.programs.words import shown
+from policy.rules import BoundPolicy, BoundRule, Policy, bind
+from policy.target import Target, is_mask
+
+OWNER: Final = Obligations(level=2)
+MAX_ACCESSES: Final = 2_000
+MAX_COMPARISONS: Final = 20_000
+MAX_PATH: Final = 4_096  # PATH_MAX; no path beyond it can be opened in one piece
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """The strictest effect, the rule behind every access, and what else must hold."""
+
+    effect: Effect
+    verdicts: tuple[Verdict, ...]
+    obligations: Obligations
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One rule that matched, and what it says here: a deny that only may hold says ASK."""
+
+    bound: BoundRule
+    effect: Effect
+
+    @property
+    def obligations(self) -> Obligations:
+        """Return the rule's own; who may answer for a possible deny is the owner."""
+        return OWNER if self.bound.rule.effect is Effect.DENY else self.bound.rule.obligations
+
+
+def decide(accesses: Sequence[Access], policy: Policy, context: Context, tool: str = "") -> Ruling:
+    """Return the ruling over a footprint; no access at all is ALLOW, for nothing is touched."""
+    desk = _Desk(policy, context, tool, frozenset(access.operation for access in accesses))
+    verdicts: list[Verdict] = []
+    obligations: list[Obligations] = []
+    for access in dict.fromkeys(accesses):
+        try:
+            verdict, also = desk.verdict(access, len(verdicts))
+        except Exception as error:  # noqa: BLE001 - law 1: an error while deciding is DENY
+            verdict, also = _error(access, error), ()
+        verdicts.append(verdict)
+        obligations.extend(also)
+        if len(verdicts) > MAX_ACCESSES:
+            break
+    effect = max((verdict.effect for verdict in verdicts), default=Effect.ALLOW)
+    return Ruling(effect, tuple(verdicts), strictest(obligations))
+
+
+def matching_rules(
+    accesses: Sequence[Access], policy: Policy, context: Context, tool: str = ""
+) -> frozenset[str]:
+    """Return the ids of all rules that match any of the accesses, whatever the outcome."""
+    desk = _Desk(policy, context, tool, frozenset(access.operation for access in accesses))
+    return frozenset(
+        match.bound.rule.id for access in dict.fromkeys(accesses) for match in desk.matches(access)
+    )
+
+
+def strictest(obligations: Sequence[Obligations]) -> Obligations:
+    """Return the highest level and quorum and the shortest time-out."""
+    timeouts = [one.timeout_s for one in obligations if one.timeout_s is not None]
+    return Obligations(
+        level=max((one.level for one in obligations), default=1),
+        quorum=max((one.quorum for one in obligations), default=1),
+        timeout_s=min(timeouts, default=None),
+    )
+
+
+def _error(access: Access, error: Exception) -> Verdict:
+    reason = f"the rules could not be applied ({type(error).__name__}), so it is denied; report it"
+    return Verdict(access, Effect.DENY, "error", "", reason)
+
+
+def _limit(access: Access, what: str) -> Verdict:
+    return Verdict(access, Effect.DENY, "limit", "", f"{what}; split the command")
+
+
+class _Desk:
+    """One decision: everything a rule may look at besides the access itself."""
+
+    def __init__(
+        self, policy: Policy, context: Context, tool: str, present: frozenset[str]
+    ) -> None:
+        self._policy, self._context, self._tool, self._present = policy, context, tool, present
+        self._bound: BoundPolicy = bind(policy, context)
+        self._comparisons = 0
+
+    def verdict(self, access: Access, index: int) -> tuple[Verdict, tuple[Obligations, ...]]:
+        """Return the strictest matching rule's word, and the obligations of all that ask."""
+        if index >= MAX_ACCESSES:
+            return _limit(access, f"the command touches more than {MAX_ACCESSES} things"), ()
+        if len(access.resource) > MAX_PATH and access.operation in PATH_OPERATIONS:
+            return _limit(access, f"a path is longer than {MAX_PATH} characters"), ()
+        matches = list(self.matches(access))
+        if self._comparisons > MAX_COMPARISONS:
+            return _limit(access, "the command takes too long to check"), ()
+        if not matches:
+            return self._default(access), ()
+        # Among equals the first by id speaks, so that the order of files shows nowhere.
+        best = min(matches, key=lambda match: (-match.effect, match.bound.rule.id))
+        asked = tuple(match.obligations for match in matches if match.effect is Effect.ASK)
+        rule = best.bound.rule
+        return Verdict(access, best.effect, rule.id, rule.place, rule.reason, rule.instead), asked
+
+    def _default(self, access: Access) -> Verdict:
+        policy = self._policy
+        reason = f"no rule speaks of {access.operation} on {shown(access.resource)}"
+        return Verdict(access, policy.default, "default", policy.default_place, reason)
+
+    def matches(self, access: Access) -> Iterator[Match]:
+        """Yield every rule that matches one access."""
+        target = Target(access, self._context)
+        for bound in self._bound.rules_for(access.operation):
+            if self._holds(bound, access):
+                effect = self._effect(bound, target)
+                if effect is not None:
+                    yield Match(bound, effect)
+            self._comparisons += target.comparisons
+            target.comparisons = 0
+            if self._comparisons > MAX_COMPARISONS:
+                return
+
+    def _holds(self, bound: BoundRule, access: Access) -> bool:
+        rule = bound.rule
+        if rule.together_with and not rule.together_with & self._present:
+            return False
+        if rule.tools and self._tool not in rule.tools:
+            return False
+        program = access.program
+        return not rule.programs or any(
+            program == name or program.startswith(f"{name} ") for name in rule.programs
+        )
+
+    def _effect(self, bound: BoundRule, target: Target) -> Effect | None:
+        """Return what the rule says of this target, or None when it says nothing."""
+        effect = bound.rule.effect
+        if effect is Effect.ALLOW:
+            return effect if target.certainly(bound) else None
+        found = target.possibly(bound)
+        if found is None or effect is Effect.ASK:
+            return found and effect
+        return found
+
+
+# --- what the sandbox takes from the policy -------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class DeniedReads:
+    """Which paths the sandbox covers: those that a deny of fs.read names whatever else holds."""
+
+    pattern: re.Pattern[str]
+
+    def denies(self, path: str) -> bool:
+        """Return whether reading this plain absolute path is denied."""
+        return self.pattern.fullmatch("" if path == "/" else path) is not None
+
+
+def denied_reads(policy: Policy, context: Context) -> DeniedReads:
+    """Return the unconditional denies of fs.read as one expression."""
+    sources = []
+    for bound in bind(policy, context).rules_for("fs.read"):
+        if is_mask(bound):
+            texts = ("/**",) if bound.resources is None else bound.resources.texts
+            excepted = path_regex(_only_paths(bound.exceptions.texts)).pattern
+            sources.append(rf"(?!(?:{excepted})\Z)(?:{path_regex(_only_paths(texts)).pattern})")
+    return DeniedReads(re.compile("|".join(sources) or r"(?!)", re.S))
+
+
+def _only_paths(texts: Sequence[str]) -> list[str]:
+    return [text for text in texts if text[0] != "<"]
+
+
+def readable_roots(policy: Policy, context: Context) -> tuple[str, ...]:
+    """Return the fixed roots of the allow rules for fs.read, sorted, none below another."""
+    roots = {
+        root
+        for bound in bind(policy, context).rules_for("fs.read")
+        if bound.rule.effect is Effect.ALLOW and bound.resources is not None
+        for root in bound.resources.roots()
+    }
+    kept = [
+        root
+        for root in roots
+        if not any(root != other and root.startswith(other.rstrip("/") + "/") for other in roots)
+    ]
+    return tuple(sorted(kept))

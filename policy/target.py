@@ -1,0 +1,169 @@
+"""One access compared with one rule: for certain, possibly, or not at all.
+
+May touch: accesses, bound rules, globs. May not touch: the order of rules, effects' priority.
+A path that nobody knows fully stays below the folder before its first unknown part; where that is
+all that speaks for a deny, a human is asked instead. Reads that only pass by a denied name
+(`cat *`, `grep -r x .`) are the sandbox's to mask, and are asked about where it cannot.
+"""
+
+from typing import Final
+
+from policy.globs import EVERYTHING_BELOW, Path, literal_path, shell_pattern, with_holes
+from policy.hosts import host_of
+from policy.model import PATH_OPERATIONS, Access, Context, Effect
+from policy.overlap import aims, inside, overlaps, text_inside, text_overlaps
+from policy.programs.words import HOLE
+from policy.rules import BoundRule, Globs
+
+READS: Final = frozenset({"fs.read", "fs.list"})
+TREE_OPERATIONS: Final = frozenset({"fs.delete", "fs.perm"})  # they reach all that lies below
+UNKNOWN_PATH: Final = "<unknown path>"
+
+
+class Target:
+    """One access, read once, compared with many rules."""
+
+    def __init__(self, access: Access, context: Context) -> None:
+        self.comparisons = 0
+        self._access, self._context = access, context
+        self._is_path = access.operation in PATH_OPERATIONS and access.resource[:1] != "<"
+        self._is_plain = access.how == "exact" or access.resource[:1] == "<"
+        self._shapes: tuple[Path, ...] = _shapes(access) if self._is_path else ()
+
+    # --- allow: all it can be ---
+
+    def certainly(self, bound: BoundRule) -> bool:
+        """Return whether all that the access can be lies in the rule, and nothing in `except`."""
+        if bound.hosts.texts and not (self._is_plain and self._host_is_in(bound.hosts)):
+            return False
+        if bound.resources is not None and not self._inside(bound.resources):
+            return False
+        return not (bound.exceptions.texts and self._touches(bound.exceptions))
+
+    def _inside(self, globs: Globs) -> bool:
+        access = self._access
+        if not self._is_path:
+            return self._text_inside(globs)
+        if self._is_plain:
+            return globs.has_path(access.resource)
+        if access.how == "dynamic":
+            if access.operation not in READS or not self._is_masked_or_listed():
+                return False
+            if access.resource.startswith(HOLE):
+                return UNKNOWN_PATH in globs.texts
+        self.comparisons += len(globs.texts)
+        return all(any(inside(shape, glob) for glob in globs.paths()) for shape in self._shapes)
+
+    def _is_masked_or_listed(self) -> bool:
+        return self._context.can_mask or self._access.operation == "fs.list"
+
+    def _text_inside(self, globs: Globs) -> bool:
+        text = self._access.resource
+        if self._is_plain:
+            return globs.has_text(text)
+        self.comparisons += len(globs.texts)
+        return any(text_inside(text, glob) for glob in globs.texts)
+
+    # --- ask, deny: any it can be ---
+
+    def possibly(self, bound: BoundRule) -> Effect | None:
+        """Return the strictest effect the rule may have here: ASK where it is only possible."""
+        if bound.exceptions.texts and self._excepted(bound.exceptions):
+            return None
+        if bound.hosts.texts:
+            unknown = not self._is_plain or host_of(self._access.resource) is None
+            if not unknown and not self._host_is_in(bound.hosts):
+                return None
+            if unknown:
+                return Effect.ASK if self._resource_effect(bound) is not None else None
+        return self._resource_effect(bound)
+
+    def _resource_effect(self, bound: BoundRule) -> Effect | None:
+        if bound.resources is None:
+            return Effect.DENY
+        if self._access.operation == "fs.read" and self._is_path and is_mask(bound):
+            return self._read_effect(bound.resources)
+        if not self._touches(bound.resources):
+            return None
+        if self._access.how == "dynamic" and not self._aims(bound.resources):
+            return Effect.ASK
+        return Effect.DENY
+
+    def _read_effect(self, globs: Globs) -> Effect | None:
+        """A read that only passes by is masked by the sandbox; where it cannot, a human answers."""
+        if (self._is_plain and globs.has_path(self._access.resource)) or self._aims(globs):
+            return Effect.DENY
+        if self._context.can_mask:
+            return None
+        return Effect.ASK if self._may_pass_by(globs) else None
+
+    def _may_pass_by(self, globs: Globs) -> bool:
+        if not self._is_plain:
+            return self._touches(globs)
+        # Whether a plain path is a folder is not known here. One that holds a denied place for
+        # certain counts as one, and so does a folder that holds the workspace or the home.
+        self.comparisons += len(globs.texts)
+        path = self._access.resource.rstrip("/") + "/"
+        context = self._context
+        wide = any(f"{root}/".startswith(path) for root in (context.workspace, context.home))
+        return wide or any(f"{root}/".startswith(path) for root in globs.roots())
+
+    def _touches(self, globs: Globs) -> bool:
+        access = self._access
+        if not self._is_path:
+            return self._text_touches(globs)
+        is_tree = access.operation in TREE_OPERATIONS
+        if self._is_plain and globs.has_path(access.resource):
+            return True
+        if self._is_plain and not is_tree:
+            return False
+        below = (EVERYTHING_BELOW,) if is_tree else ()
+        self.comparisons += len(globs.texts)
+        return any(
+            overlaps((*shape, *below), glob) for shape in self._shapes for glob in globs.paths()
+        )
+
+    def _text_touches(self, globs: Globs) -> bool:
+        text = self._access.resource
+        if self._is_plain:
+            return globs.has_text(text)
+        self.comparisons += len(globs.texts)
+        return any(text_overlaps(text, glob) for glob in globs.texts)
+
+    def _aims(self, globs: Globs) -> bool:
+        if not self._is_path:
+            return self._text_inside(globs)
+        if self._is_plain:
+            return False
+        self.comparisons += len(globs.texts)
+        return any(aims(shape, glob) for shape in self._shapes for glob in globs.paths())
+
+    def _excepted(self, globs: Globs) -> bool:
+        """Return whether all it can be, and all below it for a tree operation, is excepted."""
+        if not self._is_path or self._access.operation not in TREE_OPERATIONS:
+            return self._is_plain and self._inside(globs)
+        self.comparisons += len(globs.texts)
+        return self._is_plain and any(
+            inside((*shape, EVERYTHING_BELOW), glob)
+            for shape in self._shapes
+            for glob in globs.paths()
+        )
+
+    def _host_is_in(self, hosts: Globs) -> bool:
+        host = host_of(self._access.resource)
+        return host is not None and hosts.has_text(host)
+
+
+def _shapes(access: Access) -> tuple[Path, ...]:
+    """Return all that a path may become."""
+    if HOLE in access.resource:
+        return with_holes(access.resource)
+    if access.how == "exact":
+        return (literal_path(access.resource),)
+    shape = shell_pattern(access.resource)
+    return (shape,) if access.how == "pattern" else (shape, (EVERYTHING_BELOW,))
+
+
+def is_mask(bound: BoundRule) -> bool:
+    """Return whether the sandbox can hold the rule by covering what it names."""
+    return bound.rule.effect is Effect.DENY and bound.rule.is_unconditional
