@@ -1,0 +1,108 @@
+"""The line of a record, and the chain that binds each line to all before it.
+
+May touch: bytes. May not touch: files, clocks, keys.
+INVARIANT: `@prev` is the previous line's leaf hash and `@seq` its index, so one SHA-256 per line
+serves the chain and the tree. A line ends at byte 0x0A and nowhere else.
+"""
+
+from collections.abc import Iterable
+from hashlib import sha256
+
+from audit.errors import AuditError, RecordRefused
+from audit.merkle import Frontier
+
+MAX_LINE_BYTES = 65_535  # the entry limit of C2SP tlog-tiles
+FIRST_PREV = b"0" * 64
+FRAME_BYTES = len(b'{"@prev":"","@seq":,') + len(FIRST_PREV) + 16
+
+
+class ChainBroken(AuditError):  # noqa: N818 — a fact about the line, caught by readers
+    """A line does not continue the chain; the message says how, the reader knows where."""
+
+
+class Chain:
+    """The state after some lines: how many, the last leaf, and the tree's edge."""
+
+    __slots__ = ("frontier", "tip")
+
+    def __init__(self, tip: bytes = FIRST_PREV, frontier: Frontier | None = None) -> None:
+        self.tip = tip  # 64 lowercase hex digits
+        self.frontier = Frontier() if frontier is None else frontier
+
+    @property
+    def size(self) -> int:
+        """Return the number of lines so far, which is the next `@seq`."""
+        return self.frontier.size
+
+    def copy(self) -> "Chain":
+        """Return an independent chain in the same state."""
+        return Chain(self.tip, self.frontier.copy())
+
+    def extend(self, body: bytes) -> bytes:
+        """Return the next line (without LF) for a canonical object, and move past it.
+
+        Raises:
+            RecordRefused: the line would be too long.
+        """
+        line = b'{"@prev":"%s","@seq":%d,%s' % (self.tip, self.size, body[1:])
+        if len(line) > MAX_LINE_BYTES:
+            raise RecordRefused(
+                f"the record takes {len(line)} bytes of {MAX_LINE_BYTES}; shorten or hash its parts"
+            )
+        self._take(line)
+        return line
+
+    def follow(self, line: bytes) -> None:
+        """Move past a line read back, if it is the next one.
+
+        Raises:
+            ChainBroken: it is not; the chain stays where it was.
+        """
+        if not line.startswith(b'{"@prev":"%s","@seq":%d,' % (self.tip, self.size)):
+            raise ChainBroken(self._why_not(line))
+        if len(line) > MAX_LINE_BYTES or not line.endswith(b"}"):
+            raise ChainBroken("it is not one complete object of at most 65,535 bytes")
+        self._take(line)
+
+    def follow_raw(self, raw: bytes) -> None:
+        """Move past a line that still has its newline.
+
+        Raises:
+            ChainBroken: as `follow`, or the newline is missing.
+        """
+        if not raw.endswith(b"\n"):
+            raise ChainBroken("it is cut short")
+        self.follow(raw[:-1])
+
+    def _take(self, line: bytes) -> None:
+        leaf = sha256(b"\x00" + line).digest()
+        self.frontier.append(leaf)
+        self.tip = leaf.hex().encode()
+
+    def _why_not(self, line: bytes) -> str:
+        claimed = claimed_seq(line)
+        if claimed is None:
+            return "a blank line" if not line.strip() else "it is not a record of this log"
+        if claimed != self.size:
+            return f"it says @seq {claimed}"
+        return "its @prev is not the hash of the record before it"
+
+
+def claimed_seq(line: bytes) -> int | None:
+    """Return the `@seq` a line claims, or None if it has no frame."""
+    if not line.startswith(b'{"@prev":"') or line[74:83] != b'","@seq":':
+        return None
+    digits, comma, _ = line[83:103].partition(b",")
+    return int(digits) if comma and digits.isdigit() else None
+
+
+def check_top_level(keys: Iterable[str]) -> None:
+    """Return if a record may have these top-level keys.
+
+    Raises:
+        RecordRefused: there are none, or one does not start with a letter (`@` is the log's own).
+    """
+    names = list(keys)
+    wrong = [key for key in names if not "a" <= key[:1] <= "z"]
+    if wrong or not names:
+        raise RecordRefused(f"a record needs keys that start with a letter; not {wrong or names}")

@@ -1,0 +1,251 @@
+"""The audit log: many threads and processes append to one signed log, durably or not at all.
+
+May touch: the log's directory, through tail.py and writers.py; the clock it is given.
+Rules: a caller returns only when its record is on disk and signed; after any failure whose effect
+on the disk is unknown the log refuses everything until it is opened again.
+"""
+
+import errno
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import final
+
+from audit.canonical import Json, encode
+from audit.chain import FRAME_BYTES, MAX_LINE_BYTES, check_top_level
+from audit.directory import LogDirectory
+from audit.errors import AuditError, AuditUnavailable, RecordRefused
+from audit.note import Checkpoint, Signer
+from audit.record import INTENT, VERSION, log_open, log_recovered, timestamp
+from audit.recover import OpenIntents
+from audit.tail import DISK_FULL, DiskFull, Recovered, Tail
+from audit.writers import Writers
+
+BALLAST = "ballast"
+CLOSED = "it was closed"
+BALLAST_BYTES = 1 << 20
+MAX_BATCH = 512
+MAX_SEGMENT_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Where a record stands: its place, and the signed tree that contains it."""
+
+    origin: str
+    seq: int
+    size: int
+    root: str  # hex
+    note: str  # the signed checkpoint
+
+
+class _Entry:
+    """One caller's record on its way; `result` is set exactly once."""
+
+    __slots__ = ("body", "is_outcome", "result")
+
+    def __init__(self, body: bytes, *, is_outcome: bool) -> None:
+        self.body = body
+        self.is_outcome = is_outcome
+        self.result: Receipt | AuditError | None = None
+
+
+@final
+class AuditLog:
+    """An open log. `append` may be called from any thread."""
+
+    def __init__(
+        self, directory: LogDirectory, signer: Signer, clock: Callable[[], datetime]
+    ) -> None:
+        self._directory = directory
+        self._signer = signer
+        self._clock = clock
+        self._queue: list[_Entry] = []
+        self._queue_lock = threading.Lock()
+        self._turn = threading.Lock()  # held by the one thread that commits for all
+        self._dead = ""
+        self._lock = -1
+        self._recovery: list[bytes] = []  # what must be recorded before anything else
+        self._writers = Writers(directory.path)
+        self._tail = Tail(directory, signer, max_segment=MAX_SEGMENT_BYTES)
+
+    @classmethod
+    def open(
+        cls, directory: Path, signer: Signer, *, origin: str, clock: Callable[[], datetime]
+    ) -> "AuditLog":
+        """Return the log in `directory`, made or recovered, with this process as a writer.
+
+        Raises:
+            AuditUnavailable: the directory cannot be used, or the first record not be written.
+            AuditTampered: the log is not what was signed, or its files are not plainly ours.
+        """
+        if signer.public_key.name != origin:
+            raise AuditError(f"the key is named {signer.public_key.name!r}, the log {origin!r}")
+        log = cls(LogDirectory.prepare(directory), signer, clock)
+        try:
+            log._start()
+        except OSError as error:
+            log.close()
+            raise AuditUnavailable(f"{directory}: {error.strerror}; nothing runs.") from error
+        except AuditError:
+            log.close()
+            raise
+        return log
+
+    def append(self, record: Mapping[str, Json], *, is_outcome: bool = False) -> Receipt:
+        """Return when the record is durable, signed and published.
+
+        Args:
+            record: fields in the canonical domain; `v`, `ts` and an intent's `writer` are added.
+            is_outcome: the action has already run, so the reserve on a full disk may be spent.
+
+        Raises:
+            RecordRefused: outside the domain, or too long; nothing was written.
+            AuditUnavailable: it is not durable; what it announces must not happen.
+        """
+        entry = _Entry(self._body(record), is_outcome=is_outcome)
+        with self._queue_lock:
+            self._queue.append(entry)
+        while entry.result is None:
+            with self._turn:
+                self._commit_queue(entry)
+        if isinstance(entry.result, AuditError):
+            raise entry.result
+        return entry.result
+
+    def close(self) -> None:
+        """Make the last checkpoint durable and leave; unused afterwards."""
+        with self._turn:
+            if self._dead == CLOSED:
+                return
+            self._dead = CLOSED
+            with ExitStack() as ending:
+                ending.callback(self._directory.close)
+                if self._lock >= 0:
+                    ending.callback(os.close, self._lock)  # and with it the lock
+                    fcntl.flock(self._lock, fcntl.LOCK_EX)
+                ending.callback(self._writers.leave)
+                self._tail.close()
+
+    def _start(self) -> None:
+        key = self._signer.public_key
+        self._lock = self._directory.own_file("lock", os.O_RDWR | os.O_CREAT)
+        with self._turn, self._exclusive():
+            intents = OpenIntents()
+            recovered = self._tail.start(intents.observe)
+            self._writers.enter()
+            writer = self._writers.current.to_json()
+            opening = log_open(origin=key.name, vkey=key.vkey, writer=writer)
+            records = [*intents.lost(self._writers.is_gone), opening]
+            self._keep_ballast()
+            self._note_recovery(recovered)
+            self._tail.add([*self._recovery, *(self._body(record) for record in records)])
+            self._recovery = []
+
+    def _body(self, record: Mapping[str, Json]) -> bytes:
+        check_top_level(record)
+        stamped: dict[str, Json] = {"v": VERSION, "ts": timestamp(self._clock()), **record}
+        if str(record.get("event")).endswith(INTENT) and "job_id" not in record:
+            stamped["writer"] = self._writers.current.to_json()
+        body = encode(stamped)
+        if len(body) + FRAME_BYTES > MAX_LINE_BYTES:
+            raise RecordRefused(
+                f"the record takes {len(body)} of {MAX_LINE_BYTES} bytes; hash or shorten its parts"
+            )
+        return body
+
+    def _note_recovery(self, recovered: Recovered | None) -> None:
+        if recovered is not None:
+            record = log_recovered(cut=recovered.cut, kept=recovered.kept)
+            self._recovery.append(self._body(record))
+
+    def _commit_queue(self, mine: _Entry) -> None:
+        if mine.result is not None:
+            return  # another thread committed it while this one waited
+        with self._queue_lock:
+            batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
+        why = "the commit was interrupted"
+        try:
+            if not self._dead:
+                with self._exclusive():
+                    self._commit(batch)
+        except (AuditError, OSError) as error:
+            why = str(error)
+        finally:
+            # INVARIANT: every entry has an answer, and an unknown state is never built upon.
+            unanswered = [entry for entry in batch if entry.result is None]
+            if unanswered and not self._dead:
+                self._dead = why
+            _refuse(unanswered, self._poisoned())
+
+    def _commit(self, batch: Sequence[_Entry]) -> None:
+        self._note_recovery(self._tail.catch_up())
+        outcomes = [entry for entry in batch if entry.is_outcome]
+        intents = [entry for entry in batch if not entry.is_outcome]
+        try:
+            if intents:
+                self._keep_ballast()
+            self._add(batch)
+        except DiskFull as full:
+            _refuse(intents, str(full))
+            self._add_from_reserve(outcomes)
+
+    def _add_from_reserve(self, outcomes: Sequence[_Entry]) -> None:
+        if not outcomes:
+            return
+        self._directory.remove(BALLAST)
+        try:
+            self._add(outcomes)
+        except DiskFull as full:
+            _refuse(outcomes, f"{full} The reserve is spent too.")
+
+    def _add(self, entries: Sequence[_Entry]) -> None:
+        if self._recovery:
+            self._tail.add(self._recovery)
+            self._recovery = []
+        first, head, note = self._tail.add([entry.body for entry in entries])
+        for seq, entry in enumerate(entries, start=first):
+            entry.result = _receipt(head, seq, note)
+
+    def _keep_ballast(self) -> None:
+        """Set space aside for outcomes; without it no new intent may start."""
+        if (self._directory.size(BALLAST) or 0) >= BALLAST_BYTES:
+            return
+        descriptor = self._directory.own_file(BALLAST, os.O_WRONLY | os.O_CREAT)
+        try:
+            os.posix_fallocate(descriptor, 0, BALLAST_BYTES)
+        except OSError as error:
+            self._directory.remove(BALLAST)
+            if error.errno not in (*DISK_FULL, errno.EFBIG):
+                raise
+            raise DiskFull(
+                f"{self._directory.path / BALLAST}: {error.strerror}: no room for the reserve that "
+                "outcomes need. Nothing runs until there is; make room on this file system."
+            ) from error
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def _poisoned(self) -> str:
+        return f"the audit log is out of use until it is opened again: {self._dead}. Nothing ran."
+
+
+def _receipt(head: Checkpoint, seq: int, note: bytes) -> Receipt:
+    return Receipt(head.origin, seq, head.size, head.root.hex(), note.decode())
+
+
+def _refuse(entries: Sequence[_Entry], why: str) -> None:
+    for entry in entries:
+        entry.result = AuditUnavailable(why)

@@ -1,0 +1,194 @@
+"""Merkle tree over audit records: leaf and node hashes, the growing edge, inclusion proofs.
+
+May touch: bytes and hashlib. May not touch: files, clocks, keys (log.py and note.py do).
+Source: RFC 6962 §2.1, and RFC 9162 §2.1.3 and §2.1.4 for checking proofs.
+"""
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+
+HASH_BYTES = 32
+EMPTY_ROOT = sha256(b"").digest()
+
+
+def leaf_hash(data: bytes) -> bytes:
+    """Return the hash of one leaf, 32 bytes."""
+    return sha256(b"\x00" + data).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """Return the hash of an inner node, 32 bytes."""
+    return sha256(b"\x01" + left + right).digest()
+
+
+class Frontier:
+    """The right edge of a growing tree: all that appending needs, O(log n) hashes.
+
+    INVARIANT: `_peaks` holds the roots of the perfect subtrees named by the bits of `size`.
+    """
+
+    __slots__ = ("_peaks", "size")
+
+    def __init__(self, size: int = 0, peaks: Iterable[bytes] = ()) -> None:
+        self.size = size
+        self._peaks = list(peaks)
+
+    def copy(self) -> "Frontier":
+        """Return an independent frontier of the same tree."""
+        return Frontier(self.size, self._peaks)
+
+    def append(self, leaf: bytes) -> None:
+        """Add one leaf hash on the right."""
+        peaks, bits = self._peaks, self.size
+        while bits & 1:
+            leaf = sha256(b"\x01" + peaks.pop() + leaf).digest()
+            bits >>= 1
+        peaks.append(leaf)
+        self.size += 1
+
+    def root(self) -> bytes:
+        """Return the tree's root, 32 bytes."""
+        if not self._peaks:
+            return EMPTY_ROOT
+        root = self._peaks[-1]
+        for left in reversed(self._peaks[:-1]):
+            root = node_hash(left, root)
+        return root
+
+
+def tree_root(leaves: Sequence[bytes]) -> bytes:
+    """Return the root over leaf hashes, 32 bytes (RFC 6962 §2.1)."""
+    frontier = Frontier()
+    for leaf in leaves:
+        frontier.append(leaf)
+    return frontier.root()
+
+
+def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
+    """Return the sibling hashes that lead from one leaf to the root, lowest first.
+
+    Args:
+        leaves: every leaf hash of the tree in log order, 32 bytes each.
+        index: zero-based position of the leaf.
+
+    Raises:
+        IndexError: the tree has no leaf at `index`.
+
+    Source: RFC 6962 §2.1.1.
+    """
+    if not 0 <= index < len(leaves):
+        raise IndexError(f"the tree has {len(leaves)} leaves and none at {index}")
+    siblings: list[bytes] = []
+    low, high = 0, len(leaves)
+    while high - low > 1:
+        middle = low + _split(high - low)
+        if index < middle:
+            siblings.append(tree_root(leaves[middle:high]))
+            high = middle
+        else:
+            siblings.append(tree_root(leaves[low:middle]))
+            low = middle
+    return siblings[::-1]
+
+
+def consistency_proof(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
+    """Return the hashes that show a tree of `old_size` leaves is a prefix of this one.
+
+    Raises:
+        IndexError: the tree has no prefix of that size.
+
+    Source: RFC 6962 §2.1.2.
+    """
+    if not 0 < old_size <= len(leaves):
+        raise IndexError(f"the tree has {len(leaves)} leaves and no prefix of {old_size}")
+    hashes: list[bytes] = []
+    low, high = 0, len(leaves)
+    is_left_edge = True  # the verifier knows the old root itself
+    while old_size != high:
+        middle = low + _split(high - low)
+        if old_size <= middle:
+            hashes.append(tree_root(leaves[middle:high]))
+            high = middle
+        else:
+            hashes.append(tree_root(leaves[low:middle]))
+            low = middle
+            is_left_edge = False
+    if not is_left_edge:
+        hashes.append(tree_root(leaves[low:high]))
+    return hashes[::-1]
+
+
+def root_from_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes:
+    """Return the root that `leaf` at `index` of a tree of `size` leads to.
+
+    Raises:
+        ValueError: the proof cannot belong to that place.
+
+    Source: RFC 9162 §2.1.3.2.
+    """
+    if not 0 <= index < size:
+        raise ValueError(f"index {index} is outside a tree of {size}")
+    place, last, root = index, size - 1, leaf
+    for sibling in proof:
+        if len(sibling) != HASH_BYTES or last == 0:
+            raise ValueError("the proof has a hash too many or of the wrong length")
+        if place & 1 or place == last:
+            root = node_hash(sibling, root)
+            place, last = _skip_right_edge(place, last)
+        else:
+            root = node_hash(root, sibling)
+        place >>= 1
+        last >>= 1
+    if last:
+        raise ValueError("the proof is too short for its place")
+    return root
+
+
+def is_prefix(old: tuple[int, bytes], new: tuple[int, bytes], proof: Sequence[bytes]) -> bool:
+    """Return whether the tree (size, root) `old` is proven to be a prefix of `new`.
+
+    Source: RFC 9162 §2.1.4.2, and the trivial cases of C2SP tlog-witness.
+    """
+    (old_size, old_root), (new_size, new_root) = old, new
+    if old_size == new_size:
+        return not proof and old_root == new_root
+    if old_size == 0:
+        return not proof and old_root == EMPTY_ROOT
+    path = list(proof)
+    if old_size & (old_size - 1) == 0:
+        path.insert(0, old_root)  # a perfect old tree is its own first node
+    if not 0 < old_size < new_size or not path:
+        return False
+    return _walk_consistency(old_size, new_size, path) == (old_root, new_root)
+
+
+def _walk_consistency(
+    old_size: int, new_size: int, path: list[bytes]
+) -> tuple[bytes, bytes] | None:
+    place, last = old_size - 1, new_size - 1
+    while place & 1:
+        place >>= 1
+        last >>= 1
+    old_root = new_root = path[0]
+    for node in path[1:]:
+        if last == 0 or len(node) != HASH_BYTES:
+            return None
+        if place & 1 or place == last:
+            old_root, new_root = node_hash(node, old_root), node_hash(node, new_root)
+            place, last = _skip_right_edge(place, last)
+        else:
+            new_root = node_hash(new_root, node)
+        place >>= 1
+        last >>= 1
+    return None if last else (old_root, new_root)
+
+
+def _skip_right_edge(place: int, last: int) -> tuple[int, int]:
+    while place and not place & 1:
+        place >>= 1
+        last >>= 1
+    return place, last
+
+
+def _split(size: int) -> int:
+    return 1 << ((size - 1).bit_length() - 1)

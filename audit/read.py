@@ -1,0 +1,34 @@
+"""Read a log's lines in order and lazily.
+
+May touch: the log's segments, for reading. Line N of a segment is record `first + N - 1`, so a
+record's place needs no counting.
+"""
+
+import os
+from collections.abc import Iterator
+
+from audit.chain import MAX_LINE_BYTES
+from audit.directory import LogDirectory, segment_name
+
+_BUFFER_BYTES = 1 << 20
+
+
+def raw_lines(directory: LogDirectory, first: int) -> Iterator[bytes]:
+    """Yield the lines of the segment that starts with record `first`, newlines included.
+
+    A line without its newline is the last one: the file ends in it, or no record is that long.
+
+    Raises:
+        OSError: the segment is missing, a symlink, or cannot be read.
+    """
+    descriptor = directory.file(segment_name(first), os.O_RDONLY)
+    with os.fdopen(descriptor, "rb", buffering=_BUFFER_BYTES) as stream:
+        while line := stream.readline(MAX_LINE_BYTES + 1):
+            yield line
+            if not line.endswith(b"\n"):
+                return
+
+
+def place(first: int, seq: int) -> str:
+    """Return where a record stands: file and line."""
+    return f"{segment_name(first)}:{seq - first + 1}"

@@ -1,0 +1,296 @@
+"""The growing end of the log on disk: follow it, add to it, sign it. One process at a time.
+
+May touch: the files of one LogDirectory. Every method runs with the log's lock held.
+The order that makes a record true:
+1 write   the lines, after everything other processes wrote
+2 sync    fdatasync: from here the power may fail
+3 sign    the checkpoint; its note exists only for what is durable
+4 publish the note in place (pwrite: no new block, so a full disk does not stop it)
+A crash between any two steps leaves complete records without a signature, or a torn line.
+"""
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import final
+
+from audit.chain import MAX_LINE_BYTES, Chain, ChainBroken
+from audit.directory import (
+    CHECKPOINT,
+    DURABLE_CHECKPOINT,
+    PUBLIC_FILE,
+    LogDirectory,
+    segment_name,
+)
+from audit.errors import AuditTampered, AuditUnavailable, NoteError
+from audit.note import Checkpoint, Signer, open_checkpoint, sign_note
+
+CHECKPOINT_BYTES = 1024  # fixed, so overwriting in place never needs a block
+DURABLE_EVERY_S = 1.0
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+WHAT_TO_DO = (
+    "Run audit verify, keep the directory as evidence, and restore a copy or start a log of a new "
+    "origin in another directory."
+)
+_CHUNK_BYTES = 1 << 20
+
+
+class DiskFull(AuditUnavailable):
+    """There is no space for a record; the log is as it was and works again once there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a dead writer left behind: bytes that were cut, unsigned records that were kept."""
+
+    cut: tuple[int, str] | None
+    kept: tuple[int, int] | None
+
+
+def pad_note(note: bytes) -> bytes:
+    """Return a note as the checkpoint file holds it, filled up with newlines."""
+    return note.ljust(CHECKPOINT_BYTES, b"\n")
+
+
+def unpad_note(data: bytes) -> bytes:
+    """Return the note in a checkpoint file's bytes."""
+    return data.rstrip(b"\n") + b"\n"
+
+
+@final
+class Tail:
+    """The last segment, the chain up to its end, and the checkpoint that signs it."""
+
+    def __init__(self, directory: LogDirectory, signer: Signer, *, max_segment: int) -> None:
+        self._directory = directory
+        self._signer = signer
+        self._max_segment = max_segment
+        self._segment = -1
+        self._first = -1
+        self._offset = 0
+        self._note = b""
+        self._durable_at = float("-inf")
+        self._is_note_durable = True
+        self._checkpoint = -1
+        self.chain = Chain()
+
+    def start(self, observe: Callable[[bytes], None]) -> Recovered | None:
+        """Read the whole log, give each line to `observe`, and return what had to be recovered.
+
+        Linear: one read and one hash per record.
+
+        Raises:
+            AuditTampered: anything up to the signed size is not what was signed.
+        """
+        flags = os.O_RDWR | os.O_CREAT
+        self._checkpoint = self._directory.own_file(CHECKPOINT, flags, PUBLIC_FILE)
+        firsts = self._directory.segments()
+        if not firsts and not self._read_notes():
+            self._publish(sign_note(self._head().text(), self._signer))
+            self._save_durable()  # before any record: a log with records always has a checkpoint
+            self._open_segment(0, os.O_CREAT)
+            return None
+        if firsts[:1] != [0]:
+            raise AuditTampered(
+                f"{self._directory.path}: the log's first records are gone: {segment_name(0)} is "
+                "missing but a checkpoint or later segments exist. Restore it from a copy."
+            )
+        self._open_segment(0)
+        recovered = self._follow(self._signed(), observe)
+        unread = [first for first in firsts if first > self._first]
+        if unread:
+            raise AuditTampered(
+                f"{self._directory.path}: records {self.chain.size} to {unread[0] - 1} are "
+                f"missing: {segment_name(unread[0])} exists, what leads to it does not. "
+                "Restore them from a copy."
+            )
+        return recovered
+
+    def catch_up(self) -> Recovered | None:
+        """Follow what other processes wrote; return what a dead one of them left behind.
+
+        Raises:
+            AuditTampered: the log shrank, or what was added is not what was signed.
+        """
+        size = os.fstat(self._segment).st_size
+        if size < self._offset:
+            raise AuditTampered(
+                f"{self._place()}: shrank to {size} bytes while the log was open; record "
+                f"{self.chain.size - 1} is gone. Run audit verify with a kept checkpoint."
+            )
+        if size == self._offset and not self._has_next_segment():
+            return None
+        return self._follow(self._signed(), lambda _: None)
+
+    def add(self, bodies: Sequence[bytes]) -> tuple[int, Checkpoint, bytes]:
+        """Make records durable and signed; return the first `@seq`, the tree head and its note.
+
+        Raises:
+            DiskFull: no space; the log is as it was.
+            AuditUnavailable: the log's state is unknown; it must not be used again.
+        """
+        if self._offset >= self._max_segment:
+            self._open_segment(self.chain.size, os.O_CREAT | os.O_EXCL)
+        chain = self.chain.copy()
+        data = b"".join(chain.extend(body) + b"\n" for body in bodies)
+        self._write(data)  # 1
+        os.fdatasync(self._segment)  # 2
+        head = self._head(chain)
+        note = sign_note(head.text(), self._signer)  # 3
+        try:
+            self._publish(note)  # 4
+        except DiskFull:
+            self._cut()  # the signature has not left this process, so the records may be taken back
+            raise
+        first = self.chain.size
+        self.chain = chain
+        self._offset += len(data)
+        if time.monotonic() - self._durable_at >= DURABLE_EVERY_S:
+            self._save_durable()
+        return first, head, note
+
+    def close(self) -> None:
+        """Make the last checkpoint durable and give the files back."""
+        try:
+            if not self._is_note_durable:
+                self._save_durable()
+        finally:
+            for descriptor in (self._segment, self._checkpoint):
+                if descriptor >= 0:
+                    os.close(descriptor)
+
+    def _head(self, chain: Chain | None = None) -> Checkpoint:
+        now = self.chain if chain is None else chain
+        return Checkpoint(self._signer.public_key.name, now.size, now.frontier.root())
+
+    def _signed(self) -> Checkpoint:
+        notes = self._read_notes()
+        heads: list[Checkpoint] = []
+        why = "there is none"
+        for note in notes:
+            try:
+                heads.append(open_checkpoint(note, [self._signer.public_key]))
+            except NoteError as error:
+                why = str(error)
+        if not heads:
+            raise AuditTampered(
+                f"{self._directory.path / CHECKPOINT}: no checkpoint by this log's key "
+                f"{self._signer.public_key.vkey}: {why}. Restore it, or start a log of a new "
+                "origin in another directory."
+            )
+        return max(heads, key=lambda head: head.size)
+
+    def _read_notes(self) -> list[bytes]:
+        found = (self._directory.read(name) for name in (CHECKPOINT, DURABLE_CHECKPOINT))
+        return [unpad_note(data) for data in found if data]
+
+    def _follow(self, signed: Checkpoint, observe: Callable[[bytes], None]) -> Recovered | None:
+        if self.chain.size > signed.size:
+            raise self._not_what_was_signed(signed, "it was rolled back")
+        self._check_root(signed)
+        cut = None
+        for line in self._new_lines():
+            try:
+                self.chain.follow(line)
+            except ChainBroken as broken:
+                if self.chain.size < signed.size:
+                    raise AuditTampered(
+                        f"{self._place()}: record {self.chain.size} is not what was signed: "
+                        f"{broken}. {WHAT_TO_DO}"
+                    ) from None
+                cut = self._cut()
+                break
+            self._offset += len(line) + 1
+            observe(line)
+            self._check_root(signed)
+        if self.chain.size < signed.size:
+            raise self._not_what_was_signed(signed, f"it ends at record {self.chain.size - 1}")
+        kept = (signed.size, self.chain.size - 1) if self.chain.size > signed.size else None
+        return Recovered(cut, kept) if cut or kept else None
+
+    def _check_root(self, signed: Checkpoint) -> None:
+        if self.chain.size == signed.size and self.chain.frontier.root() != signed.root:
+            raise self._not_what_was_signed(signed, "its history was rewritten")
+
+    def _not_what_was_signed(self, signed: Checkpoint, how: str) -> AuditTampered:
+        return AuditTampered(
+            f"{self._directory.path}: the log is not the one whose {signed.size} records were "
+            f"signed: {how}. {WHAT_TO_DO}"
+        )
+
+    def _new_lines(self) -> Iterator[bytes]:
+        """Yield every line after the offset, the last one perhaps torn; cross into new segments."""
+        while True:
+            position, rest = self._offset, b""
+            while chunk := os.pread(self._segment, _CHUNK_BYTES, position):
+                position += len(chunk)
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from lines
+                if len(rest) > MAX_LINE_BYTES:
+                    break
+            if rest:
+                yield rest + b"\0"  # no newline: never a whole line, whatever it says
+            if not self._has_next_segment():
+                return
+            self._open_segment(self.chain.size)
+
+    def _has_next_segment(self) -> bool:
+        size = self.chain.size
+        return size != self._first and self._directory.size(segment_name(size)) is not None
+
+    def _open_segment(self, first: int, create: int = 0) -> None:
+        flags = os.O_RDWR | os.O_APPEND | create
+        descriptor = self._directory.own_file(segment_name(first), flags)
+        if self._segment >= 0:
+            os.close(self._segment)
+        self._segment, self._first, self._offset = descriptor, first, 0
+        if create:
+            self._directory.sync()
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[os.write(self._segment, rest) :]
+        except OSError as error:
+            self._cut()
+            raise self._no_room(error) from error
+
+    def _publish(self, note: bytes) -> None:
+        try:
+            os.pwrite(self._checkpoint, pad_note(note), 0)
+        except OSError as error:
+            raise self._no_room(error) from error
+        self._note, self._is_note_durable = note, False
+
+    def _save_durable(self) -> None:
+        self._durable_at = time.monotonic()
+        try:
+            self._directory.replace(DURABLE_CHECKPOINT, self._note, PUBLIC_FILE)
+        except OSError as error:
+            if error.errno not in DISK_FULL:
+                raise
+            return  # the hot checkpoint stands; this copy only shortens what recovery must name
+        self._is_note_durable = True
+
+    def _cut(self) -> tuple[int, str]:
+        """Take the file back to the last whole record; return what went: bytes and SHA-256."""
+        digest, count = sha256(), 0
+        while chunk := os.pread(self._segment, _CHUNK_BYTES, self._offset + count):
+            digest.update(chunk)
+            count += len(chunk)
+        os.ftruncate(self._segment, self._offset)
+        os.fsync(self._segment)
+        return count, digest.hexdigest()
+
+    def _no_room(self, error: OSError) -> DiskFull:
+        return DiskFull(
+            f"{self._place()}: {error.strerror}. The record was not written and nothing ran. Make "
+            "room on this file system; the log then goes on by itself."
+        )
+
+    def _place(self) -> str:
+        return str(self._directory.path / segment_name(self._first))
