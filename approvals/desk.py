@@ -8,13 +8,21 @@ record `recover` can finish (a vote) or burn (a use).
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 import anyio
 from anyio import to_thread
 
 from approvals.bell import Bell
+from approvals.records import (
+    HalfMove,
+    applied_record,
+    half_moves,
+    move_record,
+    opened_facts,
+    vote_facts,
+)
 from approvals.request import (
     Answer,
     Approval,
@@ -29,14 +37,17 @@ from approvals.request import (
     Vote,
     request_digest,
 )
-from approvals.statement import statement, visible
+from approvals.statement import visible
 from approvals.store import Store
 
-# The law: what may become what. A state that is no key here is an end.
-MOVES: Mapping[State, frozenset[State]] = MappingProxyType(
+# The law: (state, kind of move) → what it may become. What is not here does not happen; a state
+# without a row is an end. Only votes approve, and the store counts them.
+MOVES: Mapping[tuple[State, str], frozenset[State]] = MappingProxyType(
     {
-        State.PENDING: frozenset({State.APPROVED, State.DENIED, State.EXPIRED, State.CANCELLED}),
-        State.APPROVED: frozenset({State.CONSUMED, State.LAPSED, State.REVOKED}),
+        (State.PENDING, "voted"): frozenset({State.PENDING, State.APPROVED, State.DENIED}),
+        (State.PENDING, "resolved"): frozenset({State.EXPIRED, State.CANCELLED}),
+        (State.APPROVED, "consumed"): frozenset({State.CONSUMED}),
+        (State.APPROVED, "resolved"): frozenset({State.LAPSED, State.REVOKED}),
     }
 )
 MAX_PENDING = 10
@@ -78,14 +89,13 @@ class Desk:
             if twin := self._store.twin(question):
                 return twin
             self._refuse_while_cooling(question)
+            self._store.refuse_flood(question.session, MAX_PENDING)
             pending = self._new(question)
-            move = self._append("opened", pending, _opened_facts(pending))
-            created = self._store.create(pending, MAX_PENDING)
-            self._applied(move, pending, State.PENDING if created else None)
-            twin = self._store.twin(question)
-            if twin is None:
-                raise NotPending(f"{pending.id}: answered while it was being opened; ask again")
-            return twin
+            move = self._append("opened", pending, opened_facts(pending))
+            live_id = self._store.create(pending, MAX_PENDING)
+            created = live_id == pending.id
+            self._applied(move, pending.id, State.PENDING if created else None)
+        return pending if created else self._load(live_id)
 
     def get(self, request_id: str) -> Pending:
         """Return one request as it stands now.
@@ -119,9 +129,9 @@ class Desk:
             vote = Vote(answer, principal)
             if refusal := _refusal(pending, vote):
                 raise ApprovalError(f"{request_id}: {refusal} The request is still pending.")
-            move = self._append("voted", pending, _vote_facts(vote))
+            move = self._append("voted", pending, vote_facts(vote))
             state = self._count(pending, vote)
-            self._applied(move, pending, state)
+            self._applied(move, pending.id, state)
         self.bell.ring()
         if state is None:
             raise NotPending(f"{request_id}: another answer or the deadline came first")
@@ -158,11 +168,8 @@ class Desk:
             _must_be(pending, State.APPROVED)
             again = request_digest(action_digest, session, pending.nonce, pending.expires_ms)
             _same(again, pending.request_digest, request_id, "what is about to run")
-            move = self._append("consumed", pending, {})
-            won = self._swap(pending, State.APPROVED, State.CONSUMED)
-            self._applied(move, pending, State.CONSUMED if won else None)
-        self.bell.ring()
-        if not won:
+            state = self._move(pending, "consumed", State.CONSUMED)
+        if state is None:
             raise NotPending(f"{request_id}: the approval was spent or lapsed a moment ago")
         yes = [vote.by for vote in pending.votes if vote.answer is Answer.APPROVE]
         return Approval(
@@ -176,27 +183,57 @@ class Desk:
         """Close what is past its time: pending requests expire, unused approvals lapse."""
         for request_id, before in self._store.due(self._now_ms()):
             after = State.EXPIRED if before is State.PENDING else State.LAPSED
-            self._move(self._load(request_id), before, after)
+            with self._moving:
+                pending = self._load(request_id)
+                if pending.state is before:  # another thread may have closed it meanwhile
+                    self._move(pending, "resolved", after)
+
+    def recover(self, records: Iterable[Mapping[str, object]]) -> int:
+        """Finish or burn every half move of the log; return how many there were.
+
+        Call once at start-up with the log's records. A vote counts if it still may; a use is
+        burnt, since what it ran, if it ran, is not known; an opening nobody waits for is lost.
+        """
+        halves = half_moves(records)
+        with self._moving:
+            for half in halves:
+                pending = self._store.load(half.request_id)
+                state = self._finish(half, pending) if pending else None
+                self._applied(half.move, half.request_id, state)
+        self.bell.ring()
+        return len(halves)
+
+    def _finish(self, half: HalfMove, pending: Pending) -> State | None:
+        if half.request_digest != pending.request_digest:
+            return None
+        if half.vote is None:
+            done = pending.state is half.target or half.kind == "opened"
+            return pending.state if done else self._swap(pending, half.kind, half.target)
+        if half.vote in pending.votes:
+            return pending.state
+        return None if _refusal(pending, half.vote) else self._count(pending, half.vote)
 
     def _resolve(self, request_id: str, before: State, after: State) -> None:
         self.expire()
         pending = self._load(request_id)
         _must_be(pending, before)
-        if not self._move(pending, before, after):
+        if self._move(pending, "resolved", after) is None:
             raise NotPending(f"{request_id}: another answer came first")
 
-    def _move(self, pending: Pending, before: State, after: State) -> bool:
+    def _move(self, pending: Pending, kind: str, after: State) -> State | None:
         with self._moving:
-            move = self._append("resolved", pending, {"state": after.value})
-            won = self._swap(pending, before, after)
-            self._applied(move, pending, after if won else None)
+            facts = {"state": after.value} if kind == "resolved" else {}
+            move = self._append(kind, pending, facts)
+            state = self._swap(pending, kind, after)
+            self._applied(move, pending.id, state)
         self.bell.ring()
-        return won
+        return state
 
-    def _swap(self, pending: Pending, before: State, after: State) -> bool:
-        if after not in MOVES[before]:
-            raise ApprovalError(f"{pending.id}: {before.value} never becomes {after.value}")
-        return self._store.swap(pending.id, before, after, self._now_ms())
+    def _swap(self, pending: Pending, kind: str, after: State | None) -> State | None:
+        if after is None or after not in MOVES.get((pending.state, kind), ()):
+            return None
+        won = self._store.swap(pending.id, pending.state, after, self._now_ms())
+        return after if won else None
 
     def _count(self, pending: Pending, vote: Vote) -> State | None:
         now_ms = self._now_ms()
@@ -235,31 +272,13 @@ class Desk:
             raise NotPending(f"{visible(request_id, 80)}: no such request")
         return pending
 
-    def _append(self, event: str, pending: Pending, facts: Mapping[str, object]) -> str:
+    def _append(self, kind: str, pending: Pending, facts: Mapping[str, object]) -> str:
         move = secrets.token_hex(8)
-        self._write(
-            {
-                "event": f"approval.{event}",
-                "move": move,
-                "session": visible(pending.question.session),
-                "approval": {
-                    "id": pending.id,
-                    "request_digest": pending.request_digest,
-                    "action_digest": pending.question.action_digest,
-                    **facts,
-                },
-            }
-        )
+        self._write(move_record(kind, move, pending, facts))
         return move
 
-    def _applied(self, move: str, pending: Pending, state: State | None) -> None:
-        self._write(
-            {
-                "event": "approval.applied",
-                "move": move,
-                "approval": {"id": pending.id, "state": state.value if state else "lost"},
-            }
-        )
+    def _applied(self, move: str, request_id: str, state: State | None) -> None:
+        self._write(applied_record(move, request_id, state))
 
     def _write(self, record: Mapping[str, object]) -> None:
         try:
@@ -317,30 +336,3 @@ def _refusal(pending: Pending, vote: Vote) -> str:
     if any(old.by.person == by.person for old in pending.votes):
         return f"{by.person} has said yes already; the quorum needs someone else."
     return ""
-
-
-def _vote_facts(vote: Vote) -> dict[str, object]:
-    by = vote.by
-    return {
-        "answer": vote.answer.value,
-        "by": {
-            "channel": visible(by.channel),
-            "uid": by.uid,
-            "name": visible(by.name),
-            "level": int(by.level),
-        },
-    }
-
-
-def _opened_facts(pending: Pending) -> dict[str, object]:
-    need = pending.question.need
-    return {
-        "tool": visible(pending.question.tool),
-        "requester": visible(pending.question.requester.identity),
-        "level": int(need.level),
-        "quorum": need.quorum,
-        "use_within_s": need.use_within_s,
-        "expires_ms": pending.expires_ms,
-        "nonce": pending.nonce,
-        "statement": statement(pending),
-    }

@@ -105,25 +105,26 @@ class Store:
         """Close every connection; the file stays complete at any moment without it."""
         self._engine.dispose()
 
-    def create(self, pending: Pending, max_pending: int) -> bool:
-        """Insert a pending request; return False if an identical one got there first.
+    def refuse_flood(self, session: str, max_pending: int) -> None:
+        """Return if `session` may ask once more.
+
+        Raises:
+            TooManyPending: it already has `max_pending` pending requests.
+        """
+        with self._reading() as db:
+            _refuse_flood(db, session, max_pending)
+
+    def create(self, pending: Pending, max_pending: int) -> str:
+        """Insert a pending request and return its id, or that of the twin that got there first.
 
         Raises:
             TooManyPending: its session already has `max_pending` of them.
         """
         question = pending.question
         with self._writing() as db:
-            if db.execute(_live_twin(question)).first():
-                return False
-            waiting = sa.select(sa.func.count()).where(
-                _REQUEST.c.session == visible(question.session),
-                _REQUEST.c.state == State.PENDING.value,
-            )
-            if db.execute(waiting).scalar_one() >= max_pending:
-                raise TooManyPending(
-                    f"{max_pending} requests of this session already wait for an answer. "
-                    "Nobody was asked again; wait for one of them, or cancel one."
-                )
+            if twin := db.execute(_live_twin(question)).scalar():
+                return twin
+            _refuse_flood(db, question.session, max_pending)
             db.execute(
                 _REQUEST.insert().values(
                     id=pending.id,
@@ -141,7 +142,7 @@ class Store:
                     moved_ms=pending.created_ms,
                 )
             )
-            return True
+            return pending.id
 
     def load(self, request_id: str) -> Pending | None:
         """Return one request in any state, or None."""
@@ -155,8 +156,8 @@ class Store:
     def twin(self, question: Question) -> Pending | None:
         """Return the pending or approved request of this session for the same action and need."""
         with self._reading() as db:
-            row = db.execute(_live_twin(question)).first()
-        return self.load(row.id) if row else None
+            twin_id = db.execute(_live_twin(question)).scalar()
+        return self.load(twin_id) if twin_id else None
 
     def due(self, now_ms: int) -> list[tuple[str, State]]:
         """Return (id, state) of pending requests past expiry and approved ones past use-by."""
@@ -211,7 +212,12 @@ class Store:
             return _STATES[db.execute(state).scalar_one()]
 
     def swap(self, request_id: str, before: State, after: State, now_ms: int) -> bool:
-        """Move one request from `before` to `after`; False if another move was first."""
+        """Move one request from `before` to `after`; False if another move was first.
+
+        INVARIANT: nothing becomes approved here; only `vote` counts.
+        """
+        if after is State.APPROVED:
+            return False
         where = (_REQUEST.c.id == request_id) & (_REQUEST.c.state == before.value)
         if after is State.CONSUMED:
             where &= _REQUEST.c.use_by_ms > now_ms
@@ -262,7 +268,7 @@ def _begin(db: sa.Connection) -> None:
     db.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
-def _live_twin(question: Question) -> sa.Select[tuple[str]]:
+def _live_twin(question: Question) -> sa.Select[str]:
     return sa.select(_REQUEST.c.id).where(
         _REQUEST.c.state.in_((State.PENDING.value, State.APPROVED.value)),
         _REQUEST.c.session == visible(question.session),
@@ -271,6 +277,17 @@ def _live_twin(question: Question) -> sa.Select[tuple[str]]:
         _REQUEST.c.level == question.need.level,
         _REQUEST.c.quorum == question.need.quorum,
     )
+
+
+def _refuse_flood(db: sa.Connection, session: str, max_pending: int) -> None:
+    waiting = sa.select(sa.func.count()).where(
+        _REQUEST.c.session == visible(session), _REQUEST.c.state == State.PENDING.value
+    )
+    if db.execute(waiting).scalar_one() >= max_pending:
+        raise TooManyPending(
+            f"{max_pending} requests of this session already wait for an answer. "
+            "Nobody was asked again; wait for one of them, or cancel one."
+        )
 
 
 def _votes(answer: Answer) -> sa.Select[int]:

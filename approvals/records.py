@@ -1,0 +1,131 @@
+"""The room's records: what the desk appends to the log, and which moves the log leaves half done.
+
+May touch: plain mappings of str, int, bool, None, lists and mappings. A statement too long for a
+log line is known by its hash. Desk.recover decides what becomes of a half move.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from approvals.request import Answer, Level, Pending, Principal, State, Vote
+from approvals.statement import statement, visible
+
+MAX_LOGGED_STATEMENT = 24_000  # a log line holds 65,535 bytes
+SHORT = 200
+_KINDS = frozenset({"opened", "voted", "resolved", "consumed"})
+
+
+def move_record(
+    kind: str, move: str, pending: Pending, facts: Mapping[str, object]
+) -> dict[str, object]:
+    """Return the record that announces one move; `move` is its own id."""
+    return {
+        "event": f"approval.{kind}",
+        "move": move,
+        "session": visible(pending.question.session, SHORT),
+        "approval": {
+            "id": pending.id,
+            "request_digest": pending.request_digest,
+            "action_digest": visible(pending.question.action_digest, SHORT),
+            **facts,
+        },
+    }
+
+
+def applied_record(move: str, request_id: str, state: State | None) -> dict[str, object]:
+    """Return the record that confirms one move: the state it led to, or `lost`."""
+    return {
+        "event": "approval.applied",
+        "move": move,
+        "approval": {"id": request_id, "state": state.value if state else "lost"},
+    }
+
+
+def opened_facts(pending: Pending) -> dict[str, object]:
+    """Return what an opening records: who asks, what it needs, and the statement in full.
+
+    Raises:
+        ApprovalError: the statement cannot be made.
+    """
+    need, text = pending.question.need, statement(pending)
+    return {
+        "tool": visible(pending.question.tool, SHORT),
+        "requester": visible(pending.question.requester.identity, SHORT),
+        "level": int(need.level),
+        "quorum": need.quorum,
+        "use_within_s": need.use_within_s,
+        "expires_ms": pending.expires_ms,
+        "nonce": pending.nonce,
+        "statement_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "statement": text if len(text) <= MAX_LOGGED_STATEMENT else None,
+    }
+
+
+def vote_facts(vote: Vote) -> dict[str, object]:
+    """Return what a vote records: the answer, and who gave it through which channel."""
+    by = vote.by
+    return {
+        "answer": vote.answer.value,
+        "by": {
+            "channel": visible(by.channel),
+            "uid": by.uid,
+            "name": visible(by.name),
+            "level": int(by.level),
+        },
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class HalfMove:
+    """A recorded move without its `approval.applied`."""
+
+    kind: str
+    move: str
+    request_id: str
+    request_digest: str
+    vote: Vote | None = None
+    target: State | None = None
+
+
+def half_moves(records: Iterable[Mapping[str, object]]) -> list[HalfMove]:
+    """Return the unconfirmed moves among our records, in the order they were recorded.
+
+    Records of other rooms, and records whose form is not ours, are passed over: nothing can be
+    approved by a record that cannot be read.
+    """
+    found: dict[str, HalfMove] = {}
+    for record in records:
+        event, move = record.get("event"), record.get("move")
+        if not isinstance(event, str) or not isinstance(move, str):
+            continue
+        if event == "approval.applied":
+            found.pop(move, None)
+        elif half := _half(event, move, record.get("approval")):
+            found[move] = half
+    return list(found.values())
+
+
+def _half(event: str, move: str, facts: object) -> HalfMove | None:
+    kind = event.removeprefix("approval.")
+    if kind not in _KINDS or not isinstance(facts, Mapping):
+        return None
+    target = State.CONSUMED if kind == "consumed" else None
+    try:
+        return HalfMove(
+            kind=kind,
+            move=move,
+            request_id=str(facts["id"]),
+            request_digest=str(facts["request_digest"]),
+            vote=_vote(facts["answer"], facts["by"]) if kind == "voted" else None,
+            target=State(facts["state"]) if kind == "resolved" else target,
+        )
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def _vote(answer: object, by: Mapping[str, object]) -> Vote:
+    uid, level = by["uid"], by["level"]
+    if not isinstance(uid, int) or not isinstance(level, int):
+        raise TypeError("uid and level are integers")
+    return Vote(Answer(answer), Principal(str(by["channel"]), uid, str(by["name"]), Level(level)))

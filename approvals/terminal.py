@@ -1,0 +1,342 @@
+"""The owner's local socket: list, show, approve and deny from a terminal of the same machine.
+
+May touch: one directory of sockets, 0700, and what the desk may touch. The kernel says who is on
+the other end (SO_PEERCRED); every line is one strict JSON object, bounded, and answered. A yes
+must name the digest that was shown. All servers share the store, so any of them answers for all.
+"""
+
+import os
+import secrets
+import socket
+import struct
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Literal, Protocol
+
+import anyio
+from anyio import to_thread
+from anyio.abc import SocketAttribute, SocketStream, TaskStatus
+from anyio.streams.buffered import BufferedByteReceiveStream
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from approvals.desk import Desk
+from approvals.private import private_directory
+from approvals.request import (
+    Answer,
+    ApprovalError,
+    Level,
+    Mismatch,
+    NotPending,
+    Pending,
+    Principal,
+    State,
+)
+from approvals.statement import visible
+from approvals.terminal_view import as_lines
+
+MAX_REQUEST_BYTES = 4096
+MAX_REPLY_BYTES = 4 << 20
+MAX_CONNECTIONS = 16
+MAX_LISTED = 200
+IDLE_S = 30.0
+CLIENT_TIMEOUT_S = 5.0
+ACCEPT_PAUSE_S = 0.5
+_ASCII = r"^[ -~]*$"
+
+
+class NoServer(ApprovalError):  # noqa: N818  # the name is the fact a caller acts on
+    """No running server listens in the directory, so nobody can take an answer."""
+
+
+class _Line(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Ask(_Line):
+    """One request line of the protocol; an answer names the digest that was shown."""
+
+    do: Literal["list", "show", "approve", "deny"]
+    id: str = Field(default="", max_length=64)
+    seen_digest: str = Field(default="", max_length=64)
+
+
+class Listed(_Line):
+    """One pending request in a list; `summary` is its first fact, shortened."""
+
+    id: str = Field(pattern=_ASCII)
+    request_digest: str = Field(pattern=_ASCII)
+    tool: str = Field(pattern=_ASCII)
+    requester: str = Field(pattern=_ASCII)
+    level: int
+    quorum: int
+    expires_ms: int
+    summary: str = Field(pattern=_ASCII)
+
+
+class Shown(_Line):
+    """One request in full, as printable ASCII lines, and the digest an answer must name."""
+
+    id: str = Field(pattern=_ASCII)
+    request_digest: str = Field(pattern=_ASCII)
+    state: State
+    lines: tuple[str, ...]
+
+
+class Reply(_Line):
+    """One reply line; `error` is empty, or what kind of no it is, with a message for people."""
+
+    error: Literal["", "malformed", "not_pending", "approval_mismatch", "refused"] = ""
+    message: str = Field(default="", pattern=_ASCII)
+    listed: tuple[Listed, ...] = ()
+    shown: Shown | None = None
+    state: State | None = None
+
+
+class Accepts(Protocol):
+    """What `attend_all` needs of a listener."""
+
+    async def accept(self) -> SocketStream:
+        """Return the next connection."""
+        ...
+
+
+async def serve(
+    desk: Desk, directory: Path, *, task_status: TaskStatus[Path] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    """Listen in `directory` until cancelled; reports the socket's path when it is ready.
+
+    Raises:
+        ApprovalError: the directory is not private, or its path is too long for a socket.
+    """
+    private_directory(directory)
+    path = directory / f"{os.getpid()}-{secrets.token_hex(4)}.sock"
+    try:
+        listener = await anyio.create_unix_listener(path, mode=0o600)
+    except OSError as error:
+        raise ApprovalError(
+            f"{path}: cannot listen: {error}. Approvals in the terminal are not available; "
+            "use a shorter state directory or free some disk."
+        ) from error
+    try:
+        async with listener:
+            task_status.started(path)
+            await attend_all(desk, listener)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+async def attend_all(desk: Desk, listener: Accepts) -> None:
+    """Answer every connection, a bounded number at a time; nothing a peer does ends it."""
+    limiter = anyio.CapacityLimiter(MAX_CONNECTIONS)
+    async with anyio.create_task_group() as connections:
+        while True:
+            try:
+                stream = await listener.accept()
+            except OSError:  # out of descriptors, or the peer left: the next one may work
+                await anyio.sleep(ACCEPT_PAUSE_S)
+                continue
+            if limiter.available_tokens == 0:
+                await stream.aclose()
+                continue
+            connections.start_soon(_attend, desk, limiter, stream)
+            await anyio.lowlevel.checkpoint()
+
+
+async def _attend(desk: Desk, limiter: anyio.CapacityLimiter, stream: SocketStream) -> None:
+    gone = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
+    async with limiter, stream:
+        with suppress(*gone, anyio.IncompleteRead, TimeoutError):
+            raw: socket.socket = stream.extra_attributes[SocketAttribute.raw_socket]()
+            size = struct.calcsize("3i")
+            credentials = raw.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+            principal = peer_principal(struct.unpack("3i", credentials)[1], os.geteuid())
+            lines = BufferedByteReceiveStream(stream)
+            while await _one_exchange(desk, principal, lines, stream):
+                pass
+
+
+async def _one_exchange(
+    desk: Desk,
+    principal: Principal | None,
+    lines: BufferedByteReceiveStream,
+    stream: SocketStream,
+) -> bool:
+    with anyio.fail_after(IDLE_S):
+        try:
+            line = await lines.receive_until(b"\n", MAX_REQUEST_BYTES)
+        except anyio.DelimiterNotFound:
+            reply = _malformed(f"a line is longer than {MAX_REQUEST_BYTES} bytes")
+            await stream.send(_encode(reply))
+            return False
+    # A vote is not abandoned half way because its sender hung up.
+    reply = await to_thread.run_sync(partial(respond, desk, principal, line))
+    with anyio.fail_after(IDLE_S):
+        await stream.send(_encode(reply))
+    return True
+
+
+def peer_principal(peer_uid: int, our_uid: int) -> Principal | None:
+    """Return who the peer is: the owner, root as a separate principal, or nobody."""
+    if peer_uid == our_uid:
+        return Principal("terminal", peer_uid, "owner", Level.OWNER)
+    if peer_uid == 0:
+        return Principal("terminal", peer_uid, "root", Level.SEPARATE)
+    return None
+
+
+def respond(desk: Desk, principal: Principal | None, line: bytes) -> Reply:
+    """Return the reply to one request line; whatever the line is, there is one."""
+    if principal is None:
+        return Reply(error="refused", message="this socket serves its owner and root alone")
+    try:
+        ask = Ask.model_validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        return _malformed(visible(f"{first['loc']}: {first['msg']}", 400))
+    try:
+        return _carry_out(desk, principal, ask)
+    except NotPending as error:
+        return Reply(error="not_pending", message=visible(str(error)))
+    except Mismatch as error:
+        return Reply(error="approval_mismatch", message=visible(str(error)))
+    except ApprovalError as error:
+        return Reply(error="refused", message=visible(str(error)))
+
+
+def _carry_out(desk: Desk, principal: Principal, ask: Ask) -> Reply:
+    match ask.do:
+        case "list":
+            return Reply(listed=tuple(map(_listed, desk.pending()[:MAX_LISTED])))
+        case "show":
+            pending = desk.get(ask.id)
+            shown = Shown(
+                id=pending.id,
+                request_digest=pending.request_digest,
+                state=pending.state,
+                lines=as_lines(pending),
+            )
+            return Reply(shown=shown)
+        case "approve":
+            return Reply(state=desk.vote(ask.id, Answer.APPROVE, principal, ask.seen_digest))
+        case "deny":
+            return Reply(state=desk.vote(ask.id, Answer.DENY, principal, ask.seen_digest))
+
+
+def _listed(pending: Pending) -> Listed:
+    question = pending.question
+    return Listed(
+        id=pending.id,
+        request_digest=pending.request_digest,
+        tool=visible(question.tool, 80),
+        requester=visible(question.requester.identity, 200),
+        level=int(question.need.level),
+        quorum=question.need.quorum,
+        expires_ms=pending.expires_ms,
+        summary=visible(" ".join(question.facts[0]), 120) if question.facts else "",
+    )
+
+
+def _malformed(why: str) -> Reply:
+    return Reply(error="malformed", message=f"not a request: {why}. Nothing was answered.")
+
+
+def _encode(reply: Reply) -> bytes:
+    encoded = reply.model_dump_json().encode() + b"\n"
+    if len(encoded) <= MAX_REPLY_BYTES:
+        return encoded
+    too_long = Reply(
+        error="refused", message="the request is too large to be shown whole, so not shown at all"
+    )
+    return too_long.model_dump_json().encode() + b"\n"
+
+
+def list_pending(directory: Path) -> tuple[Listed, ...]:
+    """Return the pending requests of every server that shares the store, oldest first.
+
+    Raises:
+        NoServer: nothing listens in `directory`.
+    """
+    return _ask(directory, Ask(do="list")).listed
+
+
+def show(directory: Path, request_id: str) -> Shown:
+    """Return one request in full.
+
+    Raises:
+        NoServer: nothing listens in `directory`.
+        NotPending: no request has this id.
+    """
+    shown = _ask(directory, Ask(do="show", id=request_id)).shown
+    if shown is None or not all(line.isascii() and line.isprintable() for line in shown.lines):
+        raise ApprovalError(f"{directory}: the server's reply is not a request; update both sides")
+    return shown
+
+
+def answer(directory: Path, request_id: str, *, approve: bool, seen_digest: str) -> State:
+    """Say yes or no to the request whose digest was shown; return the state it led to.
+
+    Raises:
+        NoServer: nothing listens in `directory`.
+        NotPending: the request is unknown, answered or too late.
+        Mismatch: `seen_digest` is not this request's digest.
+    """
+    do: Literal["approve", "deny"] = "approve" if approve else "deny"
+    state = _ask(directory, Ask(do=do, id=request_id, seen_digest=seen_digest)).state
+    if state is None:
+        raise ApprovalError(f"{directory}: the server's reply has no state; update both sides")
+    return state
+
+
+def _ask(directory: Path, ask: Ask) -> Reply:
+    for path in sorted(directory.glob("*.sock")):
+        line = _exchange(path, ask.model_dump_json().encode() + b"\n")
+        if line is None:
+            continue
+        try:
+            return _raised(Reply.model_validate_json(line))
+        except ValidationError as error:
+            raise ApprovalError(
+                f"{path}: the server's reply cannot be read: {error.error_count()} faults. "
+                "Nothing is known to be answered; run the same version on both sides."
+            ) from error
+    raise NoServer(
+        f"{directory}: no running server listens here, so nothing waits for an answer. "
+        "Start the server, or name its state directory."
+    )
+
+
+def _raised(reply: Reply) -> Reply:
+    match reply.error:
+        case "":
+            return reply
+        case "not_pending":
+            raise NotPending(reply.message)
+        case "approval_mismatch":
+            raise Mismatch(reply.message)
+        case "malformed" | "refused":
+            raise ApprovalError(reply.message)
+
+
+def _exchange(path: Path, line: bytes) -> bytes | None:
+    """Return the reply of the server behind `path`, or None if none is alive there."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(CLIENT_TIMEOUT_S)
+        try:
+            connection.connect(os.fspath(path))
+            connection.sendall(line)
+            with connection.makefile("rb") as replies:
+                return replies.readline(MAX_REPLY_BYTES) or None
+        except (ConnectionRefusedError, FileNotFoundError):
+            _forget_dead(path)
+        except OSError:  # hung, full or closing: another server can answer as well
+            return None
+    return None
+
+
+def _forget_dead(path: Path) -> None:
+    """Remove the socket of a process that is gone; one that is just starting keeps its own."""
+    pid = path.name.partition("-")[0]
+    if not (pid.isascii() and pid.isdigit() and Path("/proc", pid).exists()):
+        with suppress(OSError):
+            path.unlink()
