@@ -14,7 +14,7 @@ from policy.model import Access
 from policy.programs.arguments import Line, Used, bind, sort
 from policy.programs.run import Nested, Run
 from policy.programs.spec import NO_COMMAND, Role, Spec
-from policy.programs.words import HOLE, Argument, Place, Stdin, shown
+from policy.programs.words import FETCHED, HOLE, Argument, Place, Stdin, shown
 
 _SYSTEM = frozenset(
     {"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"}
@@ -61,7 +61,7 @@ def interpret(
 
 def _unknown_name(first: Argument, stdin: Stdin) -> list[Access]:
     found = [Access("opaque", f"the program's name is not known: {shown(first.text)!r}", "dynamic")]
-    if stdin.network:
+    if stdin.network or FETCHED in first.text:
         found.append(Access("code.exec", "<network>", "dynamic"))
     return found
 

@@ -192,9 +192,12 @@ class Run:
         for placeholder in filter(None, (*self.placeholders, *braces)):
             if placeholder in word.text:
                 known = self.stdin.text
-                text = HOLE if known is None else known.strip()
+                text = self._unseen() if known is None else known.strip()
                 word = Argument.of(word.text.replace(placeholder, text))
         return word
+
+    def _unseen(self) -> str:
+        return FETCHED if self.stdin.network else HOLE
 
     # Programs in other languages, and standard input
 
@@ -224,11 +227,14 @@ class Run:
         """Apply the spec's `stdin` role to what is on standard input."""
         stdin = self.stdin
         if role.name == "words":
-            below = [origin.rstrip("/") + "/" + HOLE for origin in stdin.origins] or [HOLE]
+            hole = self._unseen()
+            below = [origin.rstrip("/") + "/" + hole for origin in stdin.origins] or [hole]
             known = below if stdin.text is None else stdin.text.split()
             self.added = [Argument.of(text) for text in known]
         elif stdin.network:
             self.add("code.exec", "<network>")
+        elif stdin.file is not None:
+            self._path("code.exec", stdin.file)
         elif stdin.text is not None and role.name == "shell":
             self.stdin = Stdin("")
             self.shell(Argument.of(stdin.text))

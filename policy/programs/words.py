@@ -46,6 +46,7 @@ class Stdin:
     connected: bool = False  # another command's output
     network: bool = False  # some of it came from the network
     origins: tuple[str, ...] = ()  # what was listed before it: the names in it lie below
+    file: Argument | None = None  # the file it was opened from
 
     def bounded(self) -> "Stdin":
         """Return the same without a text that grew too long to follow."""

@@ -1,0 +1,124 @@
+"""Words of a shell tree to the arguments a program would see.
+
+May touch: trees. What a substitution prints and what a variable holds is asked of the traversal.
+Source: Bash Reference Manual §3.5.
+"""
+
+from collections.abc import Mapping
+from typing import Protocol, assert_never
+
+import policy.shell.tree as t
+from policy.programs.words import FETCHED, HOLE, Argument
+from policy.shell.builtins import NUMERIC
+
+_PATTERN = frozenset("*?[")
+
+
+class Surroundings(Protocol):
+    """What words depend on besides themselves."""
+
+    home: str
+    user: str
+    variables: Mapping[str, Argument]  # what is known of some variables
+
+    def printed(self, body: t.Sequence) -> Argument:
+        """Return what a command substitution prints, as far as it is known."""
+        ...
+
+    def fed(self, body: t.Sequence) -> str:
+        """Return a hole for what can be read from `<( )`."""
+        ...
+
+    def feeds(self, body: t.Sequence) -> None:
+        """Take note of `>( )`, whose commands read what the command writes."""
+        ...
+
+
+def arguments(word: t.Word, around: Surroundings) -> list[Argument]:
+    """Return the arguments one written word becomes; one that may be several says so."""
+    pieces = [_piece(part, around) for part in word.parts]
+    alone = len(pieces) == 1 and isinstance(word.parts[0], t.Substitution)
+    if alone and pieces[0].several and pieces[0].how != "dynamic":
+        return [
+            Argument(text, "pattern" if _PATTERN & set(text) else "exact", computed=True)
+            for text in pieces[0].text.split()
+        ]
+    return [_joined(pieces)]
+
+
+def argument(word: t.Word, around: Surroundings) -> Argument:
+    """Return the one argument a word becomes where bash does not split it."""
+    return _joined([_piece(part, around) for part in word.parts])
+
+
+def _joined(pieces: list[Argument]) -> Argument:
+    text = "".join(
+        # Known text that bash would split or expand again, inside a longer word.
+        HOLE if piece.several and piece.computed and _changes(piece.text) else piece.text
+        for piece in pieces
+    )
+    if HOLE in text:
+        how = Argument.of(text).how
+    else:
+        how = "pattern" if any(piece.how == "pattern" for piece in pieces) else "exact"
+    return Argument(
+        text,
+        how,
+        several=any(piece.several for piece in pieces),
+        computed=any(piece.computed for piece in pieces),
+    )
+
+
+def _changes(text: str) -> bool:
+    return not text or any(letter.isspace() or letter in _PATTERN for letter in text)
+
+
+def _piece(part: t.Part, around: Surroundings) -> Argument:
+    match part:
+        case t.Literal(text=text):
+            return Argument(text)
+        case t.Glob(text=text):
+            return Argument(text, "pattern", several=True)
+        case t.Tilde(user=user):
+            return Argument(_home(user, around))
+        case t.Variable(name=name, quoted=quoted):
+            return _variable(name, quoted, around)
+        case _:
+            return _computed(part, around)
+
+
+def _computed(
+    part: t.Parameter | t.Arithmetic | t.Substitution | t.ProcessSubstitution, around: Surroundings
+) -> Argument:
+    match part:
+        case t.Parameter(name=name, operator=operator, quoted=quoted):
+            held = around.variables.get(name, Argument(HOLE, "dynamic"))
+            hole = FETCHED if FETCHED in held.text else HOLE
+            return Argument(hole, "dynamic", several=not quoted and operator != "length")
+        case t.Substitution(body=body, quoted=quoted):
+            printed = around.printed(body)
+            return Argument(printed.text, printed.how, several=not quoted, computed=True)
+        case t.ProcessSubstitution(direction="<", body=body):
+            return Argument("/dev/fd/" + around.fed(body), "dynamic")
+        case t.ProcessSubstitution(body=body):
+            around.feeds(body)
+            return Argument("/dev/fd/" + HOLE, "dynamic")
+        case t.Arithmetic():
+            return Argument(HOLE, "dynamic")
+        case _:
+            assert_never(part)
+
+
+def _variable(name: str, quoted: bool, around: Surroundings) -> Argument:
+    several = name == "@" or (not quoted and name not in NUMERIC)
+    held = around.variables.get(name)
+    if held is None:
+        return Argument(HOLE, "dynamic", several=several)
+    stays_one = held.how == "exact" and not _changes(held.text)
+    return Argument(held.text, held.how, several=several and not stays_one)
+
+
+def _home(user: str, around: Surroundings) -> str:
+    if user in ("", around.user):
+        return around.home
+    return "/root" if user == "root" else f"/home/{user}"

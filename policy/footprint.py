@@ -1,0 +1,162 @@
+"""An action's footprint: every operation on every resource it may touch, and what would run.
+
+May touch: actions, trees, program specs. May not touch: rules. Total: every action has a
+footprint; what is not understood is in it as `opaque`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import assert_never
+
+import policy.shell.tree as t
+from policy.hardening import hardened
+from policy.invocation import Setting, SpentError, Step
+from policy.model import (
+    Access,
+    AuditRead,
+    Context,
+    Exec,
+    Executable,
+    Patch,
+    Read,
+    Ssh,
+    Undo,
+)
+from policy.programs.environment import poison
+from policy.programs.index import packaged
+from policy.programs.words import Argument, Place
+from policy.shell.builtins import BUILTINS
+from policy.shell.reader import read
+from policy.shell.render import render
+from policy.traversal import Traversal
+
+_WRITES = frozenset({"fs.write", "fs.create"})
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What an action may touch, and what would run if that is allowed."""
+
+    accesses: tuple[Access, ...]
+    executable: Executable = field(default_factory=Executable)
+    opaque: str | None = None  # why the text was not understood, with the byte
+    programs: tuple[str, ...] = ()  # every program that may start, as named
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """A command as text or as an argument vector, and where it starts."""
+
+    command: str | None
+    argv: tuple[str, ...] | None
+    cwd: str
+
+
+def footprint(action: Exec | Patch | Ssh | Read | Undo | AuditRead, context: Context) -> Footprint:
+    """Return what the action may touch and what would run. Never raises."""
+    match action:
+        case Exec(command=command, argv=argv, cwd=cwd):
+            extra = [access for name, value in action.env for access in poison(name, value)]
+            if action.wants_write:
+                extra.append(Access("fs.write", context.workspace))
+            return _commanded(_Line(command, argv, cwd), extra, context)
+        case Ssh(command=command, argv=argv):
+            extra = [Access("remote.exec", host) for host in action.hosts]
+            if action.sudo:
+                extra.append(Access("privilege.escalate", "sudo"))
+            return _commanded(_Line(command, argv, context.home), extra, context)
+        case Patch(changes=changes) | Undo(changes=changes):
+            return Footprint(tuple(Access(operation, path) for operation, path in changes))
+        case Read(operation=operation, path=path):
+            return Footprint((Access(operation, path),))
+        case AuditRead():
+            return Footprint((Access("sys.inspect", "<own audit records>"),))
+        case _:
+            assert_never(action)
+
+
+def _commanded(line: _Line, extra: Sequence[Access], context: Context) -> Footprint:
+    if line.argv is not None:
+        return _vector(line.argv, line.cwd, extra, context)
+    text = line.command or ""
+    tree = read(text)
+    walk = Traversal(packaged(), context)
+    setting = Setting((Place(line.cwd, context),))
+    executable, reason = Executable(), None
+    try:
+        if isinstance(tree, t.Opaque):
+            reason = f"{tree.reason} at byte {tree.byte}"
+            walk.opaque(text, tree, setting)
+        else:
+            tree = hardened(tree, walk.programs)
+            executable = _executable(tree)
+            walk.tree(tree, setting)
+    except SpentError:
+        return _spent(walk, extra)
+    return _footprint(walk, extra, executable, reason)
+
+
+def _vector(
+    argv: tuple[str, ...], cwd: str, extra: Sequence[Access], context: Context
+) -> Footprint:
+    if not argv or any("\0" in word for word in argv):
+        reason = "an argument vector that no program can be started with"
+        return Footprint((Access("opaque", reason), *extra), opaque=reason)
+    walk = Traversal(packaged(), context)
+    words = [Argument(word) for word in argv]
+    try:
+        walk.found += walk.argv(words, Place(cwd, context), Setting(()).stdin)
+    except SpentError:
+        return _spent(walk, extra)
+    return _footprint(walk, extra, Executable(argv=argv), None)
+
+
+def _spent(walk: Traversal, extra: Sequence[Access]) -> Footprint:
+    reason = "the work budget is spent: the command is too long to follow; split it"
+    walk.found.append(Access("opaque", reason, "dynamic"))
+    return _footprint(walk, extra, Executable(), reason)
+
+
+def _footprint(
+    walk: Traversal, extra: Sequence[Access], executable: Executable, reason: str | None
+) -> Footprint:
+    accesses = (*extra, *walk.found, *_fresh_code(walk.steps))
+    return Footprint(tuple(dict.fromkeys(accesses)), executable, reason, tuple(walk.names))
+
+
+def _executable(tree: t.CommandTree) -> Executable:
+    match tree.statements:
+        case (t.SimpleCommand(assignments=(), words=words, redirects=()),):
+            argv = tuple(word.literal for word in words if word.literal is not None)
+            if len(argv) == len(words) and argv[0] not in BUILTINS:
+                return Executable(argv=argv)
+        case _:
+            pass
+    return Executable(script=render(tree))
+
+
+def _fresh_code(steps: Sequence[Step]) -> list[Access]:
+    """What one command writes and another then runs was read by nobody: its path says nothing."""
+    found = list[Access]()
+    runs = [
+        (index, access)
+        for index, step in enumerate(steps)
+        for access in step.accesses
+        if access.operation == "code.exec" and not access.resource.startswith("<")
+    ]
+    for index, step in enumerate(steps) if runs else ():
+        written = {access.resource for access in step.accesses if access.operation in _WRITES}
+        for other, access in runs if written else ():
+            if other != index:
+                found += _fresh(access, written, step.connected)
+    return found
+
+
+def _fresh(access: Access, written: set[str], connected: bool) -> list[Access]:
+    path = access.resource
+    if path in written:
+        unseen = f"<unknown program {path}, written by this command>"
+        return [Access("code.exec", "<network>" if connected else unseen, "dynamic")]
+    below = connected and any(path.startswith(folder.rstrip("/") + "/") for folder in written)
+    unseen = f"<unknown program {path}, perhaps fetched by this command>"
+    return [Access("code.exec", unseen, "dynamic")] if below else []
