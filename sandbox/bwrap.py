@@ -21,7 +21,7 @@ RIGHTS: dict[Kind, int] = {
     "rw": landlock.CHANGE,
     "list": landlock.LIST,
     "tmpfs": landlock.CHANGE,
-    "proc": landlock.READ | landlock.WRITE_FILE,
+    "proc": landlock.READ,
     "dev": landlock.DEVICES,
 }
 

@@ -53,6 +53,13 @@ class HostFacts:
     system: SystemPaths
     git_config: tuple[tuple[str, str], ...] = ()  # the owner's name, e-mail and line endings
 
-    def meets(self, minimum: Rung) -> bool:
-        """Return whether this host enforces at least `minimum`."""
-        return RUNGS.index(self.rung) >= RUNGS.index(minimum)
+    def meets(self, minimum: str) -> bool:
+        """Return whether this host enforces at least `minimum`; an unknown rung is never met."""
+        return minimum in RUNGS[: RUNGS.index(self.rung) + 1]
+
+    @property
+    def advice(self) -> str:
+        """Return what is missing on this host and how to get it, for the operator."""
+        missing = [control for control in self.controls if control.seen == "absent"]
+        lines = {control.fix: f"{control.evidence}; {control.fix}" for control in missing}
+        return "This host cannot confine commands: " + ". ".join(lines.values()) if lines else ""

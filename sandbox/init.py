@@ -84,7 +84,7 @@ def _confine(spec: Spec, status_fd: int) -> None:
     for number, value in spec.rlimits:
         _limit(int(number), int(value))
     if spec.seccomp:
-        _filter(spec.seccomp)
+        install_filter(spec.seccomp)
 
 
 def _limit(number: int, value: int) -> None:
@@ -94,7 +94,12 @@ def _limit(number: int, value: int) -> None:
     resource.setrlimit(number, (value, value))
 
 
-def _filter(program: bytes) -> None:
+def install_filter(program: bytes) -> None:
+    """Hold this process to a seccomp program for ever.
+
+    Raises:
+        OSError: the kernel did not take it.
+    """
     import ctypes  # noqa: PLC0415
 
     libc = ctypes.CDLL(None, use_errno=True)

@@ -22,12 +22,17 @@ class Usage:
     memory_bytes: int  # proportional set size, so shared pages count once
 
 
-def rlimits(limits: Limits) -> tuple[tuple[int, int], ...]:
-    """Return (RLIMIT number, value) pairs, soft and hard alike."""
+def rlimits(limits: Limits, *, confined: bool) -> tuple[tuple[int, int], ...]:
+    """Return (RLIMIT number, value) pairs, soft and hard alike.
+
+    Outside a user namespace the kernel counts every process of the user, not the command's own,
+    so an unconfined command is counted by sampling alone.
+    """
+    own = ((resource.RLIMIT_NPROC, limits.processes),) if confined else ()
     return (
+        *own,
         (resource.RLIMIT_CPU, limits.cpu_s),
         (resource.RLIMIT_DATA, limits.memory_bytes),
-        (resource.RLIMIT_NPROC, limits.processes),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
         (resource.RLIMIT_NOFILE, limits.open_files),
         (resource.RLIMIT_MEMLOCK, MEMLOCK_BYTES),

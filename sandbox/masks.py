@@ -14,6 +14,7 @@ from pathlib import Path
 from sandbox.profile import is_within
 
 MAX_ENTRIES = 200_000
+MAX_REMEMBERED = 50_000  # directories
 FRESH_S = 2.0  # a directory changed this recently may change again within one clock tick
 
 PROTECTED_NAMES = frozenset(
@@ -115,6 +116,8 @@ class Walker:
                 listing = self._sort(list(entries))
         except OSError:
             return _Listing()  # unreadable for us, hence for the command, which has no more rights
+        if len(self._known) >= MAX_REMEMBERED:
+            self._known.clear()
         if time.time_ns() - changed > FRESH_S * 1e9:
             self._known[path] = (changed, listing)
         return listing

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from sandbox import landlock, seccomp
 from sandbox.host import Control, HostFacts, Rung, SystemPaths
+from sandbox.outcome import Seen
 from sandbox.programs import safe_entries
 
 PROBE_S = 10.0
@@ -35,35 +36,66 @@ NO_USERNS = (
     "bwrap-userns-restrict (package apparmor-profiles); elsewhere set "
     "sysctl kernel.unprivileged_userns_clone=1 and user.max_user_namespaces above 0"
 )
+NO_SECCOMP = "boot a kernel with CONFIG_SECCOMP_FILTER"
 NO_LANDLOCK = "boot a kernel 5.13 or later with lsm=landlock,… on its command line"
+
+
+SEPARATED = {
+    "filesystem": "/usr could not be written",
+    "network": "there was no route out",
+    "processes": "no process of the host was visible",
+}
+CANARY_NAMESPACES = (
+    "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev",
+)  # fmt: skip
+CANARY = """
+(: > /usr/.permitgate-probe) 2>/dev/null || echo filesystem
+set -- /proc/[0-9]*; [ $# -lt 8 ] && echo processes
+[ "$(grep -c . /proc/net/route)" -le 1 ] && echo network
+exit 0
+"""
+CANARY_FILTERS = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import ctypes
+from sandbox import init, landlock
+libc = ctypes.CDLL(None)
+if landlock.abi() and landlock.restrict([("/usr", landlock.RUN)], refuse_tcp=False):
+    try:
+        open("/etc/passwd").close()
+    except PermissionError:
+        print("landlock")
+init.install_filter(bytes.fromhex(sys.argv[2]))
+if libc.personality(0xFFFFFFFF) == -1:
+    print("seccomp")
+"""
 
 
 def probe() -> HostFacts:
     """Return the facts of this host for this user; takes well under a second."""
     bwrap = shutil.which("bwrap", path=STANDARD_PATH) or ""
-    namespaces = _namespaces(bwrap)
     abi = landlock.abi()
-    filters = _seccomp()
-    machine = platform.machine()
-    rung: Rung = "none"
-    if namespaces.seen == "enforced" and filters.seen == "enforced":
-        rung = "namespaces"
+    locked, filtered = _kernel_filters(abi)
+    separated = _namespaces(bwrap)
+    is_whole = all(control.seen == "enforced" for control in (*separated, filtered))
+    rung: Rung = "namespaces" if is_whole else "none"
     interpreter = Path(sys.executable).resolve()
     home = str(Path.home())
     return HostFacts(
         rung=rung,
-        controls=(namespaces, *_derived(namespaces), _landlock(abi), filters, *_limits()),
+        controls=(*separated, locked, filtered, *_limits()),
         bwrap=bwrap,
         interpreter=str(interpreter),
         interpreter_prefix="" if interpreter.is_relative_to("/usr") else sys.base_prefix,
         package=str(Path(__file__).resolve().parent),
-        machine=machine,
-        landlock_abi=abi,
+        machine=platform.machine(),
+        landlock_abi=abi if locked.seen != "absent" else 0,
         uid=os.getuid(),
         user=getpass.getuser(),
         home=home,
         path_entries=safe_entries(f"{os.environ.get('PATH', '')}:{STANDARD_PATH}"),
         system=system_paths(),
+        git_config=_git_config(home),
     )
 
 
@@ -82,44 +114,45 @@ def system_paths() -> SystemPaths:
     )
 
 
-def _namespaces(bwrap: str) -> Control:
+def _namespaces(bwrap: str) -> tuple[Control, ...]:
+    """Return one control for each thing the namespaces are for, by a canary inside them."""
     if not bwrap:
-        return Control("namespaces", "absent", "bwrap was not found", NO_BWRAP)
-    code, text = _try(
-        [bwrap, "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--proc", "/proc",
-         "--dev", "/dev", "--tmpfs", "/tmp", "--", "/bin/sh", "-c",  # noqa: S108
-         "read -r line < /proc/self/status; ! (: > /usr/.permitgate-probe) 2>/dev/null"]
-    )  # fmt: skip
-    if code == 0:
-        return Control("namespaces", "enforced", "user, mount, pid and network namespaces made")
-    return Control("namespaces", "absent", text or f"bwrap ended with {code}", NO_USERNS)
-
-
-def _derived(namespaces: Control) -> tuple[Control, ...]:
+        return tuple(Control(name, "absent", "bwrap was not found", NO_BWRAP) for name in SEPARATED)
+    code, said = _try([bwrap, *CANARY_NAMESPACES, "--", "/bin/sh", "-c", CANARY])
+    if code != 0:
+        evidence = said or f"bwrap ended with {code}"
+        return tuple(Control(name, "absent", evidence, NO_USERNS) for name in SEPARATED)
     return tuple(
-        Control(name, namespaces.seen, namespaces.evidence, namespaces.fix)
-        for name in ("filesystem", "network", "processes")
+        Control(name, "enforced", f"tried inside: {meaning}")
+        if name in said.split()
+        else Control(name, "absent", f"tried inside, not so: {meaning}", NO_USERNS)
+        for name, meaning in SEPARATED.items()
     )
 
 
-def _landlock(abi: int) -> Control:
-    if abi == 0:
-        return Control("landlock", "absent", "the kernel does not offer Landlock", NO_LANDLOCK)
-    if abi < landlock.ABI_SCOPE:
-        return Control("landlock", "partial", f"ABI {abi}: signals are refused by seccomp instead")
-    return Control("landlock", "enforced", f"ABI {abi}")
-
-
-def _seccomp() -> Control:
+def _kernel_filters(abi: int) -> tuple[Control, Control]:
+    """Return the controls for Landlock and seccomp, as a process that took both saw them."""
     machine = platform.machine()
     if machine not in seccomp.AUDIT_ARCH:
-        return Control("seccomp", "absent", f"no table for {machine}", "use x86_64 or aarch64")
-    actions = Path("/proc/sys/kernel/seccomp/actions_avail")
-    try:
-        seen = actions.read_text("ascii").split()
-    except OSError as error:
-        return Control("seccomp", "absent", str(error), "boot a kernel with CONFIG_SECCOMP_FILTER")
-    return Control("seccomp", "enforced", "actions: " + " ".join(seen))
+        return (
+            Control("landlock", "absent", "not tried"),
+            Control("seccomp", "absent", f"no table for {machine}", "use x86_64 or aarch64"),
+        )
+    package = Path(__file__).resolve().parent
+    program = seccomp.build(seccomp.Calls((), ()), machine).hex()
+    code, said = _try(
+        [sys.executable, "-I", "-S", "-c", CANARY_FILTERS, str(package.parent), program]
+    )
+    words = said.split() if code == 0 else []
+    locked: Seen = "enforced" if abi >= landlock.ABI_SCOPE else "partial"
+    return (
+        Control("landlock", locked, f"ABI {abi}; a path outside the list was refused")
+        if "landlock" in words
+        else Control("landlock", "absent", f"ABI {abi}: not enforced. {said}", NO_LANDLOCK),
+        Control("seccomp", "enforced", "a refused system call failed")
+        if "seccomp" in words
+        else Control("seccomp", "absent", f"not enforced. {said}", NO_SECCOMP),
+    )
 
 
 def _limits() -> tuple[Control, ...]:
@@ -134,12 +167,30 @@ def _limits() -> tuple[Control, ...]:
     )
 
 
-def _try(argv: list[str]) -> tuple[int, str]:
+def _git_config(home: str) -> tuple[tuple[str, str], ...]:
+    """Return the few settings of the owner's git that a commit inside must have; none run code."""
+    git = shutil.which("git", path=STANDARD_PATH)
+    if git is None:
+        return ()
+    pattern = r"^(user\.(name|email)|init\.defaultbranch|core\.autocrlf)$"
+    _, text = _try([git, "config", "--global", "--null", "--get-regexp", pattern], home=home)
+    pairs = [item.partition("\n") for item in text.split("\0") if item]
+    return tuple((key, value) for key, _, value in pairs)
+
+
+def _try(argv: list[str], *, home: str = "/") -> tuple[int, str]:
+    """Return the exit code, and what was printed: standard output, else standard error."""
     try:
         done = subprocess.run(  # noqa: S603  # constant arguments
-            argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_S, check=False,
-            env={"PATH": STANDARD_PATH},
-        )  # fmt: skip
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PROBE_S,
+            check=False,
+            env={"PATH": STANDARD_PATH, "HOME": home},
+            cwd="/",
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return -1, str(error)
-    return done.returncode, done.stderr.decode("utf-8", "replace").strip()
+    said = done.stdout if done.returncode == 0 else done.stderr
+    return done.returncode, said.decode("utf-8", "replace").strip()

@@ -9,6 +9,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,7 @@ import anyio.to_thread
 from sandbox import bwrap, environment, seccomp
 from sandbox.action import Command
 from sandbox.host import HostFacts
+from sandbox.landlock import ABI_SCOPE
 from sandbox.limits import rlimits
 from sandbox.masks import Walker
 from sandbox.outcome import NO_OUTPUT, CommandOutcome, Enforcement, Status
@@ -80,11 +82,15 @@ class CommandRunner:
         # 4. The files that will be executed are the ones that were decided.
         await anyio.to_thread.run_sync(_check_pins, command)
         # 5. Run it; cancellation kills the tree before this returns.
+        held: tuple[str, ...] = ()
         try:
             ended = await self._supervised(self._start(command, scene), command)
         except OSError as error:
             return self._error(command, f"the sandbox could not be started: {error}")
-        held = await anyio.to_thread.run_sync(scene.sweep)
+        finally:
+            # 6. What the command planted is taken out even when the caller hung up.
+            with anyio.CancelScope(shield=True):
+                held = await anyio.to_thread.run_sync(scene.sweep)
         return self._outcome(command, ended, scene.hidden, held)
 
     def _refusal(self, command: Command) -> str:
@@ -96,10 +102,15 @@ class CommandRunner:
                 f"{', '.join(names)} would change how the script itself is read. "
                 "Set it for one command inside the script: env NAME=VALUE command"
             )
-        if command.profile.name == "unconfined" or self._host.meets("namespaces"):
+        if command.profile.name == "unconfined":
             return ""
-        fixes = [control.fix for control in self._host.controls if control.seen == "absent"]
-        return f"this host cannot enforce {command.profile.name}: {'; '.join(fixes)}"
+        if not self._host.meets("namespaces"):
+            return self._host.advice
+        if command.profile.name == "inspect" and not self._host.landlock_abi:
+            return (
+                "inspect shows the host's processes, which only Landlock keeps apart; it is absent"
+            )
+        return ""
 
     def _look(self, command: Command) -> Scene | Unseen:
         return look(command, self._host, self._walker, self._denies, self._state_dir)
@@ -115,6 +126,8 @@ class CommandRunner:
             return Start((*reaper, *stage), b"", spec, command.stdin, has_reaper=True)
         mounts = bwrap.view(profile, host, scene.sight, scene.empty_file)
         calls = CALLS[profile.name]
+        if host.landlock_abi < ABI_SCOPE and profile.name == "inspect":
+            calls = replace(calls, may_signal=False)
         spec = _spec(command, host, bwrap.rules(mounts), seccomp.build(calls, host.machine))
         inside = (host.bwrap, "--args", "{0}", "--", *stage)
         options = bwrap.arguments(profile, host, mounts, command.limits.tmp_bytes)
@@ -139,7 +152,10 @@ class CommandRunner:
     def _enforcement(self, command: Command) -> Enforcement:
         if command.profile.name == "unconfined":
             return Enforcement("unconfined", "none", (("time-out", "enforced"),))
-        controls = tuple((control.name, control.seen) for control in self._host.controls)
+        seen = {control.name: control.seen for control in self._host.controls}
+        if command.profile.name == "inspect" and seen["processes"] == "enforced":
+            seen["processes"] = "partial"  # they are seen, and cannot be signalled or read
+        controls = tuple(seen.items())
         return Enforcement(command.profile.name, self._host.rung, controls)
 
     def _error(self, command: Command, message: str) -> CommandOutcome:
@@ -245,6 +261,10 @@ def _check_pins(command: Command) -> None:
             )
 
 
+def _rlimits(command: Command) -> tuple[tuple[int, int], ...]:
+    return rlimits(command.limits, confined=command.profile.name != "unconfined")
+
+
 def _spec(
     command: Command, host: HostFacts, rules: list[tuple[str, int]], filter_program: bytes
 ) -> bytes:
@@ -252,7 +272,7 @@ def _spec(
     lists = (
         list(argv),
         [f"{name}={value}" for name, value in environment.build(host, command.env).items()],
-        [f"{number} {value}" for number, value in rlimits(command.limits)],
+        [f"{number} {value}" for number, value in _rlimits(command)],
         [f"{rights} {path}" for path, rights in rules if host.landlock_abi],
     )
     tokens = [command.cwd]

@@ -17,7 +17,7 @@ from sandbox.bwrap import Sight
 from sandbox.host import HostFacts
 from sandbox.masks import Masks, Walker
 from sandbox.profile import TOO_WIDE, Profile, is_within
-from sandbox.programs import toolchains
+from sandbox.programs import is_program_tree, toolchains
 
 ALWAYS_SHOWN = ("/proc", "/dev")
 Identity = tuple[int, int, int]  # device, inode, file type
@@ -80,14 +80,15 @@ def look(
             "writable; create it first"
         )
     shown = _shown(profile.read_roots, host, denies)
-    listed = _shown(profile.list_paths, host, denies)
+    # Only Landlock can show names without contents.
+    listed = _shown(profile.list_paths, host, denies) if host.landlock_abi else ()
     tools = () if profile.name == "inspect" else toolchains(
         host.path_entries, profile.workspace, host.home
     )  # fmt: skip
     roots = (profile.workspace, *shown, *profile.write_paths, *tools, "/etc")
     if not any(is_within(command.cwd, root) for root in (*roots, *listed, "/usr", "/tmp")):  # noqa: S108
         return Unseen(f"the working directory {command.cwd} is not visible in this profile")
-    masks = walker.find(roots)
+    masks = walker.find(root for root in roots if root not in tools or not is_program_tree(root))
     if not masks.complete:
         return Unseen(
             "there are too many files below the visible roots to find every one that policy "

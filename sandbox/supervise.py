@@ -110,10 +110,7 @@ class _Watch:
         for fd in (*streams.collectors, report, self._pidfd, self._cancel_fd):
             self._selector.register(fd, selectors.EVENT_READ)
         next_sample = time.monotonic() + SAMPLE_S
-        while True:
-            now = time.monotonic()
-            if now >= deadline:
-                return "timeout"
+        while (now := time.monotonic()) < deadline:
             if now >= next_sample:
                 next_sample = now + SAMPLE_S
                 if exceeded := self._sample():
@@ -125,6 +122,7 @@ class _Watch:
                 return "cancelled"
             for fd in ready:
                 self._take(streams, fd)
+        return "timeout"
 
     def drain(self, streams: _Streams, report: int, until: float) -> None:
         for fd in (self._pidfd, self._cancel_fd):
