@@ -64,6 +64,11 @@ class Name:
     hides: bool  # a shell wildcard at its start skips hidden names
     sweep: bool  # picks by nothing but a suffix: it passes by a name, it does not aim at it
 
+    @property
+    def is_any(self) -> bool:
+        """Return whether it is `*`."""
+        return self.tokens == (None,)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Many:

@@ -266,19 +266,24 @@ class _Reading:
         if unknown:
             known = ", ".join(sorted(self._known))
             refuse(text.place, f"unknown variable {sorted(unknown)[0]!r}; use one of {known}")
-        if self._paths and not _PATH_START.match(text.value):
-            what = "begin it with /, ~/, ${workspace} or **/"
-            refuse(text.place, f"{text.value!r} is not an absolute path glob; {what}")
-        if self._paths and text.value[0] != "<" and _BAD_NAME.search(text.value):
-            what = "** stands alone between slashes, and . and .. are not names"
-            refuse(text.place, f"{text.value!r}: {what}; correct it")
         try:
             globs = expand_braces(text.value)
             for glob in globs:
                 policy_glob(glob)
         except GlobError as error:
             refuse(text.place, f"{error}; correct the glob")
+        for glob in globs if self._paths else ():
+            _check_path_glob(text, glob)
         return globs
+
+
+def _check_path_glob(text: Text, glob: str) -> None:
+    if not _PATH_START.match(glob):
+        what = "begin it with /, ~/, ${workspace} or **/"
+        refuse(text.place, f"{glob!r} is not an absolute path glob; {what}")
+    if glob[0] != "<" and _BAD_NAME.search(glob):
+        what = "** stands alone between slashes, and . and .. are not names"
+        refuse(text.place, f"{glob!r}: {what}; correct it")
 
 
 def _operations(texts: Sequence[Text]) -> frozenset[str]:

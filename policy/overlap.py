@@ -8,7 +8,7 @@ INVARIANT: `inside` never says yes too often, `overlaps` never says no too often
 from collections.abc import Sequence
 from typing import Final
 
-from policy.globs import Many, Name, Path, Token, text_tokens
+from policy.globs import Many, Name, Part, Path, Token, text_tokens
 
 MAX_CELLS: Final = 65_536  # work of name against name; beyond it the careful answer
 
@@ -21,16 +21,24 @@ def overlaps(left: Path, right: Path) -> bool:
 def aims(left: Path, right: Path) -> bool:
     """Return whether `left` picks out what `right` names, instead of sweeping over it.
 
-    `cat .en?` aims at `**/.env`; `cat *` and `cat *.json` sweep. The last name of `right` decides.
+    `cat .en?` aims at `**/.env`; `cat *` and `cat *.json` sweep. The last name of `right` that is
+    more than `*` decides.
     """
     if _part_early(left, right):
         return False
-    names = [index for index, part in enumerate(right) if isinstance(part, Name)]
-    return _meet(left, right, aimed_at=names[-1] if names else -1)
+    telling = [at for at, part in enumerate(right) if isinstance(part, Name) and not part.is_any]
+    if not telling:
+        return False
+    name = right[telling[-1]]
+    if not any(_aims_at(part, name) for part in left):
+        return False
+    return _meet(left, right, aimed_at=telling[-1])
 
 
 def _part_early(left: Path, right: Path) -> bool:
-    """Return whether the plain names both begin with already differ; this settles most pairs."""
+    """Return whether the plain names both begin or end with differ; this settles most pairs."""
+    if left and right and _tails_differ(left, right):
+        return True
     for one, other in zip(left, right, strict=False):
         if isinstance(one, Many) or isinstance(other, Many):
             return False
@@ -39,6 +47,14 @@ def _part_early(left: Path, right: Path) -> bool:
         if one.literal != other.literal:
             return True
     return False
+
+
+def _tails_differ(left: Path, right: Path) -> bool:
+    """Return whether the last names both are plain and differ."""
+    one, other = left[-1], right[-1]
+    if isinstance(one, Many) or isinstance(other, Many):
+        return False
+    return one.literal is not None and other.literal not in (None, one.literal)
 
 
 def _meet(left: Path, right: Path, *, aimed_at: int) -> bool:
@@ -69,17 +85,17 @@ def _tail(right: Path) -> list[bool]:
 
 
 def _admits(many: Many, name: Name, *, aimed: bool) -> bool:
-    if aimed:
-        return name.tokens == (None,)
-    return not (many.hides and name.text.startswith("."))
+    return not aimed and not (many.hides and name.text.startswith("."))
 
 
-def _aims_at(name: Name, glob: Name) -> bool:
-    if _name_inside(name, glob):
-        return True
-    if name.sweep or not _names_meet(name, glob):
+def _aims_at(part: Part, glob: Part) -> bool:
+    if isinstance(part, Many) or isinstance(glob, Many):
         return False
-    return glob.literal is not None or name.tokens[-1] is not None
+    if part.sweep:
+        return glob.literal is None and _name_inside(part, glob)  # `*.pem` among `*.pem`
+    if part.literal is not None or glob.literal is not None:
+        return _names_meet(part, glob)
+    return _name_inside(part, glob) or (part.tokens[-1] is not None and _names_meet(part, glob))
 
 
 def _names_meet(left: Name, right: Name) -> bool:

@@ -83,12 +83,13 @@ class Policy:
 class Globs:
     """One list of globs in one context; expressions are made when first needed."""
 
-    __slots__ = ("_path_re", "_text_re", "texts")
+    __slots__ = ("_path_re", "_paths", "_text_re", "texts")
 
     def __init__(self, texts: tuple[str, ...]) -> None:
         self.texts = texts
         self._path_re: re.Pattern[str] | None = None
         self._text_re: re.Pattern[str] | None = None
+        self._paths: tuple[Path, ...] | None = None
 
     def has_path(self, path: str) -> bool:
         """Return whether a plain absolute path is inside one of them."""
@@ -104,7 +105,9 @@ class Globs:
 
     def paths(self) -> tuple[Path, ...]:
         """Return the parts of each that is a path."""
-        return tuple(policy_glob(text) for text in self.texts if text[0] != "<")
+        if self._paths is None:
+            self._paths = tuple(policy_glob(text) for text in self.texts if text[0] != "<")
+        return self._paths
 
     def roots(self) -> tuple[str, ...]:
         """Return the fixed folder of each that has one; `**/x` and `/*/x` have none."""

@@ -26,6 +26,9 @@ class Target:
     def __init__(self, access: Access, context: Context) -> None:
         self.comparisons = 0
         self._access, self._context = access, context
+        # Texts for people show what is not known as `…`.
+        unknown = access.how == "dynamic" and access.operation not in PATH_OPERATIONS
+        self._text = access.resource.replace("…", HOLE) if unknown else access.resource
         self._is_path = access.operation in PATH_OPERATIONS and access.resource[:1] != "<"
         self._is_plain = access.how == "exact" or access.resource[:1] == "<"
         self._shapes: tuple[Path, ...] = _shapes(access) if self._is_path else ()
@@ -58,7 +61,7 @@ class Target:
         return self._context.can_mask or self._access.operation == "fs.list"
 
     def _text_inside(self, globs: Globs) -> bool:
-        text = self._access.resource
+        text = self._text
         if self._is_plain:
             return globs.has_text(text)
         self.comparisons += len(globs.texts)
@@ -124,7 +127,7 @@ class Target:
         )
 
     def _text_touches(self, globs: Globs) -> bool:
-        text = self._access.resource
+        text = self._text
         if self._is_plain:
             return globs.has_text(text)
         self.comparisons += len(globs.texts)
@@ -140,13 +143,14 @@ class Target:
 
     def _excepted(self, globs: Globs) -> bool:
         """Return whether all it can be, and all below it for a tree operation, is excepted."""
+        if self._access.how == "dynamic" and self._access.resource[:1] != "<":
+            return False
         if not self._is_path or self._access.operation not in TREE_OPERATIONS:
-            return self._is_plain and self._inside(globs)
+            return self._inside(globs)
         self.comparisons += len(globs.texts)
-        return self._is_plain and any(
-            inside((*shape, EVERYTHING_BELOW), glob)
+        return all(
+            any(inside((*shape, EVERYTHING_BELOW), glob) for glob in globs.paths())
             for shape in self._shapes
-            for glob in globs.paths()
         )
 
     def _host_is_in(self, hosts: Globs) -> bool:

@@ -1,0 +1,120 @@
+"""The room's public door: one request, one policy, one context, one decision.
+
+May touch: the footprint and the rules. May not touch: clocks, files, the environment.
+INVARIANT: it never raises; whatever goes wrong is a DENY that says so (law 1).
+"""
+
+import re
+from collections.abc import Iterable
+
+from policy.decide import Ruling, decide
+from policy.footprint import Footprint, footprint
+from policy.model import (
+    Access,
+    Action,
+    Context,
+    Decision,
+    Effect,
+    Exec,
+    Obligations,
+    Request,
+    Verdict,
+)
+from policy.risk import risk
+from policy.rules import Policy
+
+_QUOTED_COMMAND = re.compile(r"`([^`]+)`")
+
+
+def classify(request: Request, policy: Policy, context: Context) -> Decision:
+    """Return the policy's whole answer to one request; never raises.
+
+    The effect is the strictest over the footprint. `instead` holds what the rules that stopped the
+    request offer, without any alternative that would itself be denied.
+    """
+    try:
+        return _classify(request, policy, context)
+    except Exception as error:  # noqa: BLE001 - law 1: an error while deciding is DENY
+        return _failed(policy, error)
+
+
+def _classify(request: Request, policy: Policy, context: Context) -> Decision:
+    found = footprint(request.action, context)
+    ruling = decide(_complete(found), policy, context, request.tool)
+    stopping = [verdict for verdict in ruling.verdicts if _decides(verdict, ruling)]
+    return Decision(
+        effect=ruling.effect,
+        verdicts=ruling.verdicts,
+        risk=risk(verdict.access.operation for verdict in ruling.verdicts),
+        reason=_reason(stopping),
+        instead=_alternatives(stopping, request, policy, context),
+        obligations=ruling.obligations,
+        policy_digest=policy.digest,
+        executable=found.executable,
+        opaque=found.opaque,
+        programs=found.programs,
+    )
+
+
+def _complete(found: Footprint) -> tuple[Access, ...]:
+    """Text that was not understood is an access of its own, so it is never allowed by silence."""
+    said = any(access.operation == "opaque" for access in found.accesses)
+    if found.opaque is None or said:
+        return found.accesses
+    return (*found.accesses, Access("opaque", found.opaque, "dynamic"))
+
+
+def _decides(verdict: Verdict, ruling: Ruling) -> bool:
+    return verdict.effect is ruling.effect and verdict.effect is not Effect.ALLOW
+
+
+def _reason(stopping: Iterable[Verdict]) -> str:
+    return " ".join(dict.fromkeys(_sentence(verdict) for verdict in stopping))
+
+
+def _sentence(verdict: Verdict) -> str:
+    text = verdict.reason or f"{verdict.access.operation}: rule {verdict.rule_id}"
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def _alternatives(
+    stopping: Iterable[Verdict], request: Request, policy: Policy, context: Context
+) -> tuple[str, ...]:
+    offered = dict.fromkeys(verdict.instead for verdict in stopping if verdict.instead)
+    return tuple(text for text in offered if _is_open(text, request, policy, context))
+
+
+def _is_open(text: str, request: Request, policy: Policy, context: Context) -> bool:
+    """Return whether none of the commands in an alternative is denied.
+
+    A sentence begins with a capital letter and holds its commands in backquotes; anything else is
+    one command.
+    """
+    commands = _QUOTED_COMMAND.findall(text) if text[:1].isupper() else [text]
+    return all(
+        _ruling(command, request, policy, context).effect < Effect.DENY for command in commands
+    )
+
+
+def _ruling(command: str, request: Request, policy: Policy, context: Context) -> Ruling:
+    action: Action = Exec(command=command, argv=None, cwd=_cwd(request.action, context))
+    return decide(_complete(footprint(action, context)), policy, context, request.tool)
+
+
+def _cwd(action: Action, context: Context) -> str:
+    return action.cwd if isinstance(action, Exec) else context.workspace
+
+
+def _failed(policy: Policy, error: Exception) -> Decision:
+    kind = type(error).__name__
+    reason = f"The request could not be classified ({kind}), so it is denied. Report it."
+    verdict = Verdict(Access("opaque", kind, "dynamic"), Effect.DENY, "error", "", reason)
+    return Decision(
+        effect=Effect.DENY,
+        verdicts=(verdict,),
+        risk=100,
+        reason=reason,
+        instead=(),
+        obligations=Obligations(),
+        policy_digest=policy.digest,
+    )
