@@ -95,7 +95,11 @@ def _aims_at(part: Part, glob: Part) -> bool:
         return glob.literal is None and _name_inside(part, glob)  # `*.pem` among `*.pem`
     if part.literal is not None or glob.literal is not None:
         return _names_meet(part, glob)
-    return _name_inside(part, glob) or (part.tokens[-1] is not None and _names_meet(part, glob))
+    if _name_inside(part, glob):
+        return True
+    # Both have wildcards: `test*` only passes by `*.pem`, but `shad*` means `shadow*`.
+    same_start = part.tokens[0] is not None and glob.tokens[0] is not None
+    return (same_start or part.tokens[-1] is not None) and _names_meet(part, glob)
 
 
 def _names_meet(left: Name, right: Name) -> bool:

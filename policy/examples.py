@@ -1,0 +1,43 @@
+"""The examples inside rules: a rule that does not do what its author wrote beside it is refused.
+
+May touch: policies, footprints. May not touch: files.
+They run in one made-up context, so an example means the same on every machine.
+"""
+
+from typing import Final
+
+from policy.decide import matching_rules
+from policy.document import refuse
+from policy.footprint import footprint
+from policy.model import Context, Exec
+from policy.rules import Example, Policy, Rule
+
+SAMPLE: Final = Context(
+    workspace="/home/dev/work", home="/home/dev", user="dev", host="sample", can_mask=True
+)
+
+
+def check_examples(policy: Policy) -> None:
+    """Run every `match` and `not_match` of a policy.
+
+    Raises:
+        PolicyError: the first that fails, with its place.
+    """
+    for rule in policy.rules:
+        for example in rule.examples:
+            _check(rule, example, policy)
+
+
+def _check(rule: Rule, example: Example, policy: Policy) -> None:
+    action = Exec(command=example.command, argv=None, cwd=SAMPLE.workspace)
+    # A rule for some tools is tried through the first of them.
+    tool = min(rule.tools, default="")
+    found = matching_rules(footprint(action, SAMPLE).accesses, policy, SAMPLE, tool)
+    if (rule.id in found) is not example.matches:
+        says = "does not match" if example.matches else "matches"
+        refuse(
+            example.place,
+            f"rule {rule.id!r} {says} its example {example.command!r}; "
+            f"correct the rule or the example. With {SAMPLE.workspace} as workspace "
+            f"the rules that match are {', '.join(sorted(found)) or 'none'}",
+        )
