@@ -181,12 +181,12 @@ class Desk:
 
     def expire(self) -> None:
         """Close what is past its time: pending requests expire, unused approvals lapse."""
-        for request_id, before in self._store.due(self._now_ms()):
-            after = State.EXPIRED if before is State.PENDING else State.LAPSED
-            with self._moving:
-                pending = self._load(request_id)
-                if pending.state is before:  # another thread may have closed it meanwhile
-                    self._move(pending, "resolved", after)
+        if not self._store.due(self._now_ms()):
+            return
+        with self._moving:
+            for request_id, before in self._store.due(self._now_ms()):
+                after = State.EXPIRED if before is State.PENDING else State.LAPSED
+                self._move(self._load(request_id), "resolved", after)
 
     def recover(self, records: Iterable[Mapping[str, object]]) -> int:
         """Finish or burn every half move of the log; return how many there were.

@@ -146,7 +146,7 @@ class Store:
 
     def load(self, request_id: str) -> Pending | None:
         """Return one request in any state, or None."""
-        found = self._select(_REQUEST.c.id == request_id)
+        found = self._select(_REQUEST.c.id == visible(request_id))
         return found[0] if found else None
 
     def pending(self) -> list[Pending]:

@@ -1,0 +1,60 @@
+"""The database decides every race, and refuses to guess."""
+
+import sqlite3
+
+import pytest
+
+from approvals.desk import Desk
+from approvals.request import ApprovalError, State
+from approvals.store import Store
+from tests.approvals.conftest import ACTION, Log, question
+
+
+def test_a_database_of_another_version_is_refused(path):
+    Store(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 9")
+    db.close()
+    with pytest.raises(ApprovalError, match="schema version 9 is not 1"):
+        Store(path)
+
+
+def test_a_file_that_is_no_database_is_refused_and_left_alone(path):
+    path.parent.mkdir(mode=0o700)
+    path.write_bytes(b"x" * 4096)
+    path.chmod(0o600)
+    with pytest.raises(ApprovalError, match="the approvals database failed"):
+        Store(path)
+    assert path.read_bytes() == b"x" * 4096
+
+
+def test_a_damaged_row_approves_nothing(path, desk):
+    pending = desk.open(question())
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE request SET question = '{}'")
+    db.close()
+    with pytest.raises(ApprovalError, match="the approvals database failed"):
+        desk.get(pending.id)
+
+
+@pytest.mark.threat("T07")
+def test_no_swap_approves(store, clock):
+    pending = Desk(store, Log(), clock=clock).open(question())
+    assert not store.swap(pending.id, State.PENDING, State.APPROVED, 0)
+    assert store.load(pending.id).state is State.PENDING
+
+
+@pytest.mark.threat("T06")
+def test_a_row_whose_digest_was_rewritten_is_a_mismatch(path, desk):
+    pending = desk.open(question())
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE request SET state = 'approved', use_by_ms = 9e15, nonce = 'x'")
+    db.close()
+    with pytest.raises(ApprovalError, match="approval_mismatch"):
+        desk.consume(pending.id, ACTION, "s1")
+
+
+def test_the_database_is_durable_at_every_commit(store):
+    with store._reading() as db:
+        assert db.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+        assert db.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
