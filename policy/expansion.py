@@ -25,6 +25,10 @@ class Surroundings(Protocol):
         """Return what a command substitution prints, as far as it is known."""
         ...
 
+    def reads(self, name: str) -> None:
+        """Take note of a variable whose value is not known."""
+        ...
+
     def fed(self, body: t.Sequence) -> str:
         """Return a hole for what can be read from `<( )`."""
         ...
@@ -93,6 +97,7 @@ def _computed(
     match part:
         case t.Parameter(name=name, operator=operator, quoted=quoted):
             held = around.variables.get(name, Argument(HOLE, "dynamic"))
+            around.reads(name)
             hole = FETCHED if FETCHED in held.text else HOLE
             return Argument(hole, "dynamic", several=not quoted and operator != "length")
         case t.Substitution(body=body, quoted=quoted):
@@ -113,6 +118,7 @@ def _variable(name: str, quoted: bool, around: Surroundings) -> Argument:
     several = name == "@" or (not quoted and name not in NUMERIC)
     held = around.variables.get(name)
     if held is None:
+        around.reads(name)
         return Argument(HOLE, "dynamic", several=several)
     stays_one = held.how == "exact" and not _changes(held.text)
     return Argument(held.text, held.how, several=several and not stays_one)

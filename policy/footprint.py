@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 import policy.shell.tree as t
-from policy.hardening import hardened
+from policy.hardening import hardened, hardened_argv
 from policy.invocation import Setting, SpentError, Step
 from policy.model import (
     Access,
@@ -102,7 +102,7 @@ def _vector(
     if not argv or any("\0" in word for word in argv):
         reason = "an argument vector that no program can be started with"
         return Footprint((Access("opaque", reason), *extra), opaque=reason)
-    walk = Traversal(packaged(), context)
+    walk, argv = Traversal(packaged(), context), hardened_argv(argv)
     words = [Argument(word) for word in argv]
     try:
         walk.found += walk.argv(words, Place(cwd, context), Setting(()).stdin)

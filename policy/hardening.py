@@ -1,14 +1,32 @@
-"""Changes to a tree before it is decided, shown and run, so that all three are one value.
+"""Changes to a command before it is decided, shown and run, so that all three are one value.
 
-May touch: trees and specs. A pattern that could expand to an option is anchored with `./` where
-the program's options can write, run or send (the `tar *` trick).
+May touch: trees, argument vectors and specs.
+    1  a pattern that could expand to an option is anchored with `./` where the program's options
+       can write, run or send (the `tar *` trick)
+    2  git, when it only reads, is told not to start what the repository's settings name
+Source: git(1), git-config(1): core.fsmonitor, diff.external, diff.<driver>.textconv, core.pager.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import policy.shell.tree as t
 from policy.programs.spec import STRONG, Spec
+from policy.programs.words import Argument
 from policy.shell.render import anchored
+from policy.shell.walk import rebuilt
+
+_QUIET_GIT = ("-c", "core.fsmonitor=false", "--no-pager")
+_QUIET_DIFF = ("--no-ext-diff", "--no-textconv")
+_SHOWS_DIFFS = frozenset({"diff", "log", "show", "whatchanged"})
+_READS = _SHOWS_DIFFS | frozenset(
+    {
+        "annotate", "blame", "branch", "cat-file", "check-ignore", "count-objects", "describe",
+        "for-each-ref", "grep", "ls-files", "ls-tree", "merge-base", "name-rev", "reflog",
+        "rev-list", "rev-parse", "shortlog", "show-ref", "status", "tag",
+    }
+)  # fmt: skip
+_WITH_VALUE = frozenset({"-C", "-c", "--git-dir", "--work-tree", "--namespace"})
 
 
 def hardened(tree: t.CommandTree, programs: Mapping[str, Spec]) -> t.CommandTree:
@@ -18,10 +36,61 @@ def hardened(tree: t.CommandTree, programs: Mapping[str, Spec]) -> t.CommandTree
         base = (name or "").rpartition("/")[2]
         return base not in programs or _can_act(programs[base])
 
-    return anchored(tree, has_dangerous_options)
+    return _quiet_tree(anchored(tree, has_dangerous_options))
+
+
+def hardened_argv(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the argument vector that is decided and run instead of the one that was given."""
+    additions = _additions(argv)
+    hardened = list[str]()
+    for at, word in enumerate(argv):
+        hardened += [word, *additions.get(at, ())]
+    return tuple(hardened)
+
+
+def unhardened(words: Sequence[Argument]) -> Sequence[Argument]:
+    """Return the words without the settings that `hardened` puts in: they start nothing."""
+    end = 1 + len(_QUIET_GIT)
+    added = tuple(word.text for word in words[1:end]) == _QUIET_GIT
+    return [words[0], *words[end:]] if added and _is_git(words[0].text) else words
 
 
 def _can_act(spec: Spec) -> bool:
     """Return whether an option of the program, or of what it starts, can write, run or send."""
     starts = any(role.takes_the_rest or role.name in STRONG for role in spec.args or ())
     return spec.acts or starts or any(map(_can_act, spec.commands.values()))
+
+
+def _is_git(name: str | None) -> bool:
+    return name in ("git", "/usr/bin/git", "/bin/git")
+
+
+def _quiet_tree(tree: t.CommandTree) -> t.CommandTree:
+    def change(node: object) -> object:
+        changed = rebuilt(node, change)
+        return _quiet(changed) if isinstance(changed, t.SimpleCommand) else changed
+
+    return rebuilt(tree, change)
+
+
+def _quiet(command: t.SimpleCommand) -> t.SimpleCommand:
+    additions = _additions([word.literal for word in command.words])
+    if not additions:
+        return command
+    words = list[t.Word]()
+    for at, word in enumerate(command.words):
+        words += [word, *(t.Word((t.Literal(text),)) for text in additions.get(at, ()))]
+    return replace(command, words=tuple(words))
+
+
+def _additions(words: Sequence[str | None]) -> dict[int, tuple[str, ...]]:
+    """Return what to put after which word; nothing unless it is certain what git would do."""
+    if not words or not _is_git(words[0]) or tuple(words[1 : 1 + len(_QUIET_GIT)]) == _QUIET_GIT:
+        return {}
+    at = 1
+    while at < len(words) and (words[at] or "").startswith("-"):
+        at += 2 if words[at] in _WITH_VALUE else 1
+    if at >= len(words) or words[at] not in _READS:
+        return {}
+    shows_diffs = words[at] in _SHOWS_DIFFS
+    return {0: _QUIET_GIT, at: _QUIET_DIFF} if shows_diffs else {0: _QUIET_GIT}

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import policy.shell.tree as t
 from policy.expansion import argument, arguments
+from policy.hardening import unhardened
 from policy.model import Access, Context
 from policy.programs.environment import poison
 from policy.programs.interpret import interpret
@@ -31,6 +32,10 @@ _DEPTH = 12
 _MOVES = frozenset({"cd", "pushd", "popd"})
 _ASSIGNS = frozenset({"read", "mapfile", "readarray", "printf", "getopts", "unset"})
 _LISTS = frozenset({"fs.list", "fs.read"})
+_SECRET = re.compile(
+    r"[A-Z0-9_]*(?:SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|API_?KEY|ACCESS_KEY|PRIVATE_KEY"
+    r"|CREDENTIALS?)[A-Z0-9_]*"
+)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SOCKET_FOLDERS = ("/dev/tcp/", "/dev/udp/")
 
@@ -84,6 +89,10 @@ class Invocations(ABC):
         self._setting = Setting(())
         self._fed: list[t.Sequence] = []
         self._work = 0
+        self._sockets = False  # whether a redirection opened one
+        self._searching = False  # whether the text had no tree
+        self._assigned: set[str] = set()  # names that the text gives a value
+        self._pipes: list[str | None] = []  # what each `<( )` prints, if known
 
     @abstractmethod
     def sequence(self, body: t.Sequence, setting: Setting) -> After:
@@ -117,9 +126,22 @@ class Invocations(ABC):
     def fed(self, body: t.Sequence) -> str:
         """Walk `<( )` and return a hole for what is read from it."""
         setting, start = self._setting, len(self.found)
-        self.sequence(body, setting)
+        after = self.sequence(body, setting)
         self._setting = setting
-        return FETCHED if self._connected(start) else HOLE
+        connected = self._connected(start)
+        self._pipes.append(None if connected else after.printed)
+        return (FETCHED if connected else HOLE) + str(len(self._pipes) - 1)
+
+    def piped(self, path: str) -> str | None:
+        """Return what can be read from the file of a `<( )`, if that is known."""
+        number = path.rpartition(HOLE)[2]
+        known = number.isdigit() and int(number) < len(self._pipes)
+        return self._pipes[int(number)] if known else None
+
+    def reads(self, name: str) -> None:
+        """Add the access of a variable whose value comes from outside the text."""
+        if _SECRET.fullmatch(name) and name not in self._assigned:
+            self.found.append(Access("credential.read", "<a secret variable>", "exact", "$"))
 
     def feeds(self, body: t.Sequence) -> None:
         """Keep `>( )` until it is known what its command connects to."""
@@ -137,6 +159,7 @@ class Invocations(ABC):
             self.names[words[0].text] = None
         if place.depth > _DEPTH:
             return [Access("opaque", "programs start programs, deeper than is followed", "dynamic")]
+        words = unhardened(words)
         return interpret(words, place.deeper(), stdin.bounded(), self.programs, self)
 
     def text(self, text: Argument, place: Place, stdin: Stdin) -> list[Access]:
@@ -177,20 +200,26 @@ class Invocations(ABC):
         for node in nodes(constants):
             if isinstance(node, t.FunctionDef):
                 self.functions.setdefault(node.name, []).append(node)
+            elif isinstance(node, t.Assignment | t.For):
+                self._assigned.add(node.name)
         self.sequence(constants, setting)
 
     def opaque(self, text: str, why: t.Opaque, setting: Setting) -> None:
         """Add what can be found in text that has no tree."""
         self.found.append(Access("opaque", f"{why.reason} at byte {why.byte}", "dynamic"))
+        outer, self._searching = self._searching, True
         for one in found_in(text):
-            self.simple(_as_simple(one), setting)
+            self.command(_as_simple(one), setting)
+        self._searching = outer
 
     # One simple command
 
     def simple(self, command: t.SimpleCommand, setting: Setting) -> After:
         """Walk a simple command whose redirections are already followed."""
         self._setting = setting
-        self.assign(command.assignments)
+        reads = bool(command.words) and command.words[0].literal == "read"
+        # `IFS=, read` splits one line otherwise, and nothing after it.
+        self.assign(one for one in command.assignments if not (reads and one.name == "IFS"))
         words = [one for word in command.words for one in arguments(word, self)]
         if not words:
             return After(setting.places, setting.places, "")
@@ -212,8 +241,10 @@ class Invocations(ABC):
                 continue
             value = argument(one.value, self)
             self.found += poison(one.name, value.text)
-            if FETCHED in value.text:
-                self.variables[one.name] = Argument(FETCHED, "dynamic")
+            if FETCHED in value.text or (self._searching and value.how == "exact"):
+                # Where nothing is allowed anyway, a guess can only show more.
+                held = value if self._searching else Argument(FETCHED, "dynamic")
+                self.variables[one.name] = held
 
     def _call(self, words: Sequence[Argument], setting: Setting) -> After | None:
         """Walk the bodies of a function that the first word may name."""
@@ -276,9 +307,9 @@ class Invocations(ABC):
                 known = target.text if target.how == "exact" else None
                 given = Stdin(known, connected=True, network=FETCHED in target.text)
                 return given if reads_stdin else stdin
-            case "<&":
-                return replace(stdin, text=None, connected=True) if reads_stdin else stdin
-            case ">&" if re.fullmatch(r"[0-9]+-?|-", target.text):
+            case "<&" | ">&" if re.fullmatch(r"[0-9]+-?|-", target.text):
+                if redirect.fd == 0 or (redirect.operator == "<&" and reads_stdin):
+                    return Stdin(connected=True, network=stdin.network or self._sockets)
                 return stdin
             case "<" | "<>":
                 if redirect.operator == "<>":
@@ -293,6 +324,8 @@ class Invocations(ABC):
 
     def _open(self, operation: str, target: Argument, setting: Setting) -> None:
         if SOCKET.fullmatch(target.text):
+            # Any descriptor may be this socket from now on.
+            self._sockets = True
             self.found.append(Access("net.connect", target.text, target.how))
             return
         if _may_connect(target.text):

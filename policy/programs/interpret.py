@@ -55,6 +55,7 @@ def interpret(
             accesses.append(Access("code.exec", f"<unknown program {name}>", "dynamic", name))
         return accesses + _read_everything(words[1:], place, stdin, nested)
     run = Run(name, place, stdin, nested, accesses)
+    run.reads = programs[name].stdin or run.reads
     _read(run, programs[name], words[1:])
     return run.accesses
 
@@ -198,6 +199,9 @@ def _remainder(run: Run, role: Role | None, words: list[Argument]) -> None:
     if role.name == "shell" and words:
         run.shell(Argument.of(" ".join(word.text for word in words)))
     elif role.name == "command":
+        if not words and run.starts:
+            # A word before it may have been the command: options can take its place.
+            run.add("opaque", f"{run.program} without the command it starts")
         run.argv(words)
     else:
         for word in words:

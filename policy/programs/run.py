@@ -40,6 +40,10 @@ class Nested(Protocol):
         """Return the accesses of an argument vector."""
         ...
 
+    def piped(self, path: str) -> str | None:
+        """Return what can be read from the file of a `<( )`, if that is known."""
+        ...
+
 
 @dataclass(slots=True)
 class Run:
@@ -50,6 +54,7 @@ class Run:
     stdin: Stdin
     nested: Nested
     accesses: list[Access] = field(default_factory=list)
+    reads: Role = Role("shell")  # noqa: RUF009 - frozen; how it reads a program it is given
     starts: Sequence[Argument] = ()  # where find and its kind begin
     placeholders: list[str] = field(default_factory=list)
     added: list[Argument] | None = None  # the words that xargs puts after its command
@@ -124,7 +129,9 @@ class Run:
             self.add("code.exec", "<network>")
         path = self.place.resolve(word)
         if name == "code.exec" and _PIPE_FILE.fullmatch(path.text):
-            self.add("code.exec", "<standard input>")
+            known = self.nested.piped(path.text)
+            self.stdin = Stdin(known, connected=True, network=FETCHED in path.text)
+            self.standard_input(self.reads)
             return
         if name == "fs.read" and _ENDLESS.fullmatch(path.text):
             self.add("resource.exhaust", "an endless file", "exact")
