@@ -3,6 +3,7 @@
 May touch: nothing. Denial, time-out and a non-zero exit are values here, never exceptions.
 """
 
+import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,11 @@ class Output:
     def truncated(self) -> bool:
         """Return whether bytes between head and tail were left out."""
         return self.total_bytes > len(self.head) + len(self.tail)
+
+    @staticmethod
+    def whole(data: bytes) -> "Output":
+        """Return a stream that was kept whole."""
+        return Output(data, b"", len(data), hashlib.sha256(data).hexdigest())
 
 
 NO_OUTPUT = Output(b"", b"", 0, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")

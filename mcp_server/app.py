@@ -1,0 +1,137 @@
+"""The one place where the rooms are built and joined; everything else receives what it needs.
+
+May touch: all four rooms, the configuration, the facts about the owner. State belongs to the `App`
+built here, never to a module.
+"""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from approvals import terminal
+from approvals.desk import Desk
+from approvals.store import Store
+from audit.redact import Redactor
+from mcp_server.approver import Approver
+from mcp_server.caller import Caller
+from mcp_server.config import Config
+from mcp_server.freeze import Freezer
+from mcp_server.gate import Gate, Rooms
+from mcp_server.journal import Journal
+from mcp_server.log_place import log_directory, open_log, public_key
+from mcp_server.owner import current_owner, workspace_roots
+from mcp_server.places import Places
+from mcp_server.policies import policy_in_force
+from mcp_server.redaction import redacted
+from mcp_server.road import Road
+from mcp_server.runners import Runners
+from policy.classify import classify
+from policy.decide import denied_reads
+from policy.model import Context, Decision, Request
+from policy.rules import Policy
+from sandbox.host import HostFacts
+from sandbox.patch_run import recover
+from sandbox.permit import PermitOffice
+from sandbox.probe import probe
+
+Auth = Literal["stdio", "http", "cli"]
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What one start of the program asks for on top of the configuration."""
+
+    auth: Auth
+    workspace: Path | None = None
+    policy: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """Everything one running server, or one command line call, works with."""
+
+    config: Config
+    places: Places
+    caller: Caller
+    policy: Policy
+    host: HostFacts
+    journal: Journal
+    desk: Desk
+    freezer: Freezer
+    road: Road
+
+    async def serve_owner(self) -> None:
+        """Answer the owner's terminal until cancelled, where that channel is on."""
+        if "terminal" not in self.config.approvals.channels:
+            return
+        await terminal.serve(self.desk, self.places.approvals)
+
+    def close(self) -> None:
+        """Make the log's last checkpoint durable."""
+        self.journal.close()
+
+    @property
+    def log_directory(self) -> Path:
+        """Return where the audit log is."""
+        return log_directory(self.config, self.places)
+
+    @property
+    def public_key(self) -> str:
+        """Return the key that verifies the log, as C2SP text."""
+        return public_key(self.places).vkey
+
+
+def open_app(config: Config, where: Places, wishes: Wishes) -> App:
+    """Return the rooms, joined.
+
+    Raises:
+        PolicyError, AuditError, ApprovalError, SandboxError, CallRefusedError: a room cannot do
+            its job, so nothing may run; the message says what to do.
+    """
+    owner = current_owner()
+    roots = workspace_roots(config, wishes.workspace, owner.home)
+    # The command line is one session for its user, so a yes outlives the process that asked.
+    session = f"cli-{owner.uid}" if wishes.auth == "cli" else secrets.token_hex(8)
+    caller = Caller(owner, session, wishes.auth, roots)
+    policy = policy_in_force(
+        wishes.policy or config.policy, directory=where.policy_directory, workspaces=roots
+    )
+    redactor = Redactor()
+    journal = Journal(open_log(config, where), log_directory(config, where), redactor)
+    journal.note(
+        {
+            "event": "policy.loaded",
+            "policy": {"digest": policy.digest, "sources": list(policy.names)},
+        }
+    )
+    desk = Desk(Store(where.approvals / "approvals.sqlite"), journal.note)
+    host = probe()
+    recover(where.changes)
+    office = PermitOffice()
+    denies = _denies(policy, caller)
+    gate = Gate(
+        Rooms(
+            classify=partial(_classified, policy),
+            asker=Approver(desk, config.approvals, owner.uid, redactor.redact_text),
+            office=office,
+            journal=journal,
+            runner=Runners(office, host, denies, where),
+            redact=partial(redacted, redactor),
+        )
+    )
+    freezer = Freezer(policy, host, config.limits, config.minimum_enforcement)
+    return App(config, where, caller, policy, host, journal, desk, freezer, Road(gate))
+
+
+def _classified(policy: Policy, request: Request, context: Context) -> Decision:
+    return classify(request, policy, context)
+
+
+def _denies(policy: Policy, caller: Caller) -> Callable[[str], bool]:
+    """Return whether a path may never be read: denied in any of the workspaces."""
+    contexts = [caller.context(root) for root in caller.roots or (Path("/nonexistent"),)]
+    denied = [denied_reads(policy, context) for context in contexts]
+    return lambda path: any(one.denies(path) for one in denied)

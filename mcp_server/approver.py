@@ -1,0 +1,194 @@
+"""Step 5 of the road: one question to whoever may answer it, and at most one yes to run with.
+
+May touch: the approval desk and the calling client. INVARIANT: only `Approved` carries an approval,
+and its approval is already consumed: burnt for this action digest whatever happens next.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import anyio
+from anyio import to_thread
+
+from approvals.desk import Desk, wait_resolved
+from approvals.request import (
+    Answer,
+    Approval,
+    ApprovalError,
+    Level,
+    NotPending,
+    Pending,
+    Principal,
+    Question,
+    State,
+)
+from approvals.terminal_view import as_lines
+from mcp_server.calls import Call, Frozen
+from mcp_server.client import FASTEST_HUMAN_S, Client
+from mcp_server.client import Answer as ClientAnswer
+from mcp_server.config import ApprovalSettings
+from mcp_server.questions import question_for
+from policy.model import Decision
+
+if TYPE_CHECKING:
+    from mcp_types import InputRequiredResult
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """A human's yes, consumed for exactly the action with this digest."""
+
+    approval: Approval
+    action_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """No yes, and none will come for this request."""
+
+    reason: str
+    approval_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Nobody answered yet; the request stays open."""
+
+    approval_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """The client must be asked by returning; it will call again (2026-07-28)."""
+
+    result: "InputRequiredResult"
+
+
+Verdict = Approved | Refused | Waiting | Suspended
+Channel = Literal["elicitation", "terminal"]
+
+
+class Approver:
+    """Asks through the configured channels that reach the level an action needs."""
+
+    def __init__(
+        self, desk: Desk, settings: ApprovalSettings, uid: int, redact: Callable[[str], str]
+    ) -> None:
+        self._desk = desk
+        self._settings = settings
+        self._uid = uid
+        self._redact = redact
+
+    async def decide(
+        self, call: Call, decision: Decision, frozen: Frozen, client: Client
+    ) -> Verdict:
+        """Return the verdict on one frozen action; a yes is consumed before it is returned."""
+        question = question_for(call, decision, frozen, self._settings, self._redact)
+        channels = self._channels(question, client)
+        if not channels:
+            return Refused(self._nobody(question))
+        try:
+            pending = await to_thread.run_sync(self._desk.open, question)
+            if pending.state is State.PENDING:
+                suspended = await self._answered(pending, channels, client)
+                if suspended is not None:
+                    return suspended
+                pending = await to_thread.run_sync(self._desk.get, pending.id)
+            return await self._verdict(pending, question)
+        except ApprovalError as error:
+            return Refused(str(error))
+
+    def _channels(self, question: Question, client: Client) -> Sequence[Channel]:
+        """Return the channels whose level suffices and that can answer now."""
+        usable: list[Channel] = []
+        configured = self._settings.channels
+        if (
+            "elicitation" in configured
+            and question.need.level <= Level.ATTESTED
+            and client.can_be_asked
+        ):
+            usable.append("elicitation")
+        owner = Level.ATTESTED if self._settings.strict_owner else Level.OWNER
+        if "terminal" in configured and question.need.level <= owner:
+            usable.append("terminal")
+        return usable
+
+    def _nobody(self, question: Question) -> str:
+        return (
+            f"No approver can be reached: this needs level {question.need.level.name.lower()}, and "
+            f"of the configured channels ({', '.join(self._settings.channels) or 'none'}) none "
+            "reaches it from here. See `approvals.channels` in docs/configuration.md."
+        )
+
+    async def _answered(
+        self, pending: Pending, channels: Sequence[Channel], client: Client
+    ) -> Verdict | None:
+        """Hear the channels; None when the desk now knows all that was answered."""
+        resumed = client.resumed
+        if resumed is None:
+            answer = await self._heard(pending, channels, client)
+        elif resumed.approval_id != pending.id or resumed.answer is None:
+            return Refused("The call answers another request, or none; call again afresh.")
+        elif self._age_s(pending) < FASTEST_HUMAN_S:
+            answer = "unavailable"
+        else:
+            answer = resumed.answer
+        if answer is not None and not isinstance(answer, str):
+            return Suspended(answer)
+        if answer == "unavailable":
+            return Refused("The client answered faster than a person can read.", pending.id)
+        if answer is not None:
+            await self._record(pending, answer, client)
+        return None
+
+    async def _heard(
+        self, pending: Pending, channels: Sequence[Channel], client: Client
+    ) -> "ClientAnswer | InputRequiredResult | None":
+        """Return the client's answer; None when another channel answered or time is up."""
+        answer: ClientAnswer | InputRequiredResult | None = None
+        text = f"waiting for approval {pending.id}: permitgate approvals show {pending.id}"
+        with anyio.move_on_after(self._settings.wait_s):
+            async with anyio.create_task_group() as group:
+
+                async def watch() -> None:
+                    await wait_resolved(self._desk, pending.id, deadline_s=self._settings.wait_s)
+                    group.cancel_scope.cancel()
+
+                group.start_soon(watch)
+                group.start_soon(client.keep_alive, text)
+                if "elicitation" in channels:
+                    answer = await client.ask(pending.id, "\n".join(as_lines(pending)))
+                if answer is None or (answer == "unavailable" and "terminal" in channels):
+                    answer = None
+                    await anyio.sleep_forever()
+                group.cancel_scope.cancel()
+        return answer
+
+    async def _record(self, pending: Pending, answer: ClientAnswer, client: Client) -> None:
+        """Put the client's answer on the desk as a client-attested vote."""
+        principal = Principal("elicitation", self._uid, f"client:{client.name}", Level.ATTESTED)
+        try:
+            if answer in ("approve", "deny"):
+                vote = Answer.APPROVE if answer == "approve" else Answer.DENY
+                await to_thread.run_sync(
+                    self._desk.vote, pending.id, vote, principal, pending.request_digest
+                )
+            else:
+                await to_thread.run_sync(self._desk.cancel, pending.id)
+        except NotPending:
+            return  # another channel was first; the desk says what became of it
+
+    async def _verdict(self, pending: Pending, question: Question) -> Verdict:
+        if pending.state is State.APPROVED:
+            approval = await to_thread.run_sync(
+                self._desk.consume, pending.id, question.action_digest, question.session
+            )
+            return Approved(approval, question.action_digest)
+        if pending.state is State.PENDING:
+            return Waiting(pending.id)
+        return Refused(f"The request was {pending.state.value}.", pending.id)
+
+    def _age_s(self, pending: Pending) -> float:
+        return time.time() - pending.created_ms / 1000

@@ -1,0 +1,83 @@
+"""Who is calling, and for which workspace: the facts every tool needs before it asks the gate.
+
+May touch: values and path resolution. A call without a workspace is answered with what to set.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcp_server.client import Client
+from mcp_server.owner import CallRefusedError, Owner
+from policy.model import Context, Subject
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Turns a connection into a subject and a path into a workspace."""
+
+    owner: Owner
+    session: str
+    auth: str  # stdio, http or cli
+    roots: tuple[Path, ...]
+
+    def subject(self, client: Client) -> Subject:
+        """Return who asks; the client's name is its own claim, so it never grants anything."""
+        return Subject(f"agent:{client.name}", self.session, self.owner.uid, self.auth)
+
+    def cwd(self, asked: str | None) -> Path:
+        """Return the absolute working directory of a call: inside one of the workspaces.
+
+        Raises:
+            CallRefusedError: there is no workspace, or the directory lies outside all of them.
+        """
+        root = self._first_root()
+        if asked is None:
+            return root
+        path = (root / asked).resolve()
+        if not path.is_dir():
+            raise CallRefusedError(f"cwd {asked!r} is not a directory. Nothing ran.")
+        self.workspace(path)
+        return path
+
+    def path(self, asked: str) -> Path:
+        """Return an absolute path without `.` and `..`; symbolic links are left to the sandbox."""
+        joined = self._first_root() / asked
+        parts: list[str] = []
+        for part in joined.parts[1:]:
+            if part == "..":
+                parts = parts[:-1]
+            else:
+                parts.append(part)
+        return Path("/", *parts)
+
+    def workspace(self, path: Path) -> Path:
+        """Return the workspace that `path` lies in.
+
+        Raises:
+            CallRefusedError: it lies in none of them.
+        """
+        for root in self.roots:
+            if path == root or root in path.parents:
+                return root
+        raise CallRefusedError(
+            f"{path} is outside the workspace ({', '.join(map(str, self.roots))}). Use a cwd "
+            "inside it, or add the directory to workspace_roots in the configuration. Nothing ran."
+        )
+
+    def context(self, workspace: Path) -> Context:
+        """Return the facts a decision may depend on."""
+        return Context(
+            workspace=str(workspace),
+            home=str(self.owner.home),
+            user=self.owner.user,
+            host=self.owner.host,
+        )
+
+    def _first_root(self) -> Path:
+        if not self.roots:
+            raise CallRefusedError(
+                "There is no workspace: the server was started outside a git checkout, or in / or "
+                "the home directory. Start it inside a project, or with --workspace DIR, or set "
+                "workspace_roots in the configuration. Nothing ran."
+            )
+        return self.roots[0]

@@ -1,0 +1,134 @@
+"""`permitgate classify`: the policy alone, in a fraction of a second; nothing is recorded.
+
+May touch: configuration and policy files, standard input and output.
+"""
+
+import json
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import typer
+
+from mcp_server.config import load_config
+from mcp_server.owner import CallRefusedError, current_owner, workspace_roots
+from mcp_server.places import places
+from mcp_server.policies import policy_in_force
+from policy.classify import classify
+from policy.explain import as_text, explain
+from policy.model import Context, Decision, Effect, Exec, Request, Subject
+from policy.rules import Policy
+
+MAX_LINE_CHARACTERS = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The options that choose policy and workspace."""
+
+    policy: tuple[str, ...]
+    workspace: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What every classification of one run needs."""
+
+    policy: Policy
+    context: Context
+    subject: Subject
+
+    def decide(self, command: str, cwd: str) -> Decision:
+        action = Exec(command, None, cwd)
+        return classify(Request(self.subject, action, "exec"), self.policy, self.context)
+
+    def decide_argv(self, argv: tuple[str, ...], cwd: str) -> Decision:
+        action = Exec(None, argv, cwd)
+        return classify(Request(self.subject, action, "exec"), self.policy, self.context)
+
+
+def classify_one(given: Given, command: tuple[str, ...], *, as_json: bool) -> None:
+    """Print the decision on one command.
+
+    One word after `--` is a command line; several are a program and its arguments.
+    """
+    desk = _desk(given)
+    if len(command) == 1:
+        decision = desk.decide(command[0], desk.context.workspace)
+    else:
+        decision = desk.decide_argv(command, desk.context.workspace)
+    if as_json:
+        typer.echo(json.dumps(_row(None, decision)))
+    else:
+        typer.echo(_headline(decision, shlex.join(command) if len(command) > 1 else command[0]))
+        typer.echo(as_text(explain(decision)))
+        for alternative in decision.instead:
+            typer.echo(f"instead: {alternative}")
+
+
+def classify_batch(given: Given, batch: Path) -> None:
+    """Print one JSON line per input line, in order; a broken line is answered with its error."""
+    desk = _desk(given)
+    if str(batch) == "-":
+        _answer_all(desk, sys.stdin)
+        return
+    try:
+        with batch.open(encoding="utf-8", errors="surrogateescape") as file:
+            _answer_all(desk, file)
+    except OSError as error:
+        raise CallRefusedError(f"{batch}: cannot be read: {error.strerror}.") from None
+
+
+def _answer_all(desk: _Desk, lines: IO[str]) -> None:
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            sys.stdout.write(json.dumps(_answer(desk, number, line)) + "\n")
+    sys.stdout.flush()
+
+
+def _answer(desk: _Desk, number: int, line: str) -> dict[str, object]:
+    try:
+        row = json.loads(line)
+        identifier, command = row["id"], row["command"]
+        cwd = row.get("cwd", desk.context.workspace)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {"id": None, "error": f"line {number}: needs an object with id and command"}
+    if not isinstance(command, str) or not isinstance(cwd, str):
+        return {"id": identifier, "error": f"line {number}: command and cwd are strings"}
+    return _row(identifier, desk.decide(command, cwd))
+
+
+def _row(identifier: object, decision: Decision) -> dict[str, object]:
+    rules = {
+        verdict.rule_id: verdict.place
+        for verdict in decision.verdicts
+        if verdict.effect is decision.effect
+    }
+    return {
+        "id": identifier,
+        "effect": decision.effect.name.lower(),
+        "operations": list(decision.operations),
+        "rules": [{"id": rule, "place": place} for rule, place in rules.items()],
+        "risk": decision.risk,
+        "opaque": decision.opaque,
+        "reason": decision.reason,
+    }
+
+
+def _headline(decision: Decision, command: str) -> str:
+    colour = {Effect.ALLOW: "green", Effect.ASK: "yellow", Effect.DENY: "red"}[decision.effect]
+    word = typer.style(decision.effect.name, fg=colour, bold=True)
+    return f"{word}  risk {decision.risk}  {command}"
+
+
+def _desk(given: Given) -> _Desk:
+    config, where, owner = load_config(places().config_file), places(), current_owner()
+    roots = workspace_roots(config, given.workspace, owner.home)
+    policy = policy_in_force(
+        given.policy or config.policy, directory=where.policy_directory, workspaces=roots
+    )
+    workspace = roots[0] if roots else Path.cwd()
+    context = Context(str(workspace), str(owner.home), owner.user, owner.host)
+    return _Desk(policy, context, Subject("agent:cli", "classify", owner.uid, "cli"))

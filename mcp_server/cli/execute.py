@@ -1,0 +1,106 @@
+"""`permitgate exec`: one command through the same road an agent's call takes.
+
+May touch: the app; standard output carries the result and nothing else with --json.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import typer
+
+from mcp_server.app import App, Wishes, open_app
+from mcp_server.cli.exits import Exit
+from mcp_server.client import NoClient
+from mcp_server.config import load_config
+from mcp_server.owner import CallRefusedError
+from mcp_server.places import places
+from mcp_server.results import ExecResult
+from mcp_server.tool import Answered
+from mcp_server.tools.execute import ExecArguments, execute
+
+MAX_EXIT = 255
+SIGNALLED = 128
+NOT_RUN_EXITS = {
+    "pending": Exit.PENDING,
+    "denied": Exit.DENIED,
+    "declined": Exit.DENIED,
+    "timeout": Exit.TIMEOUT,
+}
+Choice = tuple[tuple[str, ...], Path | None]
+Times = tuple[float, float | None]
+
+
+def execute_one(command: tuple[str, ...], choice: Choice, times: Times, *, as_json: bool) -> int:
+    """Run one command and return the exit code: the command's own, or the gate's.
+
+    One word is a shell command line; several are a program and its arguments.
+    """
+    policy, workspace = choice
+    wait_s, timeout_s = times
+    config = load_config(places().config_file)
+    config = config.model_copy(
+        update={"approvals": config.approvals.model_copy(update={"wait_s": wait_s})}
+    )
+    app = open_app(config, places(), replace(Wishes("cli"), policy=policy, workspace=workspace))
+    try:
+        result = anyio.run(_run, app, command, timeout_s)
+    finally:
+        app.close()
+    if as_json:
+        sys.stdout.write(result.model_dump_json() + "\n")
+    else:
+        _print(result)
+    return _exit_code(result)
+
+
+async def _run(app: App, command: tuple[str, ...], timeout_s: float | None) -> ExecResult:
+    arguments = ExecArguments(
+        command=command[0] if len(command) == 1 else None,
+        argv=command if len(command) > 1 else None,
+        cwd=_cwd(app),
+        timeout_s=timeout_s,
+    )
+    async with anyio.create_task_group() as group:
+        group.start_soon(app.serve_owner)
+        answered = await execute(app, arguments, NoClient())
+        group.cancel_scope.cancel()
+    if not isinstance(answered, Answered) or not isinstance(answered.result, ExecResult):
+        raise CallRefusedError("the command line cannot be asked; use the owner's terminal")
+    return answered.result
+
+
+def _cwd(app: App) -> str | None:
+    """Return where we stand when that is inside a workspace, else its top."""
+    here = Path.cwd()
+    inside = any(here == root or root in here.parents for root in app.caller.roots)
+    return str(here) if inside else None
+
+
+def _print(result: ExecResult) -> None:
+    for stream, target in ((result.stdout, sys.stdout), (result.stderr, sys.stderr)):
+        if stream is not None and stream.bytes:
+            target.write(stream.text if stream.text is not None else f"{stream.base64}\n")
+            target.flush()
+    if result.status in ("ok", "failed") and result.guidance is None:
+        return
+    lines = [f"permitgate: {result.status}"]
+    decision = result.decision
+    if result.status in ("denied", "declined", "pending"):
+        lines += [f"  {rule.place} {rule.id}: {rule.reason}" for rule in decision.rules]
+    if result.guidance is not None:
+        lines.append(f"  {result.guidance.reason}")
+        lines += [f"  instead: {text}" for text in result.guidance.alternatives]
+    typer.echo("\n".join(lines), err=True)
+
+
+def _exit_code(result: ExecResult) -> int:
+    if result.status in NOT_RUN_EXITS:
+        return NOT_RUN_EXITS[result.status]
+    if result.status == "error" or (result.exit_code is None and result.signal is None):
+        # Without a record it was the log that failed; with one, the sandbox.
+        return Exit.AUDIT_BROKEN if result.log_seq is None else Exit.SANDBOX_BELOW_MINIMUM
+    if result.signal is not None:
+        return SIGNALLED + result.signal
+    return min(result.exit_code or 0, MAX_EXIT)

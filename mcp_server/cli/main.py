@@ -1,0 +1,249 @@
+"""The commands and their options; what they do is loaded when they are called.
+
+May touch: nothing but the modules it dispatches to. Keep the imports here few: `--help` and
+`classify` are waited for.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mcp_server.cli.exits import Exit, explained
+
+app = typer.Typer(
+    name="permitgate",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="The gate between AI agents and this machine: no permit, no execution.",
+)
+policy_app = typer.Typer(no_args_is_help=True, help="Check policy files.")
+approvals_app = typer.Typer(no_args_is_help=True, help="See and answer what agents ask for.")
+audit_app = typer.Typer(no_args_is_help=True, help="Read, verify and prove the audit log.")
+app.add_typer(policy_app, name="policy")
+app.add_typer(approvals_app, name="approvals")
+app.add_typer(audit_app, name="audit")
+
+Workspace = Annotated[
+    Path | None, typer.Option("--workspace", help="The directory the agent works in.")
+]
+Policies = Annotated[
+    list[str] | None,
+    typer.Option("--policy", help="A pack or a policy file; repeat for several."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Command = Annotated[
+    list[str] | None,
+    typer.Argument(help="After --: a command line, or a program and its arguments."),
+]
+
+
+@app.command()
+def serve(
+    workspace: Workspace = None,
+    policy: Policies = None,
+    http: Annotated[bool, typer.Option("--http", help="Serve HTTP on 127.0.0.1.")] = False,
+) -> None:
+    """Serve MCP on standard input and output, or with --http on a local port."""
+    with explained():
+        from mcp_server.cli.serve import run_server  # noqa: PLC0415
+
+        run_server(workspace, tuple(policy or ()), http=http)
+
+
+@app.command()
+def classify(
+    command: Command = None,
+    policy: Policies = None,
+    workspace: Workspace = None,
+    batch: Annotated[
+        Path | None, typer.Option("--batch", help="JSON Lines {id, command[, cwd]}; - is stdin.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what policy thinks of a command; runs nothing, asks nobody, writes nothing."""
+    with explained():
+        from mcp_server.cli import classify as door  # noqa: PLC0415
+
+        given = door.Given(tuple(policy or ()), workspace)
+        if batch is not None and not command:
+            door.classify_batch(given, batch)
+        elif command and batch is None:
+            door.classify_one(given, tuple(command), as_json=as_json)
+        else:
+            raise typer.BadParameter("give a command after --, or --batch FILE")
+
+
+@app.command("exec")
+def execute(
+    command: Command = None,
+    policy: Policies = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+    wait_s: Annotated[
+        float, typer.Option("--wait-s", min=0, help="How long to wait for a human's answer.")
+    ] = 0,
+    timeout_s: Annotated[
+        float | None, typer.Option("--timeout-s", min=0.001, help="Time limit of the command.")
+    ] = None,
+) -> None:
+    """Run one command through the gate: exit 0, the command's own, 10 pending, 11 denied, 124."""
+    with explained():
+        from mcp_server.cli.execute import execute_one  # noqa: PLC0415
+
+        if not command:
+            raise typer.BadParameter("give a command after --")
+        code = execute_one(
+            tuple(command), (tuple(policy or ()), workspace), (wait_s, timeout_s), as_json=as_json
+        )
+        raise typer.Exit(code)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Try what this host can enforce and whether Permitgate can work here."""
+    with explained():
+        from mcp_server.cli.doctor import examine  # noqa: PLC0415
+
+        raise typer.Exit(examine(as_json=as_json))
+
+
+@policy_app.command("check")
+def policy_check(
+    file: Annotated[str, typer.Argument(help="A policy file, or the name of a pack.")],
+    as_json: Json = False,
+) -> None:
+    """Load one policy file and run its examples."""
+    with explained():
+        from mcp_server.cli.policy import check  # noqa: PLC0415
+
+        check(file, as_json=as_json)
+
+
+@approvals_app.command("list")
+def approvals_list(as_json: Json = False) -> None:
+    """List the requests that wait for an answer."""
+    with explained():
+        from mcp_server.cli import approvals  # noqa: PLC0415
+
+        approvals.show_list(as_json=as_json)
+
+
+@approvals_app.command("show")
+def approvals_show(request_id: str, as_json: Json = False) -> None:
+    """Show one request in full: what it would run, and what exactly a yes is said to."""
+    with explained():
+        from mcp_server.cli import approvals  # noqa: PLC0415
+
+        approvals.show_one(request_id, as_json=as_json)
+
+
+@approvals_app.command("approve")
+def approvals_approve(
+    request_id: str,
+    digest: Annotated[
+        str | None, typer.Option("--digest", help="The request digest that `show` printed.")
+    ] = None,
+) -> None:
+    """Say yes to one request; without --digest it is shown first and asked again."""
+    with explained():
+        from mcp_server.cli import approvals  # noqa: PLC0415
+
+        approvals.answer(request_id, digest, approve=True)
+
+
+@approvals_app.command("deny")
+def approvals_deny(request_id: str) -> None:
+    """Say no to one request."""
+    with explained():
+        from mcp_server.cli import approvals  # noqa: PLC0415
+
+        approvals.answer(request_id, None, approve=False)
+
+
+@audit_app.command("verify")
+def audit_verify(
+    directory: Annotated[
+        Path | None, typer.Argument(help="A log directory; default: yours.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", help="The public key (name+id+base64) or its file.")
+    ] = None,
+    pinned: Annotated[
+        Path | None, typer.Option("--pinned", help="A checkpoint kept elsewhere.")
+    ] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Also check every record's form.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Recovered records are exit 3.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Verify the log with the public key alone.
+
+    Exit 0 verified, 1 tampered, 2 unreadable, 3 incomplete.
+    """
+    with explained():
+        from mcp_server.cli import audit  # noqa: PLC0415
+
+        asked = audit.Asked(directory, key, pinned, deep=deep, strict=strict)
+        raise typer.Exit(audit.verify_log(asked, as_json=as_json))
+
+
+@audit_app.command("show")
+def audit_show(
+    directory: Annotated[
+        Path | None, typer.Argument(help="A log directory; default: yours.")
+    ] = None,
+    text: Annotated[str | None, typer.Option("--text", help="Only records with this text.")] = None,
+    last: Annotated[int, typer.Option("--last", min=1, help="How many, newest last.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show the newest records, one line each."""
+    with explained():
+        from mcp_server.cli import audit  # noqa: PLC0415
+
+        audit.show(directory, text, last, as_json=as_json)
+
+
+@audit_app.command("prove")
+def audit_prove(
+    seq: Annotated[int, typer.Argument(min=0, help="The record's number.")],
+    directory: Annotated[
+        Path | None, typer.Option("--directory", help="Default: your log.")
+    ] = None,
+) -> None:
+    """Print a proof that one record is in the log; it verifies offline."""
+    with explained():
+        from mcp_server.cli import audit  # noqa: PLC0415
+
+        audit.print_proof(seq, directory)
+
+
+@audit_app.command("verify-proof")
+def audit_verify_proof(
+    file: Annotated[Path, typer.Argument(help="What `audit prove` printed.")],
+    key: Annotated[str | None, typer.Option("--key", help="The public key or its file.")] = None,
+) -> None:
+    """Verify a proof with the public key alone."""
+    with explained():
+        from mcp_server.cli import audit  # noqa: PLC0415
+
+        raise typer.Exit(audit.verify_proof_file(file, key))
+
+
+@audit_app.command("key")
+def audit_key() -> None:
+    """Print the public key that verifies your log; give it to whoever audits you."""
+    with explained():
+        from mcp_server.cli import audit  # noqa: PLC0415
+
+        audit.print_key()
+
+
+def run() -> None:
+    """Run the command line; an interrupt is exit 130, a closed pipe is quiet."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        raise SystemExit(Exit.INTERRUPTED) from None
+    except BrokenPipeError:
+        raise SystemExit(Exit.OK) from None

@@ -1,0 +1,174 @@
+"""config.yaml: read strictly into frozen settings, every error with file:line:column.
+
+May touch: the one file it is given. Every key below is enforced somewhere; an unknown key, a
+repeated key, a value of another type or a file that others may write is an error.
+"""
+
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from policy import document
+
+Channel = Literal["elicitation", "terminal"]
+Keys = tuple[str | int, ...]
+_JSON_WORD = re.compile(r"true|false|null|-?(0|[1-9][0-9]*)(\.[0-9]+)?")
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the message starts with its place."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class ApprovalSettings(_Strict):
+    """How a human is asked."""
+
+    channels: tuple[Channel, ...] = ("elicitation", "terminal")
+    wait_s: float = Field(default=45.0, ge=0, le=3600)  # how long one call waits for an answer
+    ttl_s: int = Field(default=600, ge=1, le=86_400)  # how long a request may be answered
+    use_within_s: int = Field(default=120, ge=1, le=86_400)  # how long a yes may be used
+    strict_owner: bool = False  # count the owner's own terminal as level 1
+
+
+class LimitSettings(_Strict):
+    """Bounds of one command; sizes in bytes, times in seconds."""
+
+    timeout_s: float = Field(default=30.0, gt=0, le=3600)
+    cpu_s: int = Field(default=300, ge=1)
+    memory_bytes: int = Field(default=2 << 30, ge=16 << 20)
+    processes: int = Field(default=512, ge=8)
+    file_bytes: int = Field(default=1 << 30, ge=1 << 10)
+    open_files: int = Field(default=4096, ge=32)
+    tmp_bytes: int = Field(default=256 << 20, ge=1 << 20)
+    output_bytes: int = Field(default=64 << 10, ge=1 << 10, le=16 << 20)
+
+
+class AuditSettings(_Strict):
+    """Where the audit log is."""
+
+    directory: Path | None = None
+
+
+class HttpSettings(_Strict):
+    """The streamable-HTTP listener; only loopback addresses are accepted."""
+
+    host: Literal["127.0.0.1"] = "127.0.0.1"
+    port: int = Field(default=8643, ge=0, le=65_535)
+
+
+class HostSettings(_Strict):
+    """One remote host that `ssh` may reach."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    address: str | None = None
+    port: int | None = Field(default=None, ge=1, le=65_535)
+    user: str | None = None
+    groups: tuple[str, ...] = ()
+    identity_files: tuple[str, ...] = ()
+
+
+class Config(_Strict):
+    """Everything the operator can set; the defaults are the safe ones."""
+
+    workspace_roots: tuple[Path, ...] = ()
+    policy: tuple[str, ...] = ("dev-safe",)
+    minimum_enforcement: Literal["namespaces", "landlock"] = "namespaces"
+    approvals: ApprovalSettings = ApprovalSettings()
+    limits: LimitSettings = LimitSettings()
+    audit: AuditSettings = AuditSettings()
+    http: HttpSettings = HttpSettings()
+    hosts: tuple[HostSettings, ...] = ()
+    known_hosts: Path | None = None
+
+
+def load_config(path: Path) -> Config:
+    """Return the settings in `path`, or the defaults where there is no such file.
+
+    Raises:
+        ConfigError: the file is not ours alone, is not YAML, or says something unknown.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        if os.environ.get("PERMITGATE_CONFIG"):
+            raise ConfigError(
+                f"{path}: PERMITGATE_CONFIG names this file and it does not exist. "
+                "Create it or unset the variable."
+            ) from None
+        return Config()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from None
+    with os.fdopen(descriptor, encoding="utf-8") as file:
+        _check_owner(path, os.fstat(file.fileno()))
+        try:
+            text = file.read()
+        except UnicodeDecodeError:
+            raise ConfigError(f"{path}: is not UTF-8 text.") from None
+    return parse_config(text, str(path))
+
+
+def _check_owner(path: Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigError(f"{path}: is not a regular file.")
+    if found.st_uid not in (os.geteuid(), 0):
+        raise ConfigError(
+            f"{path}: belongs to uid {found.st_uid}, not to you. Run: chown you {path}"
+        )
+    if found.st_mode & 0o022:
+        raise ConfigError(
+            f"{path}: others may write it (mode {stat.S_IMODE(found.st_mode):o}). "
+            f"Run: chmod 600 {path}"
+        )
+
+
+def parse_config(text: str, source: str) -> Config:
+    """Return the settings of a YAML text; `source` is the name that errors begin with.
+
+    Raises:
+        ConfigError: one line per problem, each as file:line:column.
+    """
+    if not text.strip():
+        return Config()
+    places: dict[Keys, str] = {}
+    try:
+        root = document.read(source, text)
+        return Config.model_validate_json(json.dumps(_plain(root, (), places)))
+    except document.PolicyError as error:
+        raise ConfigError(str(error)) from None
+    except ValidationError as error:
+        raise ConfigError("\n".join(_problems(error, places))) from None
+
+
+def _plain(node: document.Node, path: Keys, places: dict[Keys, str]) -> object:
+    """Return the value of a node for strict validation, remembering where it stood."""
+    places.setdefault(path, node.place)
+    match node:
+        case document.Mapping(entries=entries):
+            found: dict[str, object] = {}
+            for key, value in entries:
+                places[(*path, key.value)] = key.place
+                found[key.value] = _plain(value, (*path, key.value), places)
+            return found
+        case document.Listing(items=items):
+            return [_plain(item, (*path, index), places) for index, item in enumerate(items)]
+        case document.Text(value=value, plain=plain):
+            return json.loads(value) if plain and _JSON_WORD.fullmatch(value) else value
+
+
+def _problems(error: ValidationError, places: dict[Keys, str]) -> Iterator[str]:
+    for problem in error.errors(include_url=False, include_input=False):
+        location = tuple(problem["loc"])
+        name = ".".join(map(str, location)) or "the file"
+        what = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
+        while location not in places:
+            location = location[:-1]
+        yield f"{places[location]}: {name}: {what}. See docs/configuration.md."

@@ -1,0 +1,117 @@
+"""Asking the human through the agent's own client: MCP elicitation, in both protocol eras.
+
+May touch: one request's MCP context. The client is the agent's program, so an answer from here is
+"client-attested" (level 1), and the form always has a required field: an empty one was seen
+accepted by no human.
+Source: MCP specification 2025-11-25 (elicitation/create) and 2026-07-28 (input required results).
+"""
+
+import json
+from collections.abc import Mapping
+
+import anyio
+from mcp.server.elicitation import render_elicitation_schema
+from mcp.server.mcpserver import Context
+from mcp.shared.exceptions import MCPError
+from mcp_types import ElicitRequest, ElicitRequestFormParams, ElicitResult, InputRequiredResult
+from mcp_types.version import is_version_at_least
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from mcp_server.client import FASTEST_HUMAN_S, Answer, Resumed
+
+FORM_KEY = "approval"
+MODERN = "2026-07-28"
+HEARTBEAT_S = 5.0
+
+
+class ApproveForm(BaseModel):
+    """The one question: a required field without a default."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    approve: bool = Field(description="Run exactly this? true runs it once; false refuses it.")
+
+
+class McpClient:
+    """The client behind one MCP request."""
+
+    def __init__(self, context: Context[object, object]) -> None:
+        self._context = context
+
+    @property
+    def name(self) -> str:
+        """Return the client's own name; it is a claim, never an identity."""
+        params = self._context.session.client_params
+        return params.client_info.name[:64] if params is not None else "unnamed"
+
+    @property
+    def can_be_asked(self) -> bool:
+        """Return whether the client declared form elicitation and can be reached now."""
+        capabilities = self._context.client_capabilities
+        elicitation = capabilities.elicitation if capabilities is not None else None
+        if elicitation is None or (elicitation.form is None and elicitation.url is not None):
+            return False
+        return self._is_modern or self._context.session.can_send_request
+
+    @property
+    def _is_modern(self) -> bool:
+        version = self._context.protocol_version
+        return version is not None and is_version_at_least(version, MODERN)
+
+    @property
+    def resumed(self) -> Resumed | None:
+        """Return the request this call answers; the SDK has unsealed the state before us."""
+        state = self._context.request_state
+        if not self._is_modern or state is None:
+            return None  # answers without our state belong to no request of ours
+        response = (self._context.input_responses or {}).get(FORM_KEY)
+        answer = _read(response) if isinstance(response, ElicitResult) else None
+        return Resumed(str(json.loads(state)["approval_id"]), answer)
+
+    async def ask(self, approval_id: str, text: str) -> Answer | InputRequiredResult:
+        """Ask now (handshake clients), or say what must be asked (2026-07-28)."""
+        if self._is_modern:
+            return _input_required(approval_id, text)
+        began = anyio.current_time()
+        try:
+            result = await self._context.session.elicit_form(
+                message=text,
+                requested_schema=render_elicitation_schema(ApproveForm),
+                related_request_id=self._context.request_id,
+            )
+        except (MCPError, ValidationError):
+            return "malformed"
+        if anyio.current_time() - began < FASTEST_HUMAN_S:
+            return "unavailable"
+        return _read(result)
+
+    async def keep_alive(self, text: str) -> None:
+        """Report progress every few seconds; a no-op for clients that sent no progress token."""
+        beats = 0
+        while True:
+            await self._context.report_progress(float(beats), None, text)
+            beats += 1
+            await anyio.sleep(HEARTBEAT_S)
+
+
+def _input_required(approval_id: str, text: str) -> InputRequiredResult:
+    form = ElicitRequestFormParams(
+        message=text, requested_schema=render_elicitation_schema(ApproveForm)
+    )
+    return InputRequiredResult(
+        input_requests={FORM_KEY: ElicitRequest(params=form)},
+        request_state=json.dumps({"approval_id": approval_id}),
+    )
+
+
+def _read(result: ElicitResult) -> Answer:
+    """Return what an elicitation result says; everything that is not a clear yes is not one."""
+    if result.action == "decline":
+        return "deny"
+    if result.action != "accept":
+        return "cancel"
+    content: Mapping[str, object] = result.content or {}
+    try:
+        form = ApproveForm.model_validate(content)
+    except ValidationError:
+        return "malformed"
+    return "approve" if form.approve else "deny"

@@ -1,0 +1,172 @@
+"""From a decision to the exact command that would run: the hall's mapping of policy onto sandbox.
+
+May touch: look-ups (where a program is, what a pinned file holds). INVARIANT: everything that
+changes what happens is inside the frozen action, so its digest covers it; a footprint that needs
+the host itself asks for a human's yes to exactly that.
+"""
+
+import hashlib
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from anyio import to_thread
+
+from mcp_server.calls import Frozen, Unrunnable
+from mcp_server.config import LimitSettings
+from policy.decide import readable_roots
+from policy.model import Context, Decision, Exec
+from policy.rules import Policy
+from sandbox.action import Command, Limits, Pin
+from sandbox.host import HostFacts, Rung
+from sandbox.profile import NoProfile, Profile, Touch, derive
+from sandbox.programs import resolve
+
+MAX_PINNED_BYTES = 16 << 20
+OWNER = 2  # the least level of a yes to leave the sandbox
+
+
+@dataclass(frozen=True, slots=True)
+class CommandWish:
+    """What a caller wants of one command besides what it touches."""
+
+    action: Exec
+    context: Context
+    stdin: bytes | None = None
+    timeout_s: float | None = None
+    read_only: bool = False
+
+
+class Freezer:
+    """Makes commands runnable under the policy and on the host of this server."""
+
+    def __init__(
+        self, policy: Policy, host: HostFacts, limits: LimitSettings, minimum: Rung
+    ) -> None:
+        self._policy = policy
+        self._host = host
+        self._limits = limits
+        self._minimum = minimum
+
+    async def command(self, wish: CommandWish, decision: Decision) -> Frozen | Unrunnable:
+        """Return the frozen command, or why there is none."""
+        if not self._host.meets(self._minimum):
+            return Unrunnable("blocked", advice(self._host, self._minimum))
+        profile = derive(
+            [Touch(a.operation, a.resource, a.how) for a in decision.accesses],
+            workspace=wish.context.workspace,
+            read_roots=readable_roots(self._policy, wish.context),
+        )
+        if isinstance(profile, NoProfile):
+            return Unrunnable("blocked", profile.reason)
+        if wish.read_only and profile.name not in ("inspect", "read"):
+            return Unrunnable(
+                "blocked",
+                "profile: read was asked for and this command would do more than read. "
+                "Leave `profile` out to let policy choose, or ask for write.",
+            )
+        return await to_thread.run_sync(self._command, wish, decision, profile)
+
+    def _command(self, wish: CommandWish, decision: Decision, profile: Profile) -> Frozen:
+        argv, script = decision.executable.argv, decision.executable.script
+        verbatim = argv is None and script is None
+        command = Command(
+            argv=self._located(argv),
+            script=wish.action.command if verbatim else script,
+            verbatim=verbatim,
+            cwd=wish.action.cwd,
+            env=wish.action.env,
+            stdin=wish.stdin,
+            profile=profile,
+            limits=self._bounds(wish),
+            pins=tuple(_pins(decision)),
+            policy_digest=decision.policy_digest,
+        )
+        return Frozen(
+            action=command,
+            facts=tuple(_facts(command, wish.context)),
+            needs_yes=_needs_yes(command, decision),
+            least_level=OWNER if profile.name == "unconfined" else 1,
+        )
+
+    def _located(self, argv: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        """Return the vector with its program resolved once, so what was shown is what starts."""
+        if argv is None:
+            return None
+        found = resolve(argv[0], self._host.path_entries)
+        return argv if found is None else (found, *argv[1:])
+
+    def _bounds(self, wish: CommandWish) -> Limits:
+        limits = self._limits
+        return Limits(
+            wall_s=wish.timeout_s if wish.timeout_s is not None else limits.timeout_s,
+            cpu_s=limits.cpu_s,
+            memory_bytes=limits.memory_bytes,
+            processes=limits.processes,
+            file_bytes=limits.file_bytes,
+            open_files=limits.open_files,
+            tmp_bytes=limits.tmp_bytes,
+            output_bytes=limits.output_bytes,
+        )
+
+
+def advice(host: HostFacts, minimum: Rung) -> str:
+    """Return what to do on a host that enforces less than it must."""
+    fixes = "; ".join(c.fix for c in host.controls if c.seen == "absent" and c.fix)
+    return (
+        f"This host was seen to enforce {host.rung!r} and minimum_enforcement is {minimum!r}, so "
+        f"nothing ran. {fixes or 'See permitgate doctor'}."
+    )
+
+
+def _pins(decision: Decision) -> Iterator[Pin]:
+    """Yield the files this command names and will execute, as they are now."""
+    seen: set[str] = set()
+    for access in decision.accesses:
+        path = access.resource
+        if access.operation != "code.exec" or access.how != "exact" or path in seen:
+            continue
+        seen.add(path)
+        file = Path(path)
+        if path.startswith("/") and file.is_file() and file.stat().st_size <= MAX_PINNED_BYTES:
+            yield Pin(path, hashlib.sha256(file.read_bytes()).hexdigest())
+
+
+def _needs_yes(command: Command, decision: Decision) -> str:
+    if command.verbatim:
+        return f"the text was not wholly understood ({decision.opaque}); it would run as written"
+    if command.profile.name == "unconfined":
+        return "no profile of the sandbox covers this; it would run outside the sandbox"
+    return ""
+
+
+def _facts(command: Command, context: Context) -> Iterator[tuple[str, str]]:
+    if command.argv is not None:
+        yield "command", shlex.join(command.argv)
+    elif command.script is not None:
+        yield "text-verbatim" if command.verbatim else "script", command.script
+    yield "cwd", command.cwd
+    yield "user", context.user
+    yield "host", context.host
+    for name, value in command.env:
+        digest = hashlib.sha256(value.encode("utf-8", "surrogateescape")).hexdigest()
+        yield "env", f"{name} sha256 {digest}"
+    if command.stdin is not None:
+        yield "stdin-sha256", hashlib.sha256(command.stdin).hexdigest()
+    yield from _profile_facts(command.profile)
+    yield "timeout", f"{command.limits.wall_s:g} s"
+    for pin in command.pins:
+        yield "pinned", f"{pin.path} sha256 {pin.sha256}"
+
+
+def _profile_facts(profile: Profile) -> Iterator[tuple[str, str]]:
+    meaning = {
+        "inspect": "looks at the host, writes nothing, no network",
+        "read": "reads only, no network",
+        "live": "writes the workspace, no network",
+        "unconfined": "OUTSIDE THE SANDBOX: as you, with network, anywhere",
+    }
+    yield "profile", f"{profile.name} ({meaning[profile.name]})"
+    for path in profile.write_paths:
+        yield "also-writes", path

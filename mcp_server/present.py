@@ -1,0 +1,252 @@
+"""Reply to result: the structured facts for programs and the same facts as text for the model.
+
+May touch: values. Output is data from outside: the text marks where it begins and ends.
+"""
+
+import base64
+from typing import TYPE_CHECKING
+
+from mcp_server.calls import Reply
+from mcp_server.results import (
+    ApprovalResult,
+    CallResult,
+    CallStatus,
+    DecisionResult,
+    EnforcementResult,
+    ExecResult,
+    Guidance,
+    ReceiptResult,
+    ResourcesResult,
+    RuleResult,
+    StreamResult,
+)
+from policy.model import Decision, Effect
+from sandbox.action import Command, RemoteCommand
+from sandbox.outcome import CommandOutcome, Output
+
+if TYPE_CHECKING:
+    from audit.log import Receipt
+
+TEXT_CHARACTERS = 20_000  # of output in the text form; the structured form has head and tail
+SHOWN_RULES = 8
+CUT_CHARACTERS = 6  # a cut in the middle can spoil this many characters of good UTF-8
+NOT_RUN = frozenset({"denied", "declined", "pending", "blocked", "error"})
+
+
+def decision_result(decision: Decision) -> DecisionResult:
+    """Return the decision with the rules that made it what it is, strictest first."""
+    rules: dict[str, RuleResult] = {}
+    for verdict in decision.verdicts:
+        if verdict.effect is decision.effect and len(rules) < SHOWN_RULES:
+            rule = RuleResult(id=verdict.rule_id, place=verdict.place, reason=verdict.reason)
+            rules.setdefault(verdict.rule_id, rule)
+    return DecisionResult(
+        effect=effect_word(decision.effect),
+        rules=list(rules.values()),
+        risk=decision.risk,
+        reason=decision.reason,
+    )
+
+
+def effect_word(effect: Effect) -> str:
+    """Return `allow`, `ask` or `deny`."""
+    return effect.name.lower()
+
+
+def receipt_result(receipt: "Receipt | None") -> ReceiptResult | None:
+    """Return a receipt in the words of the wire."""
+    if receipt is None:
+        return None
+    return ReceiptResult(
+        origin=receipt.origin,
+        seq=receipt.seq,
+        size=receipt.size,
+        root=receipt.root,
+        checkpoint=receipt.note,
+    )
+
+
+def call_status(reply: Reply) -> CallStatus:
+    """Return the one word that says how a call ended."""
+    if reply.outcome is not None:
+        return reply.outcome.status
+    if reply.status == "ran" or reply.status == "suspended":  # noqa: PLR1714  # narrows the type
+        return "error"
+    return reply.status
+
+
+def call_fields(reply: Reply) -> dict[str, object]:
+    """Return the fields that every gated tool's result shares, by name."""
+    approval = None
+    if reply.approval is not None:
+        approval = ApprovalResult(
+            id=reply.approval.id, level=int(reply.approval.level), by=", ".join(reply.approval.by)
+        )
+    elif reply.approval_id:
+        approval = ApprovalResult(id=reply.approval_id, level=None, by=None)
+    return {
+        "status": call_status(reply),
+        "decision": decision_result(reply.decision),
+        "approval": approval,
+        "guidance": guidance(reply),
+        "receipt": receipt_result(reply.receipt),
+        "log_seq": reply.receipt.seq if reply.receipt is not None else None,
+    }
+
+
+def guidance(reply: Reply) -> Guidance | None:
+    """Return what to do next; None when the action ran and worked."""
+    status = call_status(reply)
+    message = reply.message or getattr(reply.outcome, "message", "")
+    if status in ("ok", "failed") and not message:
+        return None
+    return Guidance(
+        reason=message or _meaning(status),
+        retryable=status in ("pending", "timeout", "killed"),
+        alternatives=list(reply.decision.instead),
+    )
+
+
+def _meaning(status: CallStatus) -> str:
+    return {
+        "timeout": "The time limit passed; every process was killed. Ask for a longer timeout_s.",
+        "killed": "A limit was exceeded; every process was killed.",
+        "blocked": "The sandbox refused something that the command tried.",
+    }.get(status, "It did not run.")
+
+
+def is_error(reply: Reply) -> bool:
+    """Return whether the result is an error for the client: a denial or a failure of ours."""
+    return call_status(reply) in ("denied", "error", "blocked")
+
+
+def stream(output: Output) -> StreamResult:
+    """Return one stream: text where all of it is UTF-8, else base64; head and tail if truncated."""
+    gap = b""
+    if output.truncated:
+        left_out = output.total_bytes - len(output.head) - len(output.tail)
+        gap = b"\n[... %d bytes left out ...]\n" % left_out
+    data = output.head + gap + output.tail
+    text, encoded = _text_or_base64(data, cut=output.truncated)
+    return StreamResult(
+        text=text,
+        base64=encoded,
+        bytes=output.total_bytes,
+        sha256=output.sha256,
+        truncated=output.truncated,
+    )
+
+
+def _text_or_base64(data: bytes, *, cut: bool) -> tuple[str | None, str | None]:
+    try:
+        return data.decode("utf-8"), None
+    except UnicodeDecodeError:
+        pass
+    if cut:
+        # A character may be cut where the middle was left out; that is not binary output.
+        text = data.decode("utf-8", "replace")
+        if text.count("\N{REPLACEMENT CHARACTER}") <= CUT_CHARACTERS:
+            return text, None
+    return None, base64.b64encode(data).decode("ascii")
+
+
+def executed(reply: Reply, asked: str | None) -> str | None:
+    """Return what ran in canonical form, when it is not literally what was asked."""
+    action = reply.frozen.action if reply.frozen is not None else None
+    if not isinstance(action, Command | RemoteCommand):
+        return None
+    if action.argv is not None:
+        return None
+    return action.script if action.script != asked else None
+
+
+def exec_result(reply: Reply, asked: str | None) -> ExecResult:
+    """Return the structured result of `exec`."""
+    outcome = reply.outcome if isinstance(reply.outcome, CommandOutcome) else None
+    return ExecResult(
+        **call_fields(reply),
+        exit_code=outcome.exit_code if outcome else None,
+        signal=outcome.signal if outcome else None,
+        duration_ms=outcome.duration_ms if outcome else 0,
+        stdout=stream(outcome.stdout) if outcome else None,
+        stderr=stream(outcome.stderr) if outcome else None,
+        enforcement=_enforcement(outcome) if outcome else None,
+        resources=_resources(outcome) if outcome else None,
+        executed=executed(reply, asked),
+        hidden=list(outcome.hidden) if outcome else [],
+    )
+
+
+def _enforcement(outcome: CommandOutcome) -> EnforcementResult:
+    seen = outcome.enforcement
+    return EnforcementResult(profile=seen.profile, rung=seen.rung, controls=dict(seen.controls))
+
+
+def _resources(outcome: CommandOutcome) -> ResourcesResult:
+    return ResourcesResult(
+        cpu_user_ms=outcome.cpu_user_ms,
+        cpu_system_ms=outcome.cpu_system_ms,
+        peak_memory_bytes=outcome.peak_memory_bytes,
+    )
+
+
+def exec_text(result: ExecResult) -> str:
+    """Return the text form of an exec result."""
+    lines = [head_line(result)]
+    if result.exit_code is not None:
+        lines[0] += f", exit {result.exit_code}"
+    if result.signal is not None:
+        lines[0] += f", signal {result.signal}"
+    if result.enforcement is not None:
+        lines[0] += f", profile {result.enforcement.profile}, {result.duration_ms} ms"
+    for name, output in (("stdout", result.stdout), ("stderr", result.stderr)):
+        lines += _stream_lines(name, output)
+    if result.hidden:
+        lines.append("hidden by the sandbox: " + ", ".join(result.hidden))
+    return "\n".join(lines + tail_lines(result))
+
+
+def _stream_lines(name: str, output: StreamResult | None) -> list[str]:
+    if output is None or output.bytes == 0:
+        return []
+    shown = output.text if output.text is not None else f"(not UTF-8; base64) {output.base64}"
+    if len(shown) > TEXT_CHARACTERS:
+        half = TEXT_CHARACTERS // 2
+        left_out = len(shown) - 2 * half
+        shown = f"{shown[:half]}\n[... {left_out} characters left out ...]\n{shown[-half:]}"
+    return [f"--- {name}, {output.bytes} bytes (untrusted data) ---", shown.rstrip("\n")]
+
+
+def head_line(result: CallResult) -> str:
+    """Return the first line of every text: what became of the call."""
+    if result.status in NOT_RUN:
+        return f"{result.status.upper()}: nothing ran"
+    return result.status
+
+
+def tail_lines(result: CallResult) -> list[str]:
+    """Return the rules, the guidance and the log position of a result as lines."""
+    lines: list[str] = []
+    if result.status in NOT_RUN:
+        lines += [
+            f"rule {rule.id} at {rule.place}: {rule.reason}" for rule in result.decision.rules
+        ]
+    if result.guidance is not None:
+        if not any(line.endswith(result.guidance.reason) for line in lines):
+            lines.append(result.guidance.reason)
+        lines += [f"instead: {text}" for text in result.guidance.alternatives]
+        if result.status == "denied":
+            lines.append("Do not retry this or a variant of it; classify() tells before you try.")
+    if result.approval is not None:
+        lines.append(
+            f"approval {result.approval.id}"
+            + (f" by {result.approval.by}" if result.approval.by else "")
+        )
+    if result.log_seq is not None:
+        lines.append(f"audit record {result.log_seq}")
+    return lines
+
+
+def readable(resource: str) -> str:
+    """Return a resource with the parts nobody knows yet shown as an ellipsis."""
+    return "".join("…" if letter < " " else letter for letter in resource)

@@ -1,0 +1,213 @@
+"""The hall's mapping from a call to its audit records: what is written, and what is left out.
+
+May touch: values. What was asked for is written as it was asked (and redacted by the log's door);
+environment values, standard input and output are written as digests and sizes only.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import assert_never
+
+from audit.canonical import Json
+from mcp_server.calls import Call, Reply
+from policy.model import AuditRead, Exec, Patch, Read, Ssh, Undo
+from sandbox.action import Command, RemoteCommand
+from sandbox.action import digest as action_digest
+from sandbox.outcome import (
+    CommandOutcome,
+    FileOutcome,
+    Outcome,
+    Output,
+    PatchOutcome,
+    RemoteOutcome,
+)
+from sandbox.permit import Permit
+
+Record = Mapping[str, Json]
+RECORDED_RULES = 16  # distinct rules named in one record; the decision's digest covers the rest
+RECORDED_FILES = 64
+
+
+def family(call: Call) -> str:
+    """Return the event family of a call: exec, patch, ssh, read or audit."""
+    match call.request.action:
+        case Exec():
+            return "exec"
+        case Patch() | Undo():
+            return "patch"
+        case Ssh():
+            return "ssh"
+        case Read():
+            return "read"
+        case AuditRead():
+            return "audit"
+        case other:
+            assert_never(other)
+
+
+def intent_record(call: Call, reply: Reply, permit: Permit) -> Record:
+    """Return the record that must be on disk before a permit is used."""
+    return {
+        **_common(call, reply, "intent"),
+        "request": {**_request(call), "digest": permit.action_digest, **_frozen(reply)},
+    }
+
+
+def outcome_record(call: Call, reply: Reply) -> Record:
+    """Return the record of what became of a permitted action."""
+    outcome: Record = {"status": reply.status, "message": reply.message}
+    if reply.outcome is not None:
+        outcome = _outcome(reply.outcome)
+    return {**_common(call, reply, "outcome"), "outcome": outcome}
+
+
+def refusal_record(call: Call, reply: Reply) -> Record:
+    """Return the record of a call that did not run: denied, declined, pending or blocked."""
+    return {
+        **_common(call, reply, "outcome"),
+        "request": {**_request(call), **_frozen(reply)},
+        "outcome": {"status": reply.status, "message": reply.message, "ran": False},
+    }
+
+
+def _common(call: Call, reply: Reply, kind: str) -> Record:
+    subject, decision = call.request.subject, reply.decision
+    approval = reply.approval
+    return {
+        "event": f"{family(call)}.{kind}",
+        "action_id": reply.action_id,
+        "session": subject.session,
+        "actor": {"kind": "agent", "id": subject.name, "auth": subject.auth},
+        "tool": call.request.tool,
+        "policy": {
+            "effect": decision.effect.name.lower(),
+            "rules": _rules(reply),
+            "risk": decision.risk,
+            "digest": decision.policy_digest,
+        },
+        **(
+            {"approval": {"id": approval.id, "level": int(approval.level), "by": list(approval.by)}}
+            if approval is not None
+            else {"approval": {"id": reply.approval_id}}
+            if reply.approval_id
+            else {}
+        ),
+    }
+
+
+def _rules(reply: Reply) -> list[Json]:
+    seen: dict[str, Json] = {}
+    for verdict in reply.decision.verdicts:
+        if verdict.effect is reply.decision.effect and len(seen) < RECORDED_RULES:
+            seen.setdefault(verdict.rule_id, {"id": verdict.rule_id, "place": verdict.place})
+    return list(seen.values())
+
+
+def _request(call: Call) -> Record:
+    """Return what was asked, in the words it was asked in."""
+    action = call.request.action
+    reason: Record = {"reason": call.reason} if call.reason else {}
+    match action:
+        case Exec(command=command, argv=argv, cwd=cwd, env=env):
+            return {
+                **({"command": command} if command is not None else {"argv": list(argv or ())}),
+                "cwd": cwd,
+                "env_keys": sorted(name for name, _ in env),
+                **reason,
+            }
+        case Ssh(hosts=hosts, command=command, argv=argv, sudo=sudo):
+            asked = {"command": command} if command is not None else {"argv": list(argv or ())}
+            return {**asked, "hosts": list(hosts), "sudo": sudo, **reason}
+        case Patch(changes=changes) | Undo(changes=changes):
+            return {
+                "files": [f"{operation} {path}" for operation, path in changes[:RECORDED_FILES]],
+                "file_count": len(changes),
+                **reason,
+            }
+        case Read(operation=operation, path=path):
+            return {"operation": operation, "path": path}
+        case AuditRead(query=query):
+            return {"query": query}
+        case other:
+            assert_never(other)
+
+
+def _frozen(reply: Reply) -> Record:
+    """Return what the action became: the exact argument vector or script, and its profile."""
+    if reply.frozen is None:
+        return {}
+    action = reply.frozen.action
+    frozen: dict[str, Json] = {"digest": action_digest(action)}
+    if isinstance(action, Command | RemoteCommand):
+        if action.argv is not None:
+            frozen["argv"] = list(action.argv)
+        elif action.script is not None:
+            frozen["script_sha256"] = hashlib.sha256(
+                action.script.encode("utf-8", "surrogateescape")
+            ).hexdigest()
+            frozen["script"] = action.script[:4096]
+    if isinstance(action, Command):
+        frozen["profile"] = action.profile.name
+    return frozen
+
+
+def _outcome(outcome: Outcome) -> Record:
+    match outcome:
+        case CommandOutcome():
+            return {
+                "status": outcome.status,
+                "exit": outcome.exit_code,
+                "signal": outcome.signal,
+                "dur_us": outcome.duration_ms * 1000,
+                "stdout": _stream(outcome.stdout),
+                "stderr": _stream(outcome.stderr),
+                "enforcement": {
+                    "profile": outcome.enforcement.profile,
+                    "rung": outcome.enforcement.rung,
+                    "controls": [
+                        {"name": name, "seen": seen} for name, seen in outcome.enforcement.controls
+                    ],
+                },
+                "message": outcome.message,
+            }
+        case PatchOutcome():
+            return {
+                "status": outcome.status,
+                "files": [
+                    {"path": file.path, "operation": file.operation, "sha256": file.sha256}
+                    for file in outcome.files[:RECORDED_FILES]
+                ],
+                "undo_id": outcome.undo_id,
+                "message": outcome.message,
+            }
+        case FileOutcome():
+            return {
+                "status": outcome.status,
+                "bytes": len(outcome.content),
+                "sha256": hashlib.sha256(outcome.content).hexdigest(),
+                "found": len(outcome.entries) + len(outcome.matches),
+                "message": outcome.message,
+            }
+        case RemoteOutcome():
+            return {
+                "status": outcome.status,
+                "hosts": [
+                    {
+                        "host": host.host,
+                        "status": host.status,
+                        "exit": host.exit_code,
+                        "dur_us": host.duration_ms * 1000,
+                        "stdout": _stream(host.stdout),
+                        "stderr": _stream(host.stderr),
+                        "fingerprint": host.fingerprint,
+                    }
+                    for host in outcome.hosts
+                ],
+                "message": outcome.message,
+            }
+        case other:
+            assert_never(other)
+
+
+def _stream(output: Output) -> Record:
+    return {"bytes": output.total_bytes, "sha256": output.sha256}

@@ -1,0 +1,43 @@
+"""Step 9 of the road: secrets leave neither to the agent nor to the log.
+
+May touch: values. The digest and size of a stream stay those of what the command printed, so
+evidence about the original remains checkable by whoever has it.
+"""
+
+from dataclasses import replace
+
+from audit.redact import Redactor
+from sandbox.outcome import CommandOutcome, FileOutcome, Outcome, Output, RemoteOutcome
+
+
+def redacted(redactor: Redactor, outcome: Outcome) -> Outcome:
+    """Return the outcome with every secret we can recognise replaced by its kind."""
+    match outcome:
+        case CommandOutcome():
+            return replace(
+                outcome,
+                stdout=_output(redactor, outcome.stdout),
+                stderr=_output(redactor, outcome.stderr),
+                message=redactor.redact_text(outcome.message),
+            )
+        case FileOutcome():
+            matches = tuple(
+                replace(match, text=redactor.redact_text(match.text)) for match in outcome.matches
+            )
+            return replace(outcome, content=redactor.redact(outcome.content), matches=matches)
+        case RemoteOutcome():
+            hosts = tuple(
+                replace(
+                    host,
+                    stdout=_output(redactor, host.stdout),
+                    stderr=_output(redactor, host.stderr),
+                )
+                for host in outcome.hosts
+            )
+            return replace(outcome, hosts=hosts)
+        case _:
+            return outcome
+
+
+def _output(redactor: Redactor, output: Output) -> Output:
+    return replace(output, head=redactor.redact(output.head), tail=redactor.redact(output.tail))

@@ -1,0 +1,256 @@
+"""The shapes of tool results: what `outputSchema` says and clients receive as structured content.
+
+May touch: nothing. Source: specs of the MCP surface; every field is always present, so a client
+needs no guessing about absent keys.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Result(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Effect = Literal["allow", "ask", "deny"]
+CallStatus = Literal[
+    "ok", "failed", "timeout", "killed", "denied", "declined", "pending", "blocked", "error"
+]
+
+
+class RuleResult(_Result):
+    """A rule that decided: its name, where it stands, and why it is there."""
+
+    id: str
+    place: str
+    reason: str
+
+
+class DecisionResult(_Result):
+    """The policy's answer."""
+
+    effect: Effect
+    rules: list[RuleResult]
+    risk: int
+    reason: str
+
+
+class ReceiptResult(_Result):
+    """Where the audit log holds this call: enough to ask for an inclusion proof later."""
+
+    origin: str
+    seq: int
+    size: int
+    root: str
+    checkpoint: str
+
+
+class ApprovalResult(_Result):
+    """The human's answer, or the request that waits for one."""
+
+    id: str
+    level: int | None
+    by: str | None
+
+
+class Guidance(_Result):
+    """What to do next when something did not run or did not work."""
+
+    reason: str
+    retryable: bool
+    alternatives: list[str]
+
+
+class CallResult(_Result):
+    """What every tool that goes through the gate answers."""
+
+    status: CallStatus
+    decision: DecisionResult
+    approval: ApprovalResult | None
+    guidance: Guidance | None
+    receipt: ReceiptResult | None
+    log_seq: int | None
+
+
+class StreamResult(_Result):
+    """One output stream: text, or base64 where the bytes are not UTF-8."""
+
+    text: str | None
+    base64: str | None
+    bytes: int
+    sha256: str
+    truncated: bool
+
+
+class EnforcementResult(_Result):
+    """What confined the command, per control as it was seen on this host."""
+
+    profile: str
+    rung: str
+    controls: dict[str, Literal["enforced", "partial", "absent"]]
+
+
+class ResourcesResult(_Result):
+    """What the command used."""
+
+    cpu_user_ms: int
+    cpu_system_ms: int
+    peak_memory_bytes: int
+
+
+class ExecResult(CallResult):
+    """The result of `exec`."""
+
+    exit_code: int | None
+    signal: int | None
+    duration_ms: int
+    stdout: StreamResult | None
+    stderr: StreamResult | None
+    enforcement: EnforcementResult | None
+    resources: ResourcesResult | None
+    executed: str | None  # the canonical form when it differs from what was asked
+    hidden: list[str]
+
+
+class AccessResult(_Result):
+    """One access of the footprint and the rule that decided it."""
+
+    operation: str
+    resource: str
+    how: Literal["exact", "pattern", "dynamic"]
+    program: str
+    effect: Effect
+    rule: str
+    place: str
+
+
+class ClassifyResult(_Result):
+    """What would happen; nothing ran and nobody was asked."""
+
+    decision: DecisionResult
+    operations: list[str]
+    footprint: list[AccessResult]
+    explanation: str
+    alternatives: list[str]
+    opaque: str | None
+    executed: str | None
+    profile: str | None
+    approval_level: str | None
+    receipt: ReceiptResult | None
+
+
+class FileChangeResult(_Result):
+    """One file of a change set."""
+
+    path: str
+    operation: Literal["created", "modified", "deleted"]
+    added_lines: int
+    removed_lines: int
+    sha256: str | None
+
+
+class PatchResult(CallResult):
+    """The result of `patch` and `undo`."""
+
+    files: list[FileChangeResult]
+    diff: str
+    undo_id: str | None
+    dry_run: bool
+
+
+class ReadFileResult(CallResult):
+    """The result of `read_file`."""
+
+    content: StreamResult | None
+    first_line: int
+    total_bytes: int
+    truncated: bool
+
+
+class EntryResult(_Result):
+    """One name in a directory."""
+
+    name: str
+    kind: Literal["file", "directory", "symlink", "other"]
+    size_bytes: int
+
+
+class ListDirResult(CallResult):
+    """The result of `list_dir`."""
+
+    entries: list[EntryResult]
+    truncated: bool
+    hidden: list[str]
+
+
+class MatchResult(_Result):
+    """One line that a search found."""
+
+    path: str
+    line: int
+    text: str
+
+
+class SearchResult(CallResult):
+    """The result of `search_files`."""
+
+    matches: list[MatchResult]
+    truncated: bool
+    hidden: list[str]
+
+
+class HostResult(_Result):
+    """One remote host's result."""
+
+    host: str
+    status: CallStatus
+    exit_code: int | None
+    duration_ms: int
+    stdout: StreamResult
+    stderr: StreamResult
+    fingerprint: str
+    message: str
+
+
+class SshResult(CallResult):
+    """The result of `ssh`."""
+
+    hosts: list[HostResult]
+
+
+class AuditRecordsResult(_Result):
+    """The subject's own records, oldest first, as JSON objects."""
+
+    records: list[dict[str, object]]
+    truncated: bool
+    receipt: ReceiptResult | None
+
+
+class AuditVerdictResult(_Result):
+    """What a verification of the whole log found."""
+
+    verdict: Literal["verified", "tampered", "unreadable", "incomplete"]
+    records: int
+    signed: int
+    findings: list[str]
+    receipt: ReceiptResult | None
+
+
+class AuditProofResult(_Result):
+    """An inclusion proof that verifies offline with the public key."""
+
+    seq: int
+    proof: str
+    public_key: str
+    receipt: ReceiptResult | None
+
+
+class ApprovalStatusResult(_Result):
+    """Where a request is in its life; `result` is the waiting call's own, once it ran."""
+
+    approval_id: str
+    state: Literal[
+        "pending", "approved", "denied", "expired", "cancelled", "consumed", "lapsed", "revoked"
+    ]
+    result: dict[str, object] | None

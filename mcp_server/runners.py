@@ -1,0 +1,53 @@
+"""Which runner carries out which kind of permitted action.
+
+May touch: the sandbox's runners. Each of them takes a permit and nothing else, and redeems it
+itself, so handing a permit to the wrong one runs nothing.
+"""
+
+from collections.abc import Callable
+from typing import assert_never
+
+from mcp_server.places import Places
+from sandbox.action import (
+    Command,
+    ListDirectory,
+    PatchFiles,
+    ReadFile,
+    RemoteCommand,
+    SearchFiles,
+    UndoPatch,
+)
+from sandbox.files import FileRunner
+from sandbox.host import HostFacts
+from sandbox.outcome import Outcome
+from sandbox.patch_run import PatchRunner
+from sandbox.permit import Permit, PermitOffice
+from sandbox.run import CommandRunner
+
+
+class Runners:
+    """All runners of one server, behind one door."""
+
+    def __init__(
+        self, office: PermitOffice, host: HostFacts, denies: Callable[[str], bool], where: Places
+    ) -> None:
+        self._office = office
+        self._command = CommandRunner(office, host, denies, where.state)
+        self._patch = PatchRunner(office, where.changes)
+        self._files = FileRunner(office, denies)
+
+    async def run(self, permit: Permit) -> Outcome:
+        """Carry out one permit."""
+        match permit.action:
+            case Command():
+                return await self._command.run(permit)
+            case PatchFiles() | UndoPatch():
+                return await self._patch.run(permit)
+            case ReadFile() | ListDirectory() | SearchFiles():
+                return await self._files.run(permit)
+            case RemoteCommand():
+                from sandbox.ssh import RemoteRunner  # noqa: PLC0415  # asyncssh loads in 0.25 s
+
+                return await RemoteRunner(self._office).run(permit)
+            case other:
+                assert_never(other)

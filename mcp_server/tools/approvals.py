@@ -1,0 +1,78 @@
+"""The `approval_status` tool: wait for a human's answer, and carry on with the call that waits.
+
+May touch: the approval desk, for reading, and the road. There is no tool that approves.
+"""
+
+from typing import TYPE_CHECKING
+
+from anyio import to_thread
+from pydantic import Field
+
+from approvals.desk import wait_resolved
+from approvals.request import NotPending, State
+from mcp_server.app import App
+from mcp_server.client import Client
+from mcp_server.owner import CallRefusedError
+from mcp_server.results import ApprovalStatusResult
+from mcp_server.tool import Answered, AnyTool, Arguments, Tool
+
+if TYPE_CHECKING:
+    from mcp_types import InputRequiredResult
+
+
+class ApprovalStatusArguments(Arguments):
+    """Arguments of `approval_status`."""
+
+    approval_id: str = Field(pattern=r"^ap_[0-9a-f]{1,64}$")
+    wait_s: float = Field(default=0, ge=0, le=300, description="How long to wait for an answer.")
+
+
+def tools(app: App) -> list[AnyTool]:
+    """Return the tools of this family."""
+
+    async def approval_status(
+        arguments: ApprovalStatusArguments, client: Client
+    ) -> "Answered | InputRequiredResult":
+        approval_id = arguments.approval_id
+        unknown = CallRefusedError(f"There is no request {approval_id} of this session.")
+        try:
+            pending = await to_thread.run_sync(app.desk.get, approval_id)
+        except NotPending:
+            raise unknown from None
+        if pending.question.session != app.caller.session:
+            raise unknown
+        state = pending.state
+        if state is State.PENDING and arguments.wait_s:
+            state = await wait_resolved(app.desk, approval_id, deadline_s=arguments.wait_s)
+        parked = app.road.parked(approval_id, app.caller.session)
+        if state is not State.APPROVED or parked is None:
+            return _state_only(approval_id, state)
+        answered = await app.road.take(parked.call, client, parked.shape)
+        if not isinstance(answered, Answered):
+            return answered
+        result = ApprovalStatusResult(
+            approval_id=approval_id,
+            state=State.CONSUMED.value,
+            result=answered.result.model_dump(mode="json"),
+        )
+        return Answered(result, answered.text, answered.is_error)
+
+    return [
+        Tool(
+            "approval_status",
+            "Wait for an approval",
+            "Say what became of a call that waits for a human (`pending`), waiting up to wait_s "
+            "seconds. Once a human said yes, this runs the waiting call, once, and returns its "
+            "result.",
+            ApprovalStatusArguments,
+            ApprovalStatusResult,
+            "changes",
+            approval_status,
+        )
+    ]
+
+
+def _state_only(approval_id: str, state: State) -> Answered:
+    result = ApprovalStatusResult(approval_id=approval_id, state=state.value, result=None)
+    more = " Repeat the identical call to run it." if state is State.APPROVED else ""
+    return Answered(result, f"{approval_id} is {state.value}.{more}")
