@@ -9,10 +9,11 @@ import os
 import secrets
 import socket
 import struct
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, assert_never
 
 import anyio
 from anyio import to_thread
@@ -136,17 +137,18 @@ async def attend_all(desk: Desk, listener: Accepts) -> None:
             except OSError:  # out of descriptors, or the peer left: the next one may work
                 await anyio.sleep(ACCEPT_PAUSE_S)
                 continue
-            if limiter.available_tokens == 0:
+            try:
+                limiter.acquire_on_behalf_of_nowait(stream)
+            except anyio.WouldBlock:
                 await stream.aclose()
                 continue
             connections.start_soon(_attend, desk, limiter, stream)
-            await anyio.lowlevel.checkpoint()
 
 
 async def _attend(desk: Desk, limiter: anyio.CapacityLimiter, stream: SocketStream) -> None:
     gone = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
-    async with limiter, stream:
-        with suppress(*gone, anyio.IncompleteRead, TimeoutError):
+    with suppress(*gone, anyio.IncompleteRead, TimeoutError):
+        async with _released(limiter, stream):
             raw: socket.socket = stream.extra_attributes[SocketAttribute.raw_socket]()
             size = struct.calcsize("3i")
             credentials = raw.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
@@ -154,6 +156,15 @@ async def _attend(desk: Desk, limiter: anyio.CapacityLimiter, stream: SocketStre
             lines = BufferedByteReceiveStream(stream)
             while await _one_exchange(desk, principal, lines, stream):
                 pass
+
+
+@asynccontextmanager
+async def _released(limiter: anyio.CapacityLimiter, stream: SocketStream) -> AsyncIterator[None]:
+    try:
+        async with stream:
+            yield
+    finally:
+        limiter.release_on_behalf_of(stream)
 
 
 async def _one_exchange(
@@ -221,6 +232,8 @@ def _carry_out(desk: Desk, principal: Principal, ask: Ask) -> Reply:
             return Reply(state=desk.vote(ask.id, Answer.APPROVE, principal, ask.seen_digest))
         case "deny":
             return Reply(state=desk.vote(ask.id, Answer.DENY, principal, ask.seen_digest))
+        case _:
+            assert_never(ask.do)
 
 
 def _listed(pending: Pending) -> Listed:
@@ -316,6 +329,8 @@ def _raised(reply: Reply) -> Reply:
             raise Mismatch(reply.message)
         case "malformed" | "refused":
             raise ApprovalError(reply.message)
+        case _:
+            assert_never(reply.error)
 
 
 def _exchange(path: Path, line: bytes) -> bytes | None:
