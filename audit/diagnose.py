@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from audit.canonical import decode_object
 from audit.chain import claimed_seq
 from audit.errors import RecordRefused
+from audit.merkle import leaf_hash
 from audit.read import place
 
 
@@ -44,14 +45,18 @@ def explain(found: Break) -> Finding:
         message = f"record {found.seq} was edited or cut: {found.why}{_form(found.line)}"
         return Finding("edited", here, found.seq, message)
     if claimed == found.seq:
-        return _previous_edited(found)
+        return _edited(found)
     return _out_of_order(found, claimed, here)
 
 
-def _previous_edited(found: Break) -> Finding:
+def _edited(found: Break) -> Finding:
     if found.seq == 0:
         message = "record 0 does not start a log: its @prev is not 64 zeros"
         return Finding("edited", place(found.first, 0), 0, message)
+    if found.following and found.following[10:74] != leaf_hash(found.line[:-1]).hex().encode():
+        # The next record was not chained to this line either, so this line is the altered one.
+        message = f"record {found.seq} was edited: {found.why}{_form(found.line)}"
+        return Finding("edited", place(found.first, found.seq), found.seq, message)
     seq = found.seq - 1
     message = (
         f"record {seq} is not the one that record {found.seq} was chained to: it was edited"

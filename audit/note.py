@@ -20,6 +20,7 @@ from audit.merkle import HASH_BYTES, leaf_hash, root_from_inclusion
 
 ED25519 = 0x01
 MAX_NOTE_BYTES = 1 << 20
+CHECKPOINT_BYTES = 1024  # of the file: fixed, so overwriting it in place never needs a block
 MAX_SIGNATURES = 100
 MAX_SIZE_DIGITS = 16
 PROOF_HEADER = "c2sp.org/tlog-proof@v1"
@@ -171,6 +172,16 @@ def open_checkpoint(note: bytes, keys: Sequence[PublicKey]) -> Checkpoint:
     if all(key.name != checkpoint.origin for key in signed_by):
         raise NoteError(f"the log {checkpoint.origin!r} has not signed its own checkpoint")
     return checkpoint
+
+
+def pad_note(note: bytes) -> bytes:
+    """Return a note as the checkpoint file holds it, filled up with newlines."""
+    return note.ljust(CHECKPOINT_BYTES, b"\n")
+
+
+def unpad_note(data: bytes) -> bytes:
+    """Return the note in a checkpoint file's bytes."""
+    return data.rstrip(b"\n") + b"\n"
 
 
 def make_proof(record: bytes, index: int, siblings: Sequence[bytes], note: bytes) -> bytes:

@@ -26,9 +26,8 @@ from audit.directory import (
     segment_name,
 )
 from audit.errors import AuditTampered, AuditUnavailable, NoteError
-from audit.note import Checkpoint, Signer, open_checkpoint, sign_note
+from audit.note import Checkpoint, Signer, open_checkpoint, pad_note, sign_note, unpad_note
 
-CHECKPOINT_BYTES = 1024  # fixed, so overwriting in place never needs a block
 DURABLE_EVERY_S = 1.0
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 WHAT_TO_DO = (
@@ -48,16 +47,6 @@ class Recovered:
 
     cut: tuple[int, str] | None
     kept: tuple[int, int] | None
-
-
-def pad_note(note: bytes) -> bytes:
-    """Return a note as the checkpoint file holds it, filled up with newlines."""
-    return note.ljust(CHECKPOINT_BYTES, b"\n")
-
-
-def unpad_note(data: bytes) -> bytes:
-    """Return the note in a checkpoint file's bytes."""
-    return data.rstrip(b"\n") + b"\n"
 
 
 @final

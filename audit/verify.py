@@ -23,9 +23,8 @@ from audit.deep import DeepChecks
 from audit.diagnose import Break, Finding, explain
 from audit.directory import CHECKPOINT, DURABLE_CHECKPOINT, LogDirectory, segment_name
 from audit.errors import NoteError, RecordRefused
-from audit.note import Checkpoint, PublicKey, open_checkpoint
+from audit.note import Checkpoint, PublicKey, open_checkpoint, unpad_note
 from audit.read import place, raw_lines
-from audit.tail import unpad_note
 
 TORN_READ_S = 0.2  # a note that is being overwritten verifies on a later look
 _PAUSE_S = 0.005

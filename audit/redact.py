@@ -1,0 +1,180 @@
+"""Hide secrets: in output as it streams, in text, and in records, where a commitment stands.
+
+May touch: bytes. May not touch: files, randomness (openings.py gives the commitment).
+In results a secret reads `[redacted:KIND]`. In the log a value that is a secret as a whole becomes
+`{"$redacted": {"kind", "sha256"}}`; inside longer text the same mark as in results stands.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeAlias, final
+
+from audit.canonical import Json
+from audit.patterns import MIN_KNOWN_BYTES, PATTERNS, known_forms
+
+HOLD_BYTES = 4096  # a shape that starts before this many last bytes is wholly in view
+MAX_HELD_BYTES = 1 << 16
+_END_OF_KEY = re.compile(rb"-----END [A-Z ]*PRIVATE KEY-----")
+_END_OF_WORD = re.compile(rb"[^A-Za-z0-9_.~+/=-]")
+_END_MARK_BYTES = 64  # at least the length of any end that may be split between chunks
+
+Seal: TypeAlias = Callable[[bytes], str]
+Span: TypeAlias = tuple[int, int, str]
+
+
+@final
+class Redactor:
+    """Knows some values by heart and the rest by their shape."""
+
+    def __init__(self, known: Mapping[str, bytes | str] | None = None) -> None:
+        self._known: list[tuple[str, re.Pattern[bytes]]] = []
+        self.hold_bytes = HOLD_BYTES
+        for kind, value in (known or {}).items():
+            data = value.encode() if isinstance(value, str) else value
+            if len(data) >= MIN_KNOWN_BYTES:
+                forms = sorted(set(known_forms(data)), key=len, reverse=True)
+                self._known.append((kind, re.compile(b"|".join(map(re.escape, forms)))))
+                self.hold_bytes = max(self.hold_bytes, len(forms[0]))
+
+    def redact(self, data: bytes) -> bytes:
+        """Return whole output with each secret replaced by `[redacted:KIND]`."""
+        return b"".join(_replaced(data, self.spans(data)))
+
+    def redact_text(self, text: str) -> str:
+        """Return text with each secret replaced by `[redacted:KIND]`."""
+        return self.redact(text.encode(errors="surrogatepass")).decode(errors="surrogatepass")
+
+    def stream(self) -> "RedactionStream":
+        """Return a redactor for one stream that arrives in chunks."""
+        return RedactionStream(self)
+
+    def redact_record(self, value: Json, seal: Seal) -> Json:
+        """Return a record's value as the log may hold it.
+
+        Args:
+            value: any part of a record.
+            seal: gives the salted commitment to a whole secret (`Openings.seal`).
+        """
+        if isinstance(value, str):
+            return self._sealed("", value, seal)
+        if isinstance(value, Mapping):
+            return {key: self.redact_record(item, seal) for key, item in value.items()}
+        if isinstance(value, Sequence):
+            return list(self._items(value, seal))
+        return value
+
+    def spans(self, data: bytes) -> list[Span]:
+        """Return where secrets stand: start, end, kind; ascending, never overlapping."""
+        found = [
+            (*_secret(match), kind)
+            for kind, pattern in (*self._known, *PATTERNS)
+            for match in pattern.finditer(data)
+        ]
+        return _merged(sorted(found))
+
+    def _items(self, values: Sequence[Json], seal: Seal) -> Iterator[Json]:
+        before = ""
+        for value in values:
+            if isinstance(value, str):
+                yield self._sealed(before, value, seal)  # `--password` tells what comes next
+                before = value
+            else:
+                yield self.redact_record(value, seal)
+                before = ""
+
+    def _sealed(self, before: str, text: str, seal: Seal) -> Json:
+        head = f"{before} ".encode(errors="surrogatepass") if before else b""
+        data = text.encode(errors="surrogatepass")
+        spans = [
+            (max(start - len(head), 0), end - len(head), kind)
+            for start, end, kind in self.spans(head + data)
+            if end > len(head)
+        ]
+        if len(spans) == 1 and spans[0][:2] == (0, len(data)):
+            return {"$redacted": {"kind": spans[0][2], "sha256": seal(data)}}
+        return b"".join(_replaced(data, spans)).decode(errors="surrogatepass")
+
+
+@final
+class RedactionStream:
+    """Output in, redacted output out; holds back what may be the beginning of a secret."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._held = b""
+        self._end: re.Pattern[bytes] | None = None  # inside a secret already marked, up to here
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Return what can be shown after this chunk; the rest stays until more is known."""
+        self._held += chunk
+        self._leave_secret()
+        if self._end is not None or len(self._held) <= 2 * self._redactor.hold_bytes:
+            return b""
+        spans = self._redactor.spans(self._held)
+        cut = _boundary(self._held, len(self._held) - self._redactor.hold_bytes)
+        for start, end, kind in spans:
+            if start < cut < end or (start < cut and end == len(self._held)):
+                if len(self._held) - start > MAX_HELD_BYTES:
+                    return self._enter_secret(spans, start, kind)
+                cut = start
+        shown = b"".join(_replaced(self._held[:cut], [span for span in spans if span[1] <= cut]))
+        self._held = self._held[cut:]
+        return shown
+
+    def finish(self) -> bytes:
+        """Return all that was held back, redacted; the stream has ended."""
+        self._leave_secret()
+        rest = b"" if self._end is not None else self._redactor.redact(self._held)
+        self._held = b""
+        return rest
+
+    def _enter_secret(self, spans: Sequence[Span], start: int, kind: str) -> bytes:
+        shown = _replaced(self._held[:start], [span for span in spans if span[1] <= start])
+        self._end = _END_OF_KEY if kind == "private_key" else _END_OF_WORD
+        self._held = self._held[-_END_MARK_BYTES:] if kind == "private_key" else b""
+        return b"".join(shown) + _mark(kind)
+
+    def _leave_secret(self) -> None:
+        if self._end is None:
+            return
+        found = self._end.search(self._held)
+        if found is None:
+            self._held = self._held[-_END_MARK_BYTES:]
+            return
+        self._held = self._held[found.end() if self._end is _END_OF_KEY else found.start() :]
+        self._end = None
+
+
+def _secret(match: re.Match[bytes]) -> tuple[int, int]:
+    group = match.lastgroup
+    return match.span(group) if group else match.span()
+
+
+def _merged(spans: Sequence[Span]) -> list[Span]:
+    merged: list[Span] = []
+    for start, end, kind in spans:
+        if merged and start < merged[-1][1]:
+            first, last, first_kind = merged[-1]
+            merged[-1] = (first, max(last, end), first_kind)
+        else:
+            merged.append((start, end, kind))
+    return merged
+
+
+def _replaced(data: bytes, spans: Sequence[Span]) -> Iterator[bytes]:
+    position = 0
+    for start, end, kind in spans:
+        yield data[position:start]
+        yield _mark(kind)
+        position = end
+    yield data[position:]
+
+
+def _boundary(data: bytes, limit: int) -> int:
+    """Return a place at or before `limit` where a line or a word ends, so context is kept."""
+    line = data.rfind(b"\n", 0, limit) + 1
+    return line or data.rfind(b" ", 0, limit) + 1 or limit
+
+
+def _mark(kind: str) -> bytes:
+    return f"[redacted:{kind}]".encode()

@@ -1,0 +1,203 @@
+import base64
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audit.directory import LogDirectory
+from audit.errors import AuditTampered
+from audit.openings import Openings, commitment
+from audit.redact import MAX_HELD_BYTES, Redactor
+
+pytestmark = pytest.mark.threat("T17")
+
+KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\nBBBB\n-----END OPENSSH PRIVATE KEY-----"
+B36 = "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+SECRETS = [
+    ("AKIA" + "ABCDEFGHIJ234567", "aws"),
+    ("ghp_" + B36, "github"),
+    ("github_pat_" + B36, "github"),
+    ("glpat-" + B36[:20], "gitlab"),
+    ("npm_" + B36, "npm"),
+    ("pypi-AgE" + B36, "pypi"),
+    ("hf_" + B36[:34], "huggingface"),
+    ("sk_" + "live_" + B36[:24], "stripe"),
+    ("xox" + "b-" + "123456789012-" + B36[:12], "slack"),
+    ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0." + B36, "jwt"),
+    (KEY, "private_key"),
+    ("$6$saltsalt$" + B36 + B36, "shadow"),
+]
+IN_PLACE = [
+    ("Authorization: Bearer abcdef123456", "abcdef123456"),
+    ("authorization: Basic dXNlcjpwdw==", "dXNlcjpwdw=="),
+    ("curl -H 'X: bearer abcdefghijklmnop1'", "abcdefghijklmnop1"),
+    ("machine h.example login me password hunter2x", "hunter2x"),
+    ("machine h.example\n  login me\n  password hunter2x", "hunter2x"),
+    ("mysql --password hunter2x -u me", "hunter2x"),
+    ("mysql --password=hunter2x", "hunter2x"),
+    ("tool --api-key 'hunter2 x'", "hunter2 x"),
+    ("password=hunter2x", "hunter2x"),
+    ("PGPASSWORD=hunter2x psql", "hunter2x"),
+    ("DB_PASSWORD: hunter2x", "hunter2x"),
+    ('{"client_secret": "hunter2xyz"}', "hunter2xyz"),
+    ("AWS_SECRET_ACCESS_KEY=" + B36 + "abcd", B36 + "abcd"),
+    ("https://me:hunter2x@h.example/x", "hunter2x"),
+    ("https://hooks.slack.com/services/T0000/B0000/" + B36, B36),
+]
+HARMLESS = [
+    "max_tokens=2048",
+    "pwd: /home/a",
+    "PWD=/home/a",
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "123e4567-e89b-12d3-a456-426614174000",
+    "def login(password: str) -> None:",
+    "password = getpass()",
+    "export PASSWORD=$SECRET",
+    "https://h.example:8080/a@b",
+    "root:x:0:0:root:/root:/bin/bash",
+    "tokens: 12, token_count=9",
+    "secret: /run/secrets/db",
+    "git commit 0123456789abcdef0123456789abcdef01234567",
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI public",
+]
+
+
+@pytest.mark.parametrize(("secret", "kind"), SECRETS, ids=lambda value: value[:24])
+def test_each_provider_shape_is_hidden_and_named(secret, kind):
+    assert Redactor().redact_text(f"before {secret} after") == f"before [redacted:{kind}] after"
+
+
+@pytest.mark.parametrize(("text", "secret"), IN_PLACE)
+def test_a_secret_is_hidden_where_its_neighbour_gives_it_away(text, secret):
+    shown = Redactor().redact_text(text)
+    assert secret not in shown
+    assert "[redacted:" in shown
+    assert shown[:6] == text[:6]
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_what_only_looks_like_a_secret_stays(text):
+    assert Redactor().redact_text(text) == text
+
+
+@given(st.binary(min_size=6, max_size=40), st.binary(max_size=7), st.binary(max_size=7))
+def test_a_known_value_is_hidden_in_every_spelling(value, before, after):
+    redactor = Redactor({"token": value})
+    assert value not in redactor.redact(before + b" " + value + b" " + after)
+    # Nothing is appended: how the last base64 group reads depends on what follows.
+    encoded = base64.b64encode(before + value)
+    assert base64.b64encode(value)[4:-4] not in redactor.redact(encoded) or len(value) < 12
+    assert value.hex().encode() not in redactor.redact(value.hex().encode())
+
+
+def test_a_known_value_is_hidden_in_base64_at_any_offset():
+    redactor = Redactor({"token": "correct-horse-battery"})
+    for before in (b"", b"x", b"xy", b"user:"):
+        for after in (b"", b"\n", b"zz"):
+            shown = redactor.redact(base64.b64encode(before + b"correct-horse-battery" + after))
+            assert b"[redacted:token]" in shown
+
+
+def test_a_known_value_is_hidden_url_encoded_and_escaped():
+    redactor = Redactor({"token": 'p@ss/w"rd é'})
+    for spelled in ("p%40ss%2Fw%22rd%20%C3%A9", 'p@ss/w\\"rd é', "p%40ss%2Fw%22rd+%C3%A9"):
+        assert redactor.redact_text(spelled) == "[redacted:token]"
+    assert (
+        Redactor({"token": b"\xff\xfe\xfd\xfc"}).redact(b"\xff\xfe\xfd\xfc") == b"[redacted:token]"
+    )
+
+
+def test_a_value_too_short_to_know_hides_nothing():
+    assert Redactor({"pin": "12"}).redact_text("12 12") == "12 12"
+
+
+@pytest.mark.parametrize("size", [1, 7, 4096, 100_000])
+@pytest.mark.parametrize("place", [0, 3000, 9000])
+def test_a_secret_split_across_chunks_is_caught(size, place):
+    secret = "ghp_" + B36
+    text = ("word " * 4000).encode()
+    text = text[:place] + b" " + secret.encode() + b" known-value " + text[place:]
+    redactor = Redactor({"k": "known-value"})
+    stream = redactor.stream()
+    step = max(size, 64) if size == 1 else size
+    shown = b"".join(stream.feed(text[i : i + step]) for i in range(0, len(text), step))
+    assert shown + stream.finish() == redactor.redact(text)
+    assert b"ghp_" not in redactor.redact(text)
+
+
+def test_a_stream_shows_what_is_settled_before_it_ends():
+    assert Redactor().stream().feed(b"line of text\n" * 2000)
+
+
+def test_a_private_key_longer_than_what_is_held_is_hidden_to_its_end():
+    body = b"QUJD" * MAX_HELD_BYTES
+    stream = Redactor().stream()
+    text = b"a\n-----BEGIN PRIVATE KEY-----\n" + body + b"\n-----END PRIVATE KEY-----\nafter\n"
+    shown = b"".join(stream.feed(text[i : i + 5000]) for i in range(0, len(text), 5000))
+    shown += stream.finish()
+    assert b"QUJD" not in shown
+    assert shown.startswith(b"a\n[redacted:private_key]")
+    assert shown.endswith(b"after\n")
+
+
+def test_a_key_that_never_ends_is_hidden_to_the_end_of_the_stream():
+    stream = Redactor().stream()
+    shown = stream.feed(b"-----BEGIN PRIVATE KEY-----\n" + b"QUJD" * MAX_HELD_BYTES)
+    assert shown + stream.feed(b"QUJD") + stream.finish() == b"[redacted:private_key]"
+
+
+def test_a_token_longer_than_what_is_held_is_hidden_to_its_end():
+    stream = Redactor().stream()
+    shown = stream.feed(b"npm_" + b"a" * (2 * MAX_HELD_BYTES)) + stream.feed(b"aaaa after")
+    assert shown + stream.finish() == b"[redacted:npm] after"
+
+
+def test_output_without_spaces_still_flows():
+    text = b"x" * 50_000
+    stream = Redactor().stream()
+    shown = stream.feed(text)
+    assert shown
+    assert shown + stream.finish() == text
+
+
+def test_a_whole_secret_in_a_record_becomes_a_salted_commitment(tmp_path):
+    openings = Openings(LogDirectory.prepare(tmp_path / "log"))
+    redactor = Redactor({"db": "correct-horse"})
+    record = {"argv": ["mysql", "--password", "hunter2x", "-e", "x correct-horse y", 7], "n": None}
+    found = redactor.redact_record({**record, "env": "correct-horse"}, openings.seal)
+    mark = found["argv"][2]["$redacted"]
+    assert mark["kind"] == "password"
+    assert re.fullmatch("[0-9a-f]{64}", mark["sha256"])
+    assert found["argv"][3:] == ["-e", "x [redacted:db] y", 7]
+    assert found["env"]["$redacted"]["kind"] == "db"
+    kept = (tmp_path / "log" / "openings.jsonl").read_text()
+    assert "hunter2x" not in kept
+    salt = re.search('"salt": "([0-9a-f]{64})"', kept)[1]
+    assert commitment(bytes.fromhex(salt), b"hunter2x") == mark["sha256"]
+
+
+def test_two_commitments_to_one_value_do_not_show_that_they_are_equal(tmp_path):
+    openings = Openings(LogDirectory.prepare(tmp_path / "log"))
+    assert openings.seal(b"x") != openings.seal(b"x")
+
+
+@pytest.mark.threat("T23")
+def test_openings_are_private_deletable_and_never_follow_a_link(tmp_path):
+    openings = Openings(LogDirectory.prepare(tmp_path / "log"))
+    openings.seal(b"x")
+    path = tmp_path / "log" / "openings.jsonl"
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.unlink()
+    openings.seal(b"y")
+    path.unlink()
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(AuditTampered):
+        openings.seal(b"z")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_overlapping_shapes_become_one_mark():
+    assert Redactor().redact_text("password=ghp_" + B36) == "password=[redacted:password]" or (
+        Redactor().redact_text("password=ghp_" + B36) == "password=[redacted:github]"
+    )
