@@ -42,10 +42,13 @@ class Grammar(SimpleReader):
     @override
     def substituted(self, closing: str) -> t.Sequence:
         """Read commands from just inside `$(`, `<(` or a backquote to just after `closing`."""
+        self.spend(2)
         if closing == "`":
             return self._backquote_body(self.text.index("`", self.pos))
-        sequence = self._nested()
+        start, sequence = self.pos, self._nested()
         self._expect(closing)
+        if self.heredoc_at >= start and self.line_bound >= self.pos:
+            raise self.refuse("here-document that a substitution does not hold", start)
         return sequence
 
     def _backquote_body(self, close: int) -> t.Sequence:

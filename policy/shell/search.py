@@ -16,10 +16,10 @@ from policy.shell.commands import Found
 from policy.shell.cursor import MAX_BYTES, RefusalError
 from policy.shell.grammar import Grammar
 
-MAX_TOKENS = 2000
-MAX_COMMANDS = 250
+MAX_TOKENS = 1200
+MAX_COMMANDS = 150
 MAX_FRAGMENTS = 64
-MAX_PIECES = 1500
+MAX_PIECES = 800
 MAX_NESTING = 12
 MAX_STRICT_WORD = 1000  # characters; longer words are read crudely
 
