@@ -35,10 +35,9 @@ def run_server(workspace: Path | None, policy: tuple[str, ...], *, http: bool) -
 def _warn(app: App) -> None:
     if not app.caller.roots:
         _say("no workspace here; every call will say what to set")
-    if not app.host.meets(app.config.minimum_enforcement):
-        _say(
-            f"this host enforces {app.host.rung}; commands will be refused: {advice(app.host, app.config.minimum_enforcement)}"
-        )
+    minimum = app.config.minimum_enforcement
+    if not app.host.meets(minimum):
+        _say(f"commands will be refused. {advice(app.host, minimum)}")
 
 
 def _serve_stdio(app: App) -> None:
