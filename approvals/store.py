@@ -7,13 +7,14 @@ source of truth. INVARIANT: a state changes only in an UPDATE that names the sta
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import sqlalchemy as sa
 
+from approvals import tables
 from approvals.private import private_directory, private_file
 from approvals.request import (
     Answer,
@@ -29,47 +30,8 @@ from approvals.request import (
 )
 from approvals.statement import visible
 
-SCHEMA_VERSION = 1
 BUSY_TIMEOUT_S = 10
 
-_META = sa.MetaData()
-_REQUEST = sa.Table(
-    "request",
-    _META,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("state", sa.String, nullable=False),
-    sa.Column("session", sa.String, nullable=False),
-    sa.Column("requester", sa.String, nullable=False),
-    sa.Column("action_digest", sa.String, nullable=False),
-    sa.Column("level", sa.Integer, nullable=False),
-    sa.Column("quorum", sa.Integer, nullable=False),
-    sa.Column("question", sa.Text, nullable=False),
-    sa.Column("nonce", sa.String, nullable=False),
-    sa.Column("request_digest", sa.String, nullable=False),
-    sa.Column("created_ms", sa.BigInteger, nullable=False),
-    sa.Column("expires_ms", sa.BigInteger, nullable=False),
-    sa.Column("use_by_ms", sa.BigInteger),
-    sa.Column("moved_ms", sa.BigInteger, nullable=False),
-    sa.Index("request_by_state", "state"),
-    sa.Index(
-        "request_live",
-        *("session", "requester", "action_digest", "level", "quorum"),
-        unique=True,
-        sqlite_where=sa.text("state IN ('pending', 'approved')"),
-    ),
-    sa.Index("request_by_action", "action_digest", "state"),
-)
-_VOTE = sa.Table(
-    "vote",
-    _META,
-    sa.Column("request", sa.ForeignKey("request.id"), primary_key=True),
-    sa.Column("person", sa.String, primary_key=True),
-    sa.Column("answer", sa.String, primary_key=True),
-    sa.Column("channel", sa.String, nullable=False),
-    sa.Column("uid", sa.BigInteger, nullable=False),
-    sa.Column("name", sa.String, nullable=False),
-    sa.Column("level", sa.Integer, nullable=False),
-)
 _STATES = {state.value: state for state in State}
 
 
@@ -93,13 +55,13 @@ class Store:
         sa.event.listen(self._engine, "begin", _begin)
         with self._writing() as db:
             version = db.exec_driver_sql("PRAGMA user_version").scalar_one()
-            if version not in (0, SCHEMA_VERSION):
+            if version not in (0, tables.SCHEMA_VERSION):
                 raise ApprovalError(
-                    f"{path}: schema version {version} is not {SCHEMA_VERSION}. "
+                    f"{path}: schema version {version} is not {tables.SCHEMA_VERSION}. "
                     "No approval can be given; start the version that wrote it, or move it away."
                 )
-            _META.create_all(db)
-            db.exec_driver_sql(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            tables.META.create_all(db)
+            db.exec_driver_sql(f"PRAGMA user_version = {tables.SCHEMA_VERSION}")
 
     def close(self) -> None:
         """Close every connection; the file stays complete at any moment without it."""
@@ -122,61 +84,62 @@ class Store:
         """
         question = pending.question
         with self._writing() as db:
-            if twin := db.execute(_live_twin(question)).scalar():
-                return twin
+            twin_id: str | None = db.execute(tables.LIVE_TWIN, _twin_of(question)).scalar()
+            if twin_id:
+                return twin_id
             _refuse_flood(db, question.session, max_pending)
             db.execute(
-                _REQUEST.insert().values(
-                    id=pending.id,
-                    state=State.PENDING.value,
-                    session=visible(question.session),
-                    requester=visible(question.requester.identity),
-                    action_digest=question.action_digest,
-                    level=question.need.level,
-                    quorum=question.need.quorum,
-                    question=json.dumps(asdict(question)),
-                    nonce=pending.nonce,
-                    request_digest=pending.request_digest,
-                    created_ms=pending.created_ms,
-                    expires_ms=pending.expires_ms,
-                    moved_ms=pending.created_ms,
-                )
+                tables.INSERT,
+                {
+                    "id": pending.id,
+                    "state": State.PENDING.value,
+                    "session": visible(question.session),
+                    "requester": visible(question.requester.identity),
+                    "action_digest": question.action_digest,
+                    "level": int(question.need.level),
+                    "quorum": question.need.quorum,
+                    "question": json.dumps(asdict(question)),
+                    "nonce": pending.nonce,
+                    "request_digest": pending.request_digest,
+                    "created_ms": pending.created_ms,
+                    "expires_ms": pending.expires_ms,
+                    "moved_ms": pending.created_ms,
+                },
             )
             return pending.id
 
     def load(self, request_id: str) -> Pending | None:
         """Return one request in any state, or None."""
-        found = self._select(_REQUEST.c.id == visible(request_id))
-        return found[0] if found else None
+        of = {"of": visible(request_id)}
+        with self._reading() as db:
+            row = db.execute(tables.ONE, of).first()
+            votes = db.execute(tables.VOTES_OF_ONE, of).all() if row else ()
+            return _pending(row, votes) if row else None
 
     def pending(self) -> list[Pending]:
         """Return every pending request, oldest first."""
-        return self._select(_REQUEST.c.state == State.PENDING.value)
+        with self._reading() as db:
+            rows = db.execute(tables.WAITING).all()
+            votes = db.execute(tables.VOTES_OF_WAITING).all()
+            return [_pending(row, votes) for row in rows]
 
     def twin(self, question: Question) -> Pending | None:
         """Return the pending or approved request of this session for the same action and need."""
         with self._reading() as db:
-            twin_id = db.execute(_live_twin(question)).scalar()
+            twin_id = db.execute(tables.LIVE_TWIN, _twin_of(question)).scalar()
         return self.load(twin_id) if twin_id else None
 
     def due(self, now_ms: int) -> list[tuple[str, State]]:
         """Return (id, state) of pending requests past expiry and approved ones past use-by."""
-        pending = (_REQUEST.c.state == State.PENDING.value) & (_REQUEST.c.expires_ms <= now_ms)
-        approved = (_REQUEST.c.state == State.APPROVED.value) & (_REQUEST.c.use_by_ms <= now_ms)
-        wanted = sa.select(_REQUEST.c.id, _REQUEST.c.state).where(pending | approved)
         with self._reading() as db:
-            return [(row.id, _STATES[row.state]) for row in db.execute(wanted)]
+            found = db.execute(tables.DUE, {"now_ms": now_ms}).all()
+            return [(row.id, _STATES[row.state]) for row in found]
 
     def denied_ms(self, question: Question) -> int | None:
         """Return when this action was last denied to this session or requester, or None."""
-        last = sa.select(sa.func.max(_REQUEST.c.moved_ms)).where(
-            _REQUEST.c.action_digest == question.action_digest,
-            _REQUEST.c.state == State.DENIED.value,
-            (_REQUEST.c.session == visible(question.session))
-            | (_REQUEST.c.requester == visible(question.requester.identity)),
-        )
+        of = _twin_of(question)
         with self._reading() as db:
-            found: int | None = db.execute(last).scalar_one()
+            found: int | None = db.execute(tables.LAST_DENIED, of).scalar_one()
         return found
 
     def vote(self, request_id: str, vote: Vote, now_ms: int, use_by_ms: int) -> State | None:
@@ -186,30 +149,22 @@ class Store:
         level. A vote already counted changes nothing.
         """
         with self._writing() as db:
-            alive = _REQUEST.c.id == request_id
-            alive &= (_REQUEST.c.state == State.PENDING.value) & (_REQUEST.c.expires_ms > now_ms)
-            if not db.execute(sa.select(_REQUEST.c.id).where(alive)).first():
+            of = {"of": request_id, "now_ms": now_ms, "use_by": use_by_ms}
+            if not db.execute(tables.ALIVE, of).first():
                 return None
-            db.execute(
-                _VOTE.insert()
-                .prefix_with("OR IGNORE")
-                .values(
-                    request=request_id,
-                    person=vote.by.person,
-                    answer=vote.answer.value,
-                    channel=visible(vote.by.channel),
-                    uid=vote.by.uid,
-                    name=visible(vote.by.name),
-                    level=vote.by.level,
-                )
-            )
-            denied = alive & (_votes(Answer.DENY).scalar_subquery() > 0)
-            db.execute(_move(denied, State.DENIED, now_ms))
-            enough = _votes(Answer.APPROVE).where(_VOTE.c.level >= _REQUEST.c.level)
-            approved = alive & (enough.scalar_subquery() >= _REQUEST.c.quorum)
-            db.execute(_move(approved, State.APPROVED, now_ms).values(use_by_ms=use_by_ms))
-            state = sa.select(_REQUEST.c.state).where(_REQUEST.c.id == request_id)
-            return _STATES[db.execute(state).scalar_one()]
+            cast = {
+                "request": request_id,
+                "person": vote.by.person,
+                "answer": vote.answer.value,
+                "channel": visible(vote.by.channel),
+                "uid": vote.by.uid,
+                "name": visible(vote.by.name),
+                "level": int(vote.by.level),
+            }
+            db.execute(tables.CAST, cast)
+            db.execute(tables.DENY, of)
+            db.execute(tables.APPROVE, of)
+            return _STATES[db.execute(tables.STATE, of).scalar_one()]
 
     def swap(self, request_id: str, before: State, after: State, now_ms: int) -> bool:
         """Move one request from `before` to `after`; False if another move was first.
@@ -218,23 +173,12 @@ class Store:
         """
         if after is State.APPROVED:
             return False
-        where = (_REQUEST.c.id == request_id) & (_REQUEST.c.state == before.value)
-        if after is State.CONSUMED:
-            where &= _REQUEST.c.use_by_ms > now_ms
+        spent = after is State.CONSUMED
+        of = {"of": request_id, "before": before.value, "after": after.value, "now_ms": now_ms}
         with self._writing() as db:
-            return db.execute(_move(where, after, now_ms)).rowcount == 1
+            return db.execute(tables.SPEND if spent else tables.SWAP, of).rowcount == 1
 
-    def _select(self, where: sa.ColumnElement[bool]) -> list[Pending]:
-        requests = sa.select(_REQUEST).where(where).order_by(_REQUEST.c.created_ms)
-        with self._reading() as db:
-            rows = db.execute(requests).all()
-            ids = [row.id for row in rows]
-            votes = db.execute(sa.select(_VOTE).where(_VOTE.c.request.in_(ids))).all()
-            return [
-                _pending(row, tuple(_vote(vote) for vote in votes if vote.request == row.id))
-                for row in rows
-            ]
-
+    # A read takes no transaction: votes only grow, and only while their request is pending.
     @contextmanager
     def _reading(self) -> Iterator[sa.Connection]:
         with self._explained(), self._engine.begin() as db:
@@ -264,40 +208,27 @@ def _durable(connection: sqlite3.Connection, _record: object) -> None:
 
 
 def _begin(db: sa.Connection) -> None:
-    writes = "writes" in db.get_execution_options()
-    db.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+    if "writes" in db.get_execution_options():
+        db.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def _live_twin(question: Question) -> sa.Select[str]:
-    return sa.select(_REQUEST.c.id).where(
-        _REQUEST.c.state.in_((State.PENDING.value, State.APPROVED.value)),
-        _REQUEST.c.session == visible(question.session),
-        _REQUEST.c.requester == visible(question.requester.identity),
-        _REQUEST.c.action_digest == question.action_digest,
-        _REQUEST.c.level == question.need.level,
-        _REQUEST.c.quorum == question.need.quorum,
-    )
+def _twin_of(question: Question) -> dict[str, str | int]:
+    return {
+        "of_session": visible(question.session),
+        "of_requester": visible(question.requester.identity),
+        "of_action": question.action_digest,
+        "of_level": int(question.need.level),
+        "of_quorum": question.need.quorum,
+    }
 
 
 def _refuse_flood(db: sa.Connection, session: str, max_pending: int) -> None:
-    waiting = sa.select(sa.func.count()).where(
-        _REQUEST.c.session == visible(session), _REQUEST.c.state == State.PENDING.value
-    )
-    if db.execute(waiting).scalar_one() >= max_pending:
+    of = {"of_session": visible(session)}
+    if db.execute(tables.WAITING_IN_SESSION, of).scalar_one() >= max_pending:
         raise TooManyPending(
             f"{max_pending} requests of this session already wait for an answer. "
             "Nobody was asked again; wait for one of them, or cancel one."
         )
-
-
-def _votes(answer: Answer) -> sa.Select[int]:
-    return sa.select(sa.func.count()).where(
-        _VOTE.c.request == _REQUEST.c.id, _VOTE.c.answer == answer.value
-    )
-
-
-def _move(where: sa.ColumnElement[bool], after: State, now_ms: int) -> sa.Update:
-    return _REQUEST.update().where(where).values(state=after.value, moved_ms=now_ms)
 
 
 def _vote(row: sa.Row[tuple[str, ...]]) -> Vote:
@@ -305,7 +236,7 @@ def _vote(row: sa.Row[tuple[str, ...]]) -> Vote:
     return Vote(Answer(row.answer), by)
 
 
-def _pending(row: sa.Row[tuple[str, ...]], votes: tuple[Vote, ...]) -> Pending:
+def _pending(row: sa.Row[tuple[str, ...]], votes: Sequence[sa.Row[tuple[str, ...]]]) -> Pending:
     return Pending(
         id=row.id,
         question=_question(row.question),
@@ -315,7 +246,7 @@ def _pending(row: sa.Row[tuple[str, ...]], votes: tuple[Vote, ...]) -> Pending:
         request_digest=row.request_digest,
         state=_STATES[row.state],
         use_by_ms=row.use_by_ms,
-        votes=votes,
+        votes=tuple(_vote(vote) for vote in votes if vote.request == row.id),
     )
 
 

@@ -1,0 +1,106 @@
+"""The tables of the store, and every statement it runs, built once.
+
+May touch: nothing; `store` executes. INVARIANT: each UPDATE names the state it starts from, and
+the one that approves counts the votes itself, so no caller can skip the quorum.
+"""
+
+import sqlalchemy as sa
+
+from approvals.request import Answer, State
+
+SCHEMA_VERSION = 1
+_PENDING, _APPROVED = State.PENDING.value, State.APPROVED.value
+
+META = sa.MetaData()
+REQUEST = sa.Table(
+    "request",
+    META,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("session", sa.String, nullable=False),
+    sa.Column("requester", sa.String, nullable=False),
+    sa.Column("action_digest", sa.String, nullable=False),
+    sa.Column("level", sa.Integer, nullable=False),
+    sa.Column("quorum", sa.Integer, nullable=False),
+    sa.Column("question", sa.Text, nullable=False),
+    sa.Column("nonce", sa.String, nullable=False),
+    sa.Column("request_digest", sa.String, nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("expires_ms", sa.BigInteger, nullable=False),
+    sa.Column("use_by_ms", sa.BigInteger),
+    sa.Column("moved_ms", sa.BigInteger, nullable=False),
+    sa.Index("request_by_state", "state"),
+    sa.Index(
+        "request_live",
+        *("session", "requester", "action_digest", "level", "quorum"),
+        unique=True,
+        sqlite_where=sa.text("state IN ('pending', 'approved')"),
+    ),
+    sa.Index("request_by_action", "action_digest", "state"),
+)
+VOTE = sa.Table(
+    "vote",
+    META,
+    sa.Column("request", sa.ForeignKey("request.id"), primary_key=True),
+    sa.Column("person", sa.String, primary_key=True),
+    sa.Column("answer", sa.String, primary_key=True),
+    sa.Column("channel", sa.String, nullable=False),
+    sa.Column("uid", sa.BigInteger, nullable=False),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("level", sa.Integer, nullable=False),
+)
+_id = sa.bindparam("of", type_=sa.String)
+_now_ms = sa.bindparam("now_ms", type_=sa.BigInteger)
+_alive = (REQUEST.c.id == _id) & (REQUEST.c.state == _PENDING) & (REQUEST.c.expires_ms > _now_ms)
+_of_session = REQUEST.c.session == sa.bindparam("of_session")
+_of_requester = REQUEST.c.requester == sa.bindparam("of_requester")
+_of_action = REQUEST.c.action_digest == sa.bindparam("of_action")
+_said = sa.select(sa.func.count()).where(VOTE.c.request == REQUEST.c.id).correlate(REQUEST)
+_denials = _said.where(VOTE.c.answer == Answer.DENY.value)
+_approvals = _said.where(VOTE.c.answer == Answer.APPROVE.value, VOTE.c.level >= REQUEST.c.level)
+_swapped = (
+    REQUEST.update()
+    .where(REQUEST.c.id == _id, REQUEST.c.state == sa.bindparam("before"))
+    .values(state=sa.bindparam("after"), moved_ms=_now_ms)
+)
+
+INSERT = REQUEST.insert()
+ONE = sa.select(REQUEST).where(REQUEST.c.id == _id)
+VOTES_OF_ONE = sa.select(VOTE).where(VOTE.c.request == _id)
+WAITING = (
+    sa.select(REQUEST)
+    .where(REQUEST.c.state == _PENDING)
+    .order_by(REQUEST.c.created_ms, sa.literal_column("rowid"))
+)
+VOTES_OF_WAITING = sa.select(VOTE).join(REQUEST).where(REQUEST.c.state == _PENDING)
+LIVE_TWIN = sa.select(REQUEST.c.id).where(
+    REQUEST.c.state.in_((_PENDING, _APPROVED)),
+    _of_session,
+    _of_requester,
+    _of_action,
+    REQUEST.c.level == sa.bindparam("of_level"),
+    REQUEST.c.quorum == sa.bindparam("of_quorum"),
+)
+WAITING_IN_SESSION = sa.select(sa.func.count()).where(_of_session, REQUEST.c.state == _PENDING)
+LAST_DENIED = sa.select(sa.func.max(REQUEST.c.moved_ms)).where(
+    _of_action, REQUEST.c.state == State.DENIED.value, _of_session | _of_requester
+)
+DUE = sa.select(REQUEST.c.id, REQUEST.c.state).where(
+    ((REQUEST.c.state == _PENDING) & (REQUEST.c.expires_ms <= _now_ms))
+    | ((REQUEST.c.state == _APPROVED) & (REQUEST.c.use_by_ms <= _now_ms))
+)
+ALIVE = sa.select(REQUEST.c.id).where(_alive)
+CAST = VOTE.insert().prefix_with("OR IGNORE")
+DENY = (
+    REQUEST.update()
+    .where(_alive, _denials.scalar_subquery() > 0)
+    .values(state=State.DENIED.value, moved_ms=_now_ms)
+)
+APPROVE = (
+    REQUEST.update()
+    .where(_alive, _approvals.scalar_subquery() >= REQUEST.c.quorum)
+    .values(state=_APPROVED, moved_ms=_now_ms, use_by_ms=sa.bindparam("use_by"))
+)
+STATE = sa.select(REQUEST.c.state).where(REQUEST.c.id == _id)
+SWAP = _swapped
+SPEND = _swapped.where(REQUEST.c.use_by_ms > _now_ms)
