@@ -62,4 +62,5 @@ class HostFacts:
         """Return what is missing on this host and how to get it, for the operator."""
         missing = [control for control in self.controls if control.seen == "absent"]
         lines = {control.fix: f"{control.evidence}; {control.fix}" for control in missing}
-        return "This host cannot confine commands: " + ". ".join(lines.values()) if lines else ""
+        what = ". ".join(lines.values()) or "it does not reach minimum_enforcement"
+        return f"This host cannot confine commands: {what}"

@@ -5,21 +5,12 @@ of processes as root, whom the kernel exempts) are sampled here and enforced by 
 """
 
 import resource
-from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.action import Limits
 
 MEMLOCK_BYTES = 1 << 20
 MESSAGE_QUEUE_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a tree of processes held at one moment."""
-
-    processes: int
-    memory_bytes: int  # proportional set size, so shared pages count once
 
 
 def rlimits(limits: Limits, *, confined: bool) -> tuple[tuple[int, int], ...]:
@@ -41,23 +32,23 @@ def rlimits(limits: Limits, *, confined: bool) -> tuple[tuple[int, int], ...]:
     )
 
 
-def usage(root_pid: int) -> Usage:
-    """Return what `root_pid` and all its descendants hold now; vanished ones count nothing."""
-    pids = tree(root_pid)
-    return Usage(len(pids), sum(_memory(pid) for pid in pids))
+def memory(pids: list[int]) -> int:
+    """Return the bytes these processes hold; shared pages count once, vanished ones nothing."""
+    return sum(_memory(pid) for pid in pids)
 
 
-def tree(root_pid: int) -> list[int]:
-    """Return `root_pid` and its descendants, parents first."""
+def tree(root_pid: int, at_most: int) -> list[int]:
+    """Return `root_pid` and its descendants, but no more than `at_most`: a bomb outgrows a walk."""
     found, waiting = [], [root_pid]
-    while waiting:
+    while waiting and len(found) < at_most:
         pid = waiting.pop()
         found.append(pid)
-        waiting += _children(pid)
+        waiting += children_of(pid)
     return found
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
+    """Return the children of one process; none when it has ended."""
     children: list[int] = []
     try:
         for task in Path(f"/proc/{pid}/task").iterdir():

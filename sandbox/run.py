@@ -63,6 +63,9 @@ class CommandRunner:
     async def run(self, permit: Permit) -> CommandOutcome:
         """Run the permitted command to its end and return what became of it.
 
+        A cancelled call kills the tree and still returns (`killed`), so that it can be recorded;
+        the caller's next checkpoint raises.
+
         Raises:
             PermitError: the permit is spent or foreign, or a pinned file is no longer the one that
                 was decided; nothing ran.
@@ -73,7 +76,8 @@ class CommandRunner:
 
     async def _carry_out(self, command: Command) -> CommandOutcome:
         # 2. What cannot be enforced is not run.
-        if refusal := self._refusal(command):
+        refusal = self._refusal(command)
+        if refusal is not None:
             return self._error(command, refusal)
         # 3. What the command may see, found now; anything uncertain refuses.
         scene = await anyio.to_thread.run_sync(self._look, command)
@@ -93,7 +97,7 @@ class CommandRunner:
                 held = await anyio.to_thread.run_sync(scene.sweep)
         return self._outcome(command, ended, scene.hidden, held)
 
-    def _refusal(self, command: Command) -> str:
+    def _refusal(self, command: Command) -> str | None:
         if (command.argv is None) == (command.script is None):
             return "the action holds neither one argument vector nor one script"
         names = environment.steering(command.env) if command.script is not None else ()
@@ -103,14 +107,14 @@ class CommandRunner:
                 "Set it for one command inside the script: env NAME=VALUE command"
             )
         if command.profile.name == "unconfined":
-            return ""
+            return None
         if not self._host.meets("namespaces"):
             return self._host.advice
         if command.profile.name == "inspect" and not self._host.landlock_abi:
             return (
                 "inspect shows the host's processes, which only Landlock keeps apart; it is absent"
             )
-        return ""
+        return None
 
     def _look(self, command: Command) -> Scene | Unseen:
         return look(command, self._host, self._walker, self._denies, self._state_dir)

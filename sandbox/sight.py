@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sandbox.action import Command
-from sandbox.bwrap import Sight
+from sandbox.bwrap import PRIVATE, Sight
 from sandbox.host import HostFacts
 from sandbox.masks import Masks, Walker
-from sandbox.profile import TOO_WIDE, Profile, is_within
+from sandbox.profile import SCRATCH, TOO_WIDE, Profile, is_within
 from sandbox.programs import is_program_tree, toolchains
 
 ALWAYS_SHOWN = ("/proc", "/dev")
@@ -80,13 +80,19 @@ def look(
             "writable; create it first"
         )
     shown = _shown(profile.read_roots, host, denies)
-    # Only Landlock can show names without contents.
-    listed = _shown(profile.list_paths, host, denies) if host.landlock_abi else ()
+    # Only Landlock can show names without contents, and not below what may be read and written.
+    private = (host.home, *PRIVATE)
+    listed = tuple(
+        path
+        for path in _shown(profile.list_paths, host, denies)
+        if host.landlock_abi and not any(is_within(path, root) for root in private)
+    )
     tools = () if profile.name == "inspect" else toolchains(
         host.path_entries, profile.workspace, host.home
     )  # fmt: skip
     roots = (profile.workspace, *shown, *profile.write_paths, *tools, "/etc")
-    if not any(is_within(command.cwd, root) for root in (*roots, *listed, "/usr", "/tmp")):  # noqa: S108
+    is_scratch = command.cwd in ("/", host.home, *SCRATCH)
+    if not is_scratch and not any(is_within(command.cwd, r) for r in (*roots, *listed, "/usr")):
         return Unseen(f"the working directory {command.cwd} is not visible in this profile")
     masks = walker.find(root for root in roots if root not in tools or not is_program_tree(root))
     if not masks.complete:

@@ -6,8 +6,8 @@ that start local processes.
 """
 
 import os
+import select
 import selectors
-import signal
 import subprocess  # noqa: TID251  # the one place where a permitted command is started
 import time
 from contextlib import ExitStack
@@ -15,12 +15,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sandbox.action import Limits
-from sandbox.limits import usage
+from sandbox.limits import children_of, memory, tree
 from sandbox.outcome import Output
 from sandbox.output import Collector
 
-SAMPLE_S = 0.1
+SAMPLE_S = 0.02  # processes; a fork bomb doubles many times in a tenth of a second
+MEMORY_EVERY = 5  # samples
+DEATH_S = 5.0  # for the kernel to end every process of a killed namespace
 DRAIN_S = 0.5  # after the tree is dead; only a process outside the tree could still write
+OWN_PROCESSES = 4  # reaper, bubblewrap twice, the stage inside
 CHUNK_BYTES = 1 << 16
 REPORT_BYTES = 1 << 16
 
@@ -104,6 +107,7 @@ class _Watch:
         self._selector = stack.enter_context(selectors.DefaultSelector())
         self._pidfd = os.pidfd_open(child.pid)
         stack.callback(os.close, self._pidfd)
+        self._samples = 0
         self.peak_memory_bytes = 0
 
     def until_end(self, streams: _Streams, report: int, deadline: float) -> Cause:
@@ -135,7 +139,15 @@ class _Watch:
         """End the whole tree: the pid namespace dies with bubblewrap, else the reaper is told."""
         if self._child.poll() is not None:
             return
-        self._child.send_signal(signal.SIGTERM if self._start.has_reaper else signal.SIGKILL)
+        if self._start.has_reaper:
+            self._child.terminate()
+            return
+        # Process 1 of the namespace ends after everything in it; its descriptor tells when.
+        inside = [os.pidfd_open(pid) for pid in children_of(self._child.pid)]
+        self._child.kill()
+        for pidfd in inside:
+            select.select([pidfd], [], [], DEATH_S)
+            os.close(pidfd)
 
     def _take(self, streams: _Streams, fd: int) -> None:
         chunk = os.read(fd, CHUNK_BYTES)
@@ -147,11 +159,16 @@ class _Watch:
             streams.report += chunk
 
     def _sample(self) -> Cause:
-        held = usage(self._child.pid)
-        self.peak_memory_bytes = max(self.peak_memory_bytes, held.memory_bytes)
-        if held.memory_bytes > self._limits.memory_bytes:
-            return "memory"
-        return "processes" if held.processes > self._limits.processes else ""
+        most = self._limits.processes + OWN_PROCESSES
+        pids = tree(self._child.pid, most + 1)
+        if len(pids) > most:
+            return "processes"
+        self._samples += 1
+        if self._samples % MEMORY_EVERY == 0:
+            held = memory(pids)
+            self.peak_memory_bytes = max(self.peak_memory_bytes, held)
+            return "memory" if held > self._limits.memory_bytes else ""
+        return ""
 
 
 def _pipe(stack: ExitStack) -> tuple[int, int]:

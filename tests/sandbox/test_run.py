@@ -1,0 +1,398 @@
+import hashlib
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+import pytest
+
+from sandbox.action import Limits, Pin
+from sandbox.permit import PermitError
+from sandbox.profile import Profile
+from tests.sandbox.rig import HOST, Rig
+
+pytestmark = [
+    pytest.mark.as_user,
+    pytest.mark.skipif(not HOST.meets("namespaces"), reason="this host cannot confine"),
+]
+PROFILES = ["inspect", "read", "live"]
+SMALL = Limits(wall_s=10.0)
+
+
+@pytest.fixture
+def rig(tmp_path):
+    return Rig(tmp_path)
+
+
+def alive(marker: str) -> list[int]:
+    """Return the processes whose arguments contain the marker."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and marker.encode() in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+# What runs
+
+
+async def test_a_vector_runs_as_it_is(rig):
+    outcome = await rig.run(rig.vector("/bin/echo", "$HOME", "a b", ";id"))
+    assert (outcome.status, outcome.exit_code) == ("ok", 0)
+    assert outcome.stdout.head == b"$HOME a b ;id\n"
+
+
+@pytest.mark.parametrize("profile", [*PROFILES, "unconfined"])
+async def test_a_script_runs_in_every_profile_with_its_exit_code(rig, profile):
+    outcome = await rig.run(rig.script("echo out; echo err >&2; exit 7", profile))
+    assert (outcome.status, outcome.exit_code) == ("failed", 7)
+    assert (outcome.stdout.head, outcome.stderr.head) == (b"out\n", b"err\n")
+    assert outcome.enforcement.profile == profile
+
+
+async def test_input_is_given_and_else_it_is_empty(rig):
+    assert (await rig.run(rig.vector("/bin/cat"))).stdout.total_bytes == 0
+    given = replace(rig.vector("/bin/cat"), stdin=b"given")
+    assert (await rig.run(given)).stdout.head == b"given"
+
+
+async def test_a_signal_is_told_from_an_exit(rig):
+    outcome = await rig.run(rig.script("kill -TERM $$"))
+    assert (outcome.status, outcome.signal, outcome.exit_code) == ("killed", signal.SIGTERM, None)
+
+
+async def test_what_was_used_is_measured(rig):
+    busy = rig.vector(HOST.interpreter, "-c", "x = bytearray(30_000_000); sum(range(3_000_000))")
+    outcome = await rig.run(busy)
+    assert outcome.status == "ok", outcome.message
+    assert outcome.cpu_user_ms > 10
+    assert outcome.peak_memory_bytes > 30_000_000
+
+
+async def test_many_commands_run_beside_each_other(rig):
+    outcomes = []
+
+    async def one(number: int) -> None:
+        outcomes.append((await rig.run(rig.vector("/bin/echo", str(number)))).stdout.head)
+
+    async with anyio.create_task_group() as group:
+        for number in range(12):
+            group.start_soon(one, number)
+    assert sorted(map(int, outcomes)) == list(range(12))
+
+
+# Only with a permit
+
+
+@pytest.mark.threat("T05")
+async def test_a_permit_of_another_office_runs_nothing(rig, tmp_path):
+    (tmp_path / "other").mkdir()
+    stranger = Rig(tmp_path / "other")
+    command = rig.script("touch ran", "live")
+    with pytest.raises(PermitError):
+        await rig.runner.run(stranger.permit(command))
+    assert list(rig.workspace.iterdir()) == []
+
+
+@pytest.mark.threat("T06")
+async def test_a_permit_runs_once(rig):
+    permit = rig.permit(rig.script("echo x >> ran", "live"))
+    await rig.runner.run(permit)
+    with pytest.raises(PermitError):
+        await rig.runner.run(permit)
+    assert (rig.workspace / "ran").read_text() == "x\n"
+
+
+@pytest.mark.threat("T06")
+async def test_a_pinned_file_that_changed_or_went_runs_nothing(rig):
+    tool = rig.workspace / "tool.sh"
+    tool.write_text("echo good")
+    pin = Pin(str(tool), hashlib.sha256(b"echo good").hexdigest())
+    command = replace(rig.vector("/bin/sh", str(tool)), pins=(pin,))
+    assert (await rig.run(command)).stdout.head == b"good\n"
+    tool.write_text("echo evil")
+    with pytest.raises(PermitError, match="approval_mismatch"):
+        await rig.run(command)
+    tool.unlink()
+    with pytest.raises(PermitError, match="approval_mismatch"):
+        await rig.run(command)
+
+
+@pytest.mark.threat("T06")
+async def test_a_script_is_not_given_what_steers_its_shell(rig):
+    (rig.workspace / "evil").write_text("echo evil")
+    command = replace(rig.script("echo good"), env=(("BASH_ENV", f"{rig.workspace}/evil"),))
+    outcome = await rig.run(command)
+    assert (outcome.status, outcome.stdout.total_bytes) == ("error", 0)
+    assert "BASH_ENV" in outcome.message
+    granted = replace(rig.script('echo "$COLOUR"'), env=(("COLOUR", "red"),))
+    assert (await rig.run(granted)).stdout.head == b"red\n"
+
+
+# Fail closed
+
+
+@pytest.mark.threat("T25")
+@pytest.mark.parametrize("profile", PROFILES)
+async def test_a_host_that_cannot_confine_runs_nothing(tmp_path, profile):
+    rig = Rig(tmp_path, host=replace(HOST, rung="none"))
+    outcome = await rig.run(rig.script("touch ran", profile))
+    assert outcome.status == "error"
+    assert "Nothing ran" in outcome.message
+
+
+@pytest.mark.threat("T25")
+async def test_a_set_up_that_fails_runs_nothing(tmp_path):
+    rig = Rig(tmp_path, host=replace(HOST, bwrap="/bin/false"))
+    outcome = await rig.run(rig.script("touch ran", "live"))
+    assert (outcome.status, outcome.exit_code) == ("error", None)
+    assert "did not run" in outcome.message
+    assert list(rig.workspace.iterdir()) == []
+    gone = Rig(tmp_path / "outside", host=replace(HOST, bwrap="/does/not/exist"))
+    assert (await gone.run(gone.script("true"))).status == "error"
+
+
+@pytest.mark.threat("T25")
+async def test_inspect_without_landlock_is_refused(tmp_path):
+    rig = Rig(tmp_path, host=replace(HOST, landlock_abi=0))
+    assert (await rig.run(rig.script("true", "inspect"))).status == "error"
+    assert (await rig.run(rig.script("true", "read"))).status == "ok"
+
+
+@pytest.mark.threat("T10")
+async def test_when_not_every_denied_file_can_be_found_nothing_runs(rig):
+    rig.runner._walker._max_entries = 3
+    outcome = await rig.run(rig.script("true"))
+    assert outcome.status == "error"
+    assert "too many files" in outcome.message
+
+
+async def test_a_program_that_is_not_there_is_an_error_that_says_so(rig):
+    outcome = await rig.run(rig.vector("/does/not/exist"))
+    assert outcome.status == "error"
+    assert "No such file" in outcome.message
+
+
+async def test_a_working_directory_out_of_sight_is_an_error(rig):
+    outcome = await rig.run(replace(rig.script("true"), cwd=str(rig.outside)))
+    assert (outcome.status, "not visible" in outcome.message) == ("error", True)
+
+
+# Files
+
+
+@pytest.mark.threat("T09")
+async def test_a_refusal_by_the_profile_is_reported_as_blocked(rig):
+    outcome = await rig.run(rig.script("touch new"))
+    assert (outcome.status, "hint" in outcome.message) == ("blocked", True)
+
+
+@pytest.mark.threat("T10")
+@pytest.mark.parametrize("profile", PROFILES)
+async def test_denied_files_look_empty_however_they_are_read(rig, profile):
+    rig.denied |= {".env", "private"}
+    deep = rig.workspace / "deep" / "er"
+    deep.mkdir(parents=True)
+    (deep / ".env").write_text("canary")
+    (deep / "private").mkdir()
+    (deep / "private" / "key").write_text("canary")
+    (rig.workspace / "seen").write_text("visible")
+    said = await rig.says(
+        "grep -r canary . ; cat deep/er/.[e]nv; tar cf - . | grep -a canary; "
+        "ls deep/er/private; cat seen",
+        profile,
+    )
+    assert said == "visible"
+
+
+async def test_permitted_paths_elsewhere_are_shown_as_permitted(rig):
+    for name in ("readable", "writable", "unnamed"):
+        (rig.outside / name).write_text(name)
+    (rig.outside / "listed").mkdir()
+    (rig.outside / "listed" / "content").write_text("content")
+    o = str(rig.outside)
+    command = rig.script(
+        f"cat {o}/readable; echo more >> {o}/writable; ls {o}/listed; cat {o}/listed/content; "
+        f"cat {o}/unnamed; echo no >> {o}/readable",
+        "live",
+    )
+    profile = Profile(
+        "live", str(rig.workspace), (f"{o}/readable", f"{o}/absent"), (f"{o}/writable",),
+        (f"{o}/listed",), ("/home",),
+    )  # fmt: skip
+    outcome = await rig.run(replace(command, profile=profile))
+    assert outcome.stdout.head.decode() == "readable"
+    assert (rig.outside / "writable").read_text() == "writablemore\n"
+    assert (rig.outside / "readable").read_text() == "readable"
+    assert outcome.hidden == ("/home", f"{o}/absent", f"{o}/listed")
+
+
+async def test_a_permitted_write_elsewhere_needs_the_path_to_exist(rig):
+    path = str(rig.outside / "new")
+    profile = Profile("live", str(rig.workspace), write_paths=(path,))
+    outcome = await rig.run(replace(rig.script("true", "live"), profile=profile))
+    assert (outcome.status, path in outcome.message) == ("error", True)
+
+
+# Ends
+
+
+@pytest.mark.threat("T14")
+@pytest.mark.parametrize("profile", [*PROFILES, "unconfined"])
+async def test_a_time_out_kills_the_whole_tree_and_keeps_what_was_said(rig, profile):
+    marker = f"31{rig.base.stat().st_ino}"
+    command = rig.script(f"echo said; setsid sleep {marker} & sleep {marker}", profile)
+    began = time.monotonic()
+    outcome = await rig.run(replace(command, limits=Limits(wall_s=0.4)))
+    assert time.monotonic() - began < 1.4
+    assert (outcome.status, outcome.stdout.head) == ("timeout", b"said\n")
+    assert alive(marker) == []
+
+
+@pytest.mark.threat("T14")
+@pytest.mark.parametrize("profile", [*PROFILES, "unconfined"])
+async def test_a_daemon_neither_outlives_nor_delays_its_command(rig, profile):
+    marker = f"32{rig.base.stat().st_ino}"
+    began = time.monotonic()
+    outcome = await rig.run(rig.script(f"setsid sleep {marker} & echo done", profile))
+    assert time.monotonic() - began < 2
+    assert (outcome.status, outcome.stdout.head) == ("ok", b"done\n")
+    assert alive(marker) == []
+
+
+@pytest.mark.threat("T14")
+@pytest.mark.parametrize("profile", ["live", "unconfined"])
+async def test_cancellation_kills_the_whole_tree(rig, profile):
+    marker = f"33{rig.base.stat().st_ino}"
+    outcome = None
+    with anyio.move_on_after(0.4):
+        outcome = await rig.run(rig.script(f"setsid sleep {marker} & sleep {marker}", profile))
+    assert outcome is not None
+    assert outcome.status == "killed"
+    assert alive(marker) == []
+
+
+SERVER = """
+import sys, anyio
+from pathlib import Path
+from tests.sandbox.rig import Rig
+rig = Rig(Path(sys.argv[1]))
+anyio.run(rig.run, rig.script(f"setsid sleep {sys.argv[2]} & sleep {sys.argv[2]}", sys.argv[3]))
+"""
+
+
+@pytest.mark.threat("T14")
+@pytest.mark.parametrize("profile", [*PROFILES, "unconfined"])
+def test_the_death_of_the_server_kills_the_whole_tree(tmp_path, profile):
+    marker = f"34{tmp_path.stat().st_ino}"
+    root = Path(__file__).parents[2]
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(tmp_path), marker, profile], cwd=root
+    )
+    try:
+        until = time.monotonic() + 10
+        while len(alive(f"sleep\0{marker}")) < 2 and time.monotonic() < until:
+            time.sleep(0.02)
+        assert len(alive(f"sleep\0{marker}")) == 2
+    finally:
+        server.kill()
+        server.wait()
+    until = time.monotonic() + 1
+    while alive(f"sleep\0{marker}") and time.monotonic() < until:
+        time.sleep(0.02)
+    assert alive(f"sleep\0{marker}") == []
+
+
+@pytest.mark.threat("T14")
+async def test_a_flood_of_output_is_bounded_counted_and_hashed(rig):
+    command = rig.script("head -c 30000000 /dev/zero; echo end")
+    outcome = await rig.run(replace(command, limits=Limits(wall_s=20.0, output_bytes=1000)))
+    assert outcome.stdout.total_bytes == 30_000_004
+    assert outcome.stdout.sha256 == hashlib.sha256(bytes(30_000_000) + b"end\n").hexdigest()
+    assert len(outcome.stdout.head) + len(outcome.stdout.tail) == 1000
+    assert outcome.stdout.tail.endswith(b"end\n")
+
+
+@pytest.mark.threat("T14")
+async def test_a_tree_that_takes_too_much_memory_is_killed(rig):
+    hogs = f"{HOST.interpreter} -c 'import time; x = b\"1\" * 60_000_000; time.sleep(9)' & "
+    command = rig.script(hogs * 3 + "wait")
+    limits = Limits(wall_s=10.0, memory_bytes=100_000_000)
+    outcome = await rig.run(replace(command, limits=limits))
+    assert (outcome.status, "memory" in outcome.message) == ("killed", True)
+    assert outcome.peak_memory_bytes > 100_000_000
+
+
+@pytest.mark.threat("T14")
+async def test_a_fork_bomb_ends(rig):
+    command = rig.script(":(){ :|:& }; :; sleep 9")
+    outcome = await rig.run(replace(command, limits=Limits(wall_s=2.0, processes=64)))
+    assert outcome.status in ("killed", "timeout", "ok", "failed")
+    assert outcome.duration_ms < 5000
+
+
+# Git and what makes other tools run code
+
+
+def repository(rig: Rig) -> None:
+    subprocess.run(["git", "init", "-q", "."], cwd=rig.workspace, check=True)
+    for key, value in (("user.name", "A"), ("user.email", "a@b")):
+        subprocess.run(["git", "config", key, value], cwd=rig.workspace, check=True)
+
+
+async def test_git_adds_and_commits_in_live(rig):
+    repository(rig)
+    outcome = await rig.run(
+        rig.script("echo x > f && git add f && git commit -qm m && git log --oneline", "live")
+    )
+    assert (outcome.status, outcome.stderr.head) == ("ok", b"")
+    assert outcome.stdout.head.endswith(b" m\n")
+    assert outcome.message == ""
+
+
+@pytest.mark.threat("T09")
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "echo evil > .git/hooks/pre-commit",
+        "git config core.fsmonitor evil",
+        "mv .git .git2; mkdir -p .git/hooks; echo evil > .git/hooks/pre-commit",
+        "mkdir .vscode; echo evil > .vscode/tasks.json",
+        "echo evil > .envrc",
+        "echo evil > n; mv -f n .bashrc",
+        "rm -rf .git; git init -q .; echo evil > .git/hooks/pre-commit",
+        "git init -q nested; echo evil > nested/.git/hooks/pre-commit",
+        "rm -f .idea; mkdir .idea; echo evil > .idea/x",
+        "git worktree add -q ../x 2>&1; echo evil > .permitgate.yaml",
+    ],
+)
+async def test_live_leaves_nothing_that_makes_other_tools_run_code(rig, attempt):
+    repository(rig)
+    (rig.workspace / ".bashrc").write_text("mine")
+    (rig.workspace / "real").mkdir()
+    (rig.workspace / ".idea").symlink_to("real")
+    await rig.run(rig.script(attempt, "live"))
+    files = [path for path in rig.workspace.rglob("*") if path.is_file()]
+    evil = [path.name for path in files if b"evil" in path.read_bytes()]
+    assert evil in ([], ["n"])
+
+
+@pytest.mark.threat("T09")
+async def test_what_was_held_back_is_said_and_kept(rig):
+    outcome = await rig.run(rig.script("echo mine > .envrc", "live"))
+    assert ".envrc" in outcome.message
+    held = list((rig.state / "held").rglob(".envrc"))
+    assert [path.read_text() for path in held] == ["mine\n"]
+
+
+@pytest.mark.threat("T09")
+async def test_what_a_cancelled_command_planted_is_held_back_too(rig):
+    with anyio.move_on_after(0.5):
+        await rig.run(rig.script("echo evil > .envrc; sleep 9", "live"))
+    assert list(rig.workspace.iterdir()) == []
