@@ -120,6 +120,9 @@ class RemoteHost:
     port: int
     user: str
     fingerprints: tuple[str, ...]  # SHA256:… of every known_hosts key accepted for it
+    host_keys: tuple[str, ...] = ()  # the keys of these fingerprints, "ssh-ed25519 AAAA…"
+    identity_files: tuple[str, ...] = ()  # empty: the default keys and the agent
+    jumps: tuple["RemoteHost", ...] = ()  # reached through these, in order, each pinned alike
 
 
 @dataclass(frozen=True, slots=True)
