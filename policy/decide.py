@@ -117,6 +117,10 @@ class _Desk:
         # Among equals the first by id speaks, so that the order of files shows nowhere.
         best = min(matches, key=lambda match: (-match.effect, match.bound.rule.id))
         asked = tuple(match.obligations for match in matches if match.effect is Effect.ASK)
+        # A project's ask covers nothing: it must not open what the default denies.
+        covered = any(not match.bound.rule.tightens_only for match in matches)
+        if not covered and best.effect < self._policy.default:
+            return self._default(access), asked
         rule = best.bound.rule
         return Verdict(access, best.effect, rule.id, rule.place, rule.reason, rule.instead), asked
 

@@ -100,7 +100,7 @@ class _Reader:
         if depth > MAX_DEPTH:
             refuse(place, "nested too deeply; a policy has no such value")
         if isinstance(event, events.ScalarEvent):
-            return Text(place, event.value, plain=event.style is None)
+            return Text(place, event.value, plain=not event.style)
         if isinstance(event, events.SequenceStartEvent):
             return Listing(place, tuple(self._items(depth)))
         return Mapping(place, tuple(self._entries(depth)))

@@ -236,7 +236,10 @@ def with_holes(path: str) -> tuple[Path, ...]:
     head, before = path[:first].rpartition("/")[::2]
     after, _, tail = path[last + 1 :].partition("/")
     start, end = shell_pattern(head), shell_pattern(tail)
-    opening, closing = _name(before + HOLE, hidden=False), _name(HOLE + after, hidden=False)
+    closing = _name(HOLE + after, hidden=False)
+    if first == 0:
+        return ((EVERYTHING_BELOW, closing, *end) if after else (EVERYTHING_BELOW, *end),)
+    opening = _name(before + HOLE, hidden=False)
     one = (*start, _name(before + HOLE + after, hidden=False), *end)
     many = (*start, opening, EVERYTHING_BELOW, closing, *end)
     return (one, many) if before or after else (one, many, (*start, *end))

@@ -10,6 +10,7 @@ import re
 _URL = re.compile(r"[a-z][a-z0-9+.-]*://(?P<authority>[^/?#]*)", re.I)
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+")
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?")
+_MOST_NUMBERS = 4
 _SOCKET = re.compile(r"/dev/(?:tcp|udp)/(?P<host>[^/]+)/")
 
 
@@ -20,6 +21,8 @@ def host_of(resource: str) -> str | None:
     """
     match = _URL.match(resource) or _SOCKET.match(resource)
     authority = match[1] if match else re.split(r"[/?#]", resource, maxsplit=1)[0]
+    if "\\" in authority:
+        return None  # some programs read it as a slash
     host = authority.rpartition("@")[2].lower()
     if host.startswith("["):
         return _address(host[1:].partition("]")[0])
@@ -30,8 +33,9 @@ def host_of(resource: str) -> str | None:
         return None
     host = host.rstrip(".")
     parts = host.split(".")
-    numeric = all(_NUMBER.fullmatch(part) for part in parts)
-    return _inet_aton(parts) if numeric else host
+    if not all(_NUMBER.fullmatch(part) for part in parts):
+        return host
+    return _inet_aton(parts) if len(parts) <= _MOST_NUMBERS else None
 
 
 def _address(text: str) -> str | None:

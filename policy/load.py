@@ -194,6 +194,7 @@ class _Reading:
             instead=self._text("instead"),
             examples=(*self._examples("match"), *self._examples("not_match")),
             variables=self._variables,
+            tightens_only=self._source.tightens_only,
         )
         return self._checked(rule)
 
@@ -207,7 +208,7 @@ class _Reading:
         if rule.instead:
             what = "instead is for ask and deny: nothing is said beside an allow; remove it"
             refuse(self._fields["instead"].place, what)
-        if self._paths and rule.resources is None:
+        if rule.operations & PATH_OPERATIONS and rule.resources is None:
             refuse(self._place, f"rule {rule.id!r} {_ALLOW_MEANS_ALL}")
         return rule
 
@@ -261,7 +262,6 @@ class _Reading:
         if "hosts" in self._fields and operations - HOST_OPERATIONS:
             what = f"hosts narrows only {' and '.join(sorted(HOST_OPERATIONS))}; split the rule"
             refuse(self._fields["hosts"].place, what)
-        self._paths = False
         return tuple(glob.lower() for glob in self._globs("hosts"))
 
     def _globs(self, key: str) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ def aims(left: Path, right: Path) -> bool:
         return False
     telling = [at for at, part in enumerate(right) if isinstance(part, Name) and not part.is_any]
     if not telling:
-        return False
+        return inside(left, right)
     name = right[telling[-1]]
     if not any(_aims_at(part, name) for part in left):
         return False

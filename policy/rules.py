@@ -58,6 +58,7 @@ class Rule:
     instead: str = ""
     examples: tuple[Example, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
+    tightens_only: bool = False  # from a project's file
 
     @property
     def is_unconditional(self) -> bool:

@@ -1,0 +1,230 @@
+"""Loading: every mistake is refused with its place; what is accepted is enforced."""
+
+from contextlib import suppress
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from policy.document import MAX_CHARACTERS, PolicyError, read
+from policy.load import FILE_KEYS, PLANNED_KEYS, RULE_KEYS, load, pack
+from policy.model import Effect, Obligations
+from policy.rules import Source
+
+GOOD = """\
+version: 1
+name: mine
+description: What I want.
+default: deny
+variables: {cache: "~/.cache"}
+rules:
+  - id: look
+    allow: [fs.list, fs.read]
+    resources: ["${workspace}/**", "${cache}/**", "/{a,b}/*", "**/x", <unknown path>]
+    except: ["**/secret"]
+    with: [git.read]
+    programs: ["git log"]
+    tools: [exec]
+    reason: It is harmless.
+  - id: push
+    ask: {operations: [git.history], level: owner, quorum: 2, timeout_s: 600}
+    instead: "git status"
+  - id: site
+    deny: [net.connect]
+    hosts: ["*.Example.com"]
+"""
+
+
+def load_text(text: str, **source: bool):
+    return load([Source("p.yaml", text, **source)], check_examples=False)
+
+
+def test_a_good_file_becomes_rules_with_places():
+    policy = load_text(GOOD)
+    look, push, site = policy.rules
+    assert [rule.place for rule in policy.rules] == ["p.yaml:7:5", "p.yaml:15:5", "p.yaml:18:5"]
+    assert look.resources is not None
+    assert "/a/*" in look.resources
+    assert (look.programs, look.tools, look.together_with) == ({"git log"}, {"exec"}, {"git.read"})
+    assert push.obligations == Obligations(level=2, quorum=2, timeout_s=600)
+    assert site.hosts == ("*.example.com",)
+    assert policy.default is Effect.DENY
+    assert policy.default_place == "p.yaml:4:10"
+
+
+def broken(rule: str) -> str:
+    return f"version: 1\nrules:\n  - id: r\n{rule}"
+
+
+MISTAKES = [
+    ("", "p.yaml:1:1: the file is empty"),
+    ("# nothing\n", "the file is empty"),
+    ("[1]", "a policy is a mapping"),
+    ("version: 1\n", "p.yaml:1:1: the key 'rules' is missing"),
+    ("rules: []\n", "the key 'version' is missing"),
+    ("version: 2\nrules: []\n", "p.yaml:1:10: version '2' is not known; write 1"),
+    ("version: 1\nversion: 1\nrules: []\n", "p.yaml:2:1: key 'version' appears twice"),
+    ("version: 1\nrule: []\n", "p.yaml:2:1: a policy file has no key 'rule'; use one of"),
+    ("version: 1\nrules: {}\n", "p.yaml:2:8: rules is a list"),
+    ("version: 1\nrules: [x]\n", "p.yaml:2:9: a rule is a mapping"),
+    ("version: 1\nname: []\nrules: []\n", "p.yaml:2:7: name is text"),
+    ("version: 1\ndefault: allow\nrules: []\n", "p.yaml:2:10: default 'allow': what no rule"),
+    ("version: 1\nvariables: []\nrules: []\n", "variables is a mapping"),
+    ("version: 1\nvariables: {home: /x}\nrules: []\n", "'home' cannot be a variable's name"),
+    ("version: 1\nvariables: {A-b: /x}\nrules: []\n", "'A-b' cannot be a variable's name"),
+    ("version: 1\nvariables: {a: [x]}\nrules: []\n", "a is text"),
+    ("version: 1\nrules: &a []\n", "anchors and aliases are not read"),
+    ("version: 1\nrules: !!seq []\n", "tags are not read"),
+    ("version: 1\nrules: []\n---\nversion: 1\n", "a second document"),
+    ("version: 1\n[x]: 1\nrules: []\n", "a key is a word"),
+    ("version: 1\nname: " + "[" * 20 + "]" * 20 + "\nrules: []\n", "nested too deeply"),
+    ("version: 1\n\trules: []\n", "p.yaml:2:1: not YAML"),
+    ("version: \0", "not YAML"),
+    ("#" * (MAX_CHARACTERS + 1), "the file is longer than"),
+    ("version: 1\nrules:\n  - allow: [git.read]\n", "p.yaml:3:5: the rule has no id"),
+    ("version: 1\nrules:\n  - {id: No Good, allow: [git.read]}\n", "id 'No Good': use lower-case"),
+    (broken(""), "a rule has one of allow, ask, deny; this one has 0"),
+    (broken("    ask: [git.read]\n    deny: [git.read]\n"), "this one has 2"),
+    (broken("    ask: []\n"), "p.yaml:4:10: ask is a list with at least one entry"),
+    (broken("    ask: git.read\n"), "ask is a list"),
+    (broken("    ask: [[x]]\n"), "an entry of ask is text"),
+    (broken("    ask: ['']\n"), "an entry of ask is text"),
+    (broken("    ask: [fs.eat]\n"), "p.yaml:4:11: no operation is called 'fs.eat'; use one of"),
+    (broken("    ask: {level: owner}\n"), "ask has no operations"),
+    (broken("    ask: {operations: [git.read], levels: owner}\n"), "ask has no key 'levels'"),
+    (broken("    ask: {operations: [git.read], level: high}\n"), "level 'high' is not one of"),
+    (broken("    ask: {operations: [git.read], quorum: 0}\n"), "quorum is a whole number"),
+    (broken("    ask: {operations: [git.read], quorum: '2'}\n"), "quorum is a whole number"),
+    (broken("    ask: {operations: [git.read], timeout_s: 1.5}\n"), "timeout_s is a whole"),
+    (broken("    deny: {operations: [git.read]}\n"), "deny is a list"),
+    (broken("    allow: [fs.write]\n"), "rule 'r' names no resources, so it would allow all"),
+    (broken("    allow: [opaque]\n"), "text that was not understood is never allowed"),
+    (
+        broken("    allow: [git.read]\n    instead: ls\n"),
+        "p.yaml:5:14: instead is for ask and deny",
+    ),
+    (broken("    ask: [fs.read]\n    resources: [x]\n"), "'x' is not an absolute path glob"),
+    (broken("    ask: [fs.read]\n    resources: ['~bob/x']\n"), "not an absolute path glob"),
+    (broken("    ask: [fs.read]\n    resources: ['/a/../b']\n"), ". and .. are not names"),
+    (broken("    ask: [fs.read]\n    resources: ['/a**/b']\n"), "** stands alone"),
+    (broken("    ask: [fs.read]\n    resources: ['/[ab']\n"), "has a [ without its ]"),
+    (broken("    ask: [fs.read]\n    resources: ['/${nope}/x']\n"), "unknown variable 'nope'"),
+    (
+        broken("    ask: [fs.read]\n    hosts: [x]\n"),
+        "hosts narrows only net.connect",
+    ),
+    (
+        broken("    ask: [fs.read]\n    resource: [/x]\n"),
+        "p.yaml:5:5: a rule has no key",
+    ),
+    (
+        "version: 1\nrules:\n- {id: a, ask: [git.read]}\n- {id: a, ask: [git.read]}\n",
+        "p.yaml:4:3: rule id 'a' is already at p.yaml:3:3; choose another",
+    ),
+]
+
+
+@pytest.mark.threat("T04")
+@pytest.mark.parametrize(
+    ("text", "message"), MISTAKES, ids=[f"{n}: {m}" for n, (_, m) in enumerate(MISTAKES)]
+)
+def test_a_mistake_is_refused_with_its_place(text, message):
+    with pytest.raises(PolicyError) as caught:
+        load_text(text)
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("p.yaml:")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.threat("T04")
+@pytest.mark.parametrize("key", sorted(PLANNED_KEYS))
+def test_a_key_that_nothing_enforces_is_refused(key):
+    with pytest.raises(PolicyError, match=f"p.yaml:5:5: key '{key}' is not supported in this"):
+        load_text(broken(f"    ask: [git.read]\n    {key}: [x]\n"))
+
+
+@pytest.mark.threat("T04")
+@given(st.text(alphabet="abcdefghijklmnopqrstuvwxyz_", min_size=1))
+def test_any_other_key_is_refused(key):
+    if key not in RULE_KEYS:
+        with pytest.raises(PolicyError):
+            load_text(broken(f"    ask: [git.read]\n    {key}: [x]\n"))
+    if key not in FILE_KEYS:
+        with pytest.raises(PolicyError):
+            load_text(f"version: 1\nrules: []\n{key}: x\n")
+
+
+@given(st.text())
+def test_any_text_is_a_policy_or_a_policy_error(text):
+    with suppress(PolicyError):
+        read("p.yaml", text)
+
+
+@pytest.mark.threat("T04")
+@pytest.mark.parametrize(
+    "text",
+    [
+        broken("    allow: [git.read]\n"),
+        "version: 1\nvariables: {cache: /x}\nrules: []\n",
+    ],
+)
+def test_a_projects_file_may_only_tighten(text):
+    with pytest.raises(PolicyError, match="may only tighten"):
+        load_text(text, tightens_only=True)
+
+
+def test_a_projects_file_may_ask_and_deny():
+    assert load_text(broken("    deny: [git.read]\n"), tightens_only=True).rules
+
+
+def test_several_sources_have_the_strictest_default_and_one_set_of_ids():
+    ask, deny = "version: 1\nrules: []\n", "version: 1\ndefault: deny\nrules: []\n"
+    for texts in ((ask, deny), (deny, ask)):
+        sources = [Source(f"{n}.yaml", text) for n, text in enumerate(texts)]
+        assert load(sources).default is Effect.DENY
+    assert load([Source("a", ask)]).default is Effect.ASK
+    rule = broken("    ask: [git.read]\n")
+    with pytest.raises(PolicyError, match=r"b.yaml:3:5: rule id 'r' is already at a.yaml:3:5"):
+        load([Source("a.yaml", rule), Source("b.yaml", rule)])
+
+
+def test_no_source_is_no_policy():
+    with pytest.raises(PolicyError, match="no policy was given"):
+        load([])
+
+
+def test_the_digest_tells_every_difference_of_name_text_and_kind():
+    rule = broken("    ask: [git.read]\n")
+    variants = [
+        [Source("a", rule)],
+        [Source("b", rule)],
+        [Source("a", rule + "\n")],
+        [Source("a", rule, tightens_only=True)],
+    ]
+    digests = {load(sources).digest for sources in variants}
+    assert len(digests) == len(variants)
+    assert load(variants[0]).digest in digests
+    assert all(len(digest) == 64 for digest in digests)
+
+
+def test_a_pack_is_found_by_name_and_an_unknown_one_is_told_the_others():
+    assert pack("dev-safe").name == "dev-safe.yaml"
+    with pytest.raises(PolicyError, match=r"'nope'; choose one of .*dev-safe.*ops-inspect"):
+        pack("nope")
+
+
+@pytest.mark.threat("T04")
+@pytest.mark.parametrize(
+    ("example", "says"),
+    [("match: ['cat b']", "does not match"), ("not_match: ['cat a']", "matches")],
+)
+def test_a_failing_example_refuses_the_file_with_its_place(example, says):
+    text = broken(f"    deny: [fs.read]\n    resources: ['**/a']\n    tools: [x]\n    {example}\n")
+    with pytest.raises(PolicyError, match=rf"p.yaml:7:\d+: rule 'r' {says} its example 'cat"):
+        load([Source("p.yaml", text)])
+    assert load([Source("p.yaml", text)], check_examples=False).rules
+
+
+def test_examples_that_hold_are_accepted():
+    text = broken("    deny: [fs.read]\n    resources: ['**/a']\n    match: [cat a]\n")
+    assert load([Source("p.yaml", text)]).rules[0].examples[0].matches
