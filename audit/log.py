@@ -45,13 +45,17 @@ class Receipt:
 
 
 class _Entry:
-    """One caller's record on its way; `result` is set exactly once."""
+    """One caller's record on its way.
 
-    __slots__ = ("body", "is_outcome", "result")
+    `result` is set once; `ready` when it is, or when this caller must commit what has queued up.
+    """
+
+    __slots__ = ("body", "is_outcome", "ready", "result")
 
     def __init__(self, body: bytes, *, is_outcome: bool) -> None:
         self.body = body
         self.is_outcome = is_outcome
+        self.ready = threading.Event()
         self.result: Receipt | AuditError | None = None
 
 
@@ -67,7 +71,8 @@ class AuditLog:
         self._clock = clock
         self._queue: list[_Entry] = []
         self._queue_lock = threading.Lock()
-        self._turn = threading.Lock()  # held by the one thread that commits for all
+        self._has_leader = False  # a caller commits for all; INVARIANT: it is first in the queue
+        self._turn = threading.Lock()  # held while the files are in use
         self._dead = ""
         self._lock = -1
         self._recovery: list[bytes] = []  # what must be recorded before anything else
@@ -111,12 +116,18 @@ class AuditLog:
         entry = _Entry(self._body(record), is_outcome=is_outcome)
         with self._queue_lock:
             self._queue.append(entry)
-        while entry.result is None:
-            with self._turn:
-                self._commit_queue(entry)
-        if isinstance(entry.result, AuditError):
-            raise entry.result
-        return entry.result
+            if not self._has_leader:
+                self._pass_lead()
+        try:
+            entry.ready.wait()
+        except BaseException:
+            self._withdraw(entry)
+            raise
+        if entry.result is None:
+            self._lead()
+        if isinstance(entry.result, Receipt):
+            return entry.result
+        raise entry.result or AuditUnavailable(self._poisoned())
 
     def close(self) -> None:
         """Make the last checkpoint durable and leave; unused afterwards."""
@@ -164,11 +175,33 @@ class AuditLog:
             record = log_recovered(cut=recovered.cut, kept=recovered.kept)
             self._recovery.append(self._body(record))
 
-    def _commit_queue(self, mine: _Entry) -> None:
-        if mine.result is not None:
-            return  # another thread committed it while this one waited
+    def _lead(self) -> None:
+        batch: list[_Entry] = []
+        try:
+            with self._turn:
+                with self._queue_lock:
+                    batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
+                self._commit_batch(batch)
+        finally:
+            with self._queue_lock:
+                self._pass_lead()
+            for entry in batch:
+                entry.ready.set()
+
+    def _pass_lead(self) -> None:
+        self._has_leader = bool(self._queue)
+        if self._queue:
+            self._queue[0].ready.set()
+
+    def _withdraw(self, entry: _Entry) -> None:
+        """Take back what an interrupted caller queued; another must lead if it was to."""
         with self._queue_lock:
-            batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
+            if entry in self._queue:
+                self._queue.remove(entry)
+                if entry.ready.is_set():
+                    self._pass_lead()
+
+    def _commit_batch(self, batch: Sequence[_Entry]) -> None:
         why = "the commit was interrupted"
         try:
             if not self._dead:
