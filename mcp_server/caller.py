@@ -73,6 +73,16 @@ class Caller:
             host=self.owner.host,
         )
 
+    def remote_context(self) -> Context:
+        """Return the facts for a command on another host: no workspace, and nothing is masked."""
+        return Context(
+            workspace="/nonexistent",
+            home=str(self.owner.home),
+            user=self.owner.user,
+            host=self.owner.host,
+            can_mask=False,
+        )
+
     def _first_root(self) -> Path:
         if not self.roots:
             raise CallRefusedError(

@@ -216,6 +216,7 @@ class HostResult(_Result):
 class SshResult(CallResult):
     """The result of `ssh`."""
 
+    executed: str | None  # the script that was sent, where it was not a lone command
     hosts: list[HostResult]
 
 

@@ -13,13 +13,15 @@ from mcp.server.auth.settings import AuthSettings
 from mcp_server.app import App
 from mcp_server.server import PermitgateServer
 from mcp_server.tool import AnyTool
-from mcp_server.tools import approvals, audit, change, execute, files
+from mcp_server.tools import approvals, audit, change, execute, files, remote
 
 
 def all_tools(app: App) -> list[AnyTool]:
     """Return every tool of the surface, in the order clients list them."""
     return [
-        tool for family in (execute, files, change, approvals, audit) for tool in family.tools(app)
+        tool
+        for family in (execute, files, change, remote, approvals, audit)
+        for tool in family.tools(app)
     ]
 
 
