@@ -125,13 +125,11 @@ def _footprint(
 
 
 def _executable(tree: t.CommandTree) -> Executable:
-    match tree.statements:
-        case (t.SimpleCommand(assignments=(), words=words, redirects=()),):
-            argv = tuple(word.literal for word in words if word.literal is not None)
-            if len(argv) == len(words) and argv[0] not in BUILTINS:
-                return Executable(argv=argv)
-        case _:
-            pass
+    statement = tree.statements[0] if len(tree.statements) == 1 else None
+    if isinstance(statement, t.SimpleCommand) and statement == t.SimpleCommand((), statement.words):
+        argv = tuple(word.literal for word in statement.words if word.literal is not None)
+        if len(argv) == len(statement.words) and argv[0] not in BUILTINS:
+            return Executable(argv=argv)
     return Executable(script=render(tree))
 
 

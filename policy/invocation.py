@@ -373,5 +373,5 @@ def _moved_to(words: Sequence[Argument], place: Place) -> Place:
     if words[0].text == "cd" and not operands:
         return place.at(Argument(place.context.home))
     if words[0].text == "popd" or len(operands) != 1 or operands[0].text[:1] in ("-", "+"):
-        return replace(place, cwd=HOLE, how="dynamic")
+        return place.lost()
     return place.at(operands[0])

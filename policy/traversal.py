@@ -162,13 +162,12 @@ class Traversal(Invocations):
         if isinstance(loop, t.While) and _endless(loop):
             self.found.append(Access("resource.exhaust", "a loop without end", "exact"))
         values = self._values(loop, setting) if isinstance(loop, t.For) else [None]
-        places = setting.places
-        for _ in range(_MOST_PLACES + 1):
+        places, grown = Places(), setting.places
+        # INVARIANT: places only grow, and many of them become the one that is not known.
+        while grown != places:
+            places = grown
             after = self._round(loop, values, replace(setting, places=places))
             grown = _bounded(places + after)
-            if grown == places:
-                break
-            places = grown
         return After(places, places)
 
     def _round(
@@ -232,7 +231,7 @@ def _bounded(places: Places) -> Places:
     once = tuple(dict.fromkeys(places))
     if len(once) <= _MOST_PLACES:
         return once
-    return (replace(once[0], cwd=HOLE, how="dynamic"),)
+    return (once[0].lost(),)
 
 
 def _endless(loop: t.While) -> bool:

@@ -163,11 +163,12 @@ class _Sorter:
             # A value where the spec knows of none: keep it in sight.
             self._line.unknown.append(Argument(name + "=" + attached.text, attached.how))
             used.append(Used(name, option))
+        elif role is not None and role.name == "command":
+            first = [] if attached is None else [attached]
+            used.append(Used(name, option, first + queue[self._index :]))
+            self._index = len(queue)
         elif role is None or attached is not None or role.optional:
             used.append(Used(name, option, attached))
-        elif role.name == "command":
-            used.append(Used(name, option, queue[self._index :]))
-            self._index = len(queue)
         elif role.name == "command;":
             self._take_command(name, option)
         else:

@@ -141,7 +141,7 @@ def _meaning(run: Run, spec: Spec, mode: Spec, line: Line) -> None:
             f"a word that is not known may be an option of {run.program}; put -- or ./ before it",
         )
     roles = mode.args if mode.args is not None else spec.args or ()
-    bound = _positionals(run, roles, mode.harmless, line) or any(map(_takes_command, used))
+    bound = _positionals(run, roles, line) or any(map(_takes_command, used))
     if mode.stdin is not None and mode.stdin.name != "words" and not bound:
         run.standard_input(mode.stdin)
 
@@ -176,26 +176,29 @@ def _unknown_option(run: Run, meaning: Spec, word: Argument) -> None:
         run.value(Role("fs.read"), word.after(len(name) + 1))
 
 
-def _positionals(run: Run, roles: Sequence[Role], harmless: bool, line: Line) -> bool:
+def _positionals(run: Run, roles: Sequence[Role], line: Line) -> bool:
     """Apply the roles to the positionals; True when a word was bound to a role by itself."""
     words = list(line.words)
     if line.rest is not None and line.command is None:
         words += line.rest
     bound = False
     for role, value in bind(roles, words):
-        if isinstance(value, list):
+        if role is None:
+            text = shown(" ".join(word.text for word in _listed(value)))
+            run.add("opaque", f"argument {text!r} of {run.program} is not described")
+        elif isinstance(value, list):
             _remainder(run, role, value)
-        elif role is not None:
+        else:
             bound = True
             run.value(role, value)
-        elif not harmless:
-            run.add("opaque", f"argument {shown(value.text)!r} of {run.program} is not described")
     return bound
 
 
-def _remainder(run: Run, role: Role | None, words: list[Argument]) -> None:
-    if role is None:
-        return
+def _listed(value: Argument | list[Argument]) -> list[Argument]:
+    return value if isinstance(value, list) else [value]
+
+
+def _remainder(run: Run, role: Role, words: list[Argument]) -> None:
     if role.name == "shell" and words:
         run.shell(Argument.of(" ".join(word.text for word in words)))
     elif role.name == "command":

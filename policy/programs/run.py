@@ -6,7 +6,7 @@ May touch: arguments and the place they are read in. What a value starts in turn
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from policy.model import PATH_OPERATIONS, Access, How
 from policy.programs.environment import poison
@@ -112,7 +112,7 @@ class Run:
             self._at_file(word)
         elif text in ("-", "/dev/stdin"):
             if name == "code.exec":
-                self.standard_input(Role("code.exec"))
+                self.standard_input(self.reads)
         else:
             self._path(name, word)
 
@@ -229,6 +229,8 @@ class Run:
                 self.add("code.exec", f"<{what}>")
                 if self.stdin.network:
                     self.add("code.exec", "<network>")
+            case _:
+                assert_never(finding)
 
     def standard_input(self, role: Role) -> None:
         """Apply the spec's `stdin` role to what is on standard input."""

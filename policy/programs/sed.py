@@ -107,8 +107,9 @@ def _parts_end(text: str, at: int, command: str) -> int:
                 at += 1
             elif text[at] == "[" and part == 0 and command == "s":
                 closing = _BRACKET.match(text, at)
-                if closing and delimiter not in closing[0]:
-                    at = closing.end() - 1
+                if closing and delimiter in closing[0]:
+                    return -1  # GNU sed and others differ on where this part ends
+                at = closing.end() - 1 if closing else at
             at += 1
         if at >= len(text):
             return -1

