@@ -8,14 +8,14 @@ was decided, approved where policy says so, permitted once, and written down.
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, assert_never
 
 import anyio
 
 from audit.canonical import Json
 from audit.errors import AuditError
 from audit.log import Receipt
-from mcp_server.approver import Approved, Suspended, Verdict, Waiting
+from mcp_server.approver import Approved, Refused, Suspended, Verdict, Waiting
 from mcp_server.calls import Call, Frozen, Reply, Unrunnable
 from mcp_server.client import Client
 from mcp_server.records import intent_record, outcome_record, refusal_record
@@ -131,7 +131,9 @@ class Gate:
         # 11 respond
         return ended
 
-    async def _unapproved(self, call: Call, reply: Reply, verdict: Verdict) -> Reply:
+    async def _unapproved(
+        self, call: Call, reply: Reply, verdict: Refused | Waiting | Suspended
+    ) -> Reply:
         match verdict:
             case Suspended(result=result):
                 # Nothing was decided yet, and the same call comes again: no record for this round.
@@ -145,11 +147,11 @@ class Gate:
                     f"`permitgate approvals show {approval_id}`; then call approval_status, or "
                     "repeat the identical call. Nothing ran.",
                 )
-            case Approved():
-                raise AssertionError("an approved call is permitted, not refused")
-            case _:
-                declined = replace(reply, status="declined", approval_id=verdict.approval_id)
-                return await self._refused(call, declined, verdict.reason)
+            case Refused(reason=reason, approval_id=approval_id):
+                declined = replace(reply, status="declined", approval_id=approval_id)
+                return await self._refused(call, declined, reason)
+            case other:
+                assert_never(other)
 
     async def _refused(self, call: Call, reply: Reply, message: str) -> Reply:
         """Record a call that does not run; a log that cannot be written changes nothing for it."""

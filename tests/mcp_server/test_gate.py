@@ -5,10 +5,15 @@ from collections.abc import Mapping
 
 import anyio
 import pytest
+from mcp_types import InputRequiredResult
+
 from approvals.request import Approval, Level
 from audit.errors import AuditUnavailable
 from audit.log import Receipt
-from mcp_types import InputRequiredResult
+from mcp_server.approver import Approved, Refused, Suspended, Waiting
+from mcp_server.calls import Call, Frozen, Unrunnable
+from mcp_server.client import NoClient
+from mcp_server.gate import Gate, Rooms
 from policy.model import (
     Access,
     Context,
@@ -25,11 +30,6 @@ from sandbox.action import Command, Limits, digest
 from sandbox.outcome import NO_OUTPUT, CommandOutcome, Enforcement
 from sandbox.permit import PermitError, PermitOffice
 from sandbox.profile import Profile
-
-from mcp_server.approver import Approved, Refused, Suspended, Waiting
-from mcp_server.calls import Call, Frozen, Unrunnable
-from mcp_server.client import NoClient
-from mcp_server.gate import Gate, Rooms
 
 CONTEXT = Context("/w", "/home/dev", "dev", "host")
 COMMAND = Command(
