@@ -1,0 +1,60 @@
+from datetime import UTC, datetime
+
+import pytest
+
+from audit.errors import AuditError
+from audit.query import Query, record_at, records
+from audit.record import Common, intent, outcome
+
+
+@pytest.fixture
+def told(house):
+    log = house.open()
+    for number, (who, effect, host) in enumerate(
+        [("ada", "allow", "web1"), ("bob", "deny", "web2"), ("ada", "deny", "web1")]
+    ):
+        common = Common(f"a{number}", f"s{number}", "exec", {"kind": "agent", "id": who})
+        policy = {"effect": effect}
+        log.append(intent("exec", common, request={"host": host, "script": "ls é"}, policy=policy))
+        log.append(outcome("exec", common, result={"status": "ok"}, policy=policy), is_outcome=True)
+    log.close()
+    return house
+
+
+@pytest.mark.parametrize(
+    ("query", "seqs"),
+    [
+        (Query(), [0, 1, 2, 3, 4, 5, 6]),
+        (Query(subject="ada"), [1, 2, 5, 6]),
+        (Query(effect="deny"), [3, 4, 5, 6]),
+        (Query(subject="ada", effect="deny"), [5, 6]),
+        (Query(host="web1"), [1, 5]),
+        (Query(session="s1"), [3, 4]),
+        (Query(text="ls é"), [1, 3, 5]),
+        (Query(after_seq=4), [5, 6]),
+        (Query(since=datetime(2026, 1, 2, 3, 4, 11, tzinfo=UTC)), [5, 6]),
+        (Query(until=datetime(2026, 1, 2, 3, 4, 8, tzinfo=UTC)), [0, 1]),
+    ],
+)
+def test_a_query_gives_the_records_asked_for_newest_last(told, query, seqs):
+    assert [record["@seq"] for record in records(told.path, query)] == seqs
+
+
+def test_a_torn_last_line_is_not_a_record(told):
+    with told.segment.open("ab") as stream:
+        stream.write(b'{"@prev"')
+    assert len(list(records(told.path))) == 7
+
+
+def test_a_line_that_is_not_a_record_is_named(told):
+    told.put([*told.lines()[:2], b"nonsense\n"])
+    with pytest.raises(AuditError, match="record 2: not JSON"):
+        list(records(told.path))
+
+
+def test_one_record_is_shown_as_its_bytes(told):
+    assert record_at(told.path, 3) == told.lines()[3][:-1]
+    with pytest.raises(AuditError, match="no record 7"):
+        record_at(told.path, 7)
+    with pytest.raises(AuditError, match="cannot be read"):
+        record_at(told.path / "elsewhere", 0)
