@@ -431,6 +431,8 @@ def test_a_recorded_vote_that_is_no_longer_legal_is_lost(desk, log):
     [
         ("resolved", {"state": "approved"}),
         ("resolved", {"state": "consumed"}),
+        ("resolved", {"state": "denied"}),
+        ("resolved", {"state": "lapsed"}),
         ("consumed", {}),
         ("voted", {"answer": "approve", "by": AGENT_SAYS}),
         ("voted", {"answer": "approve", "by": {"channel": "x", "uid": 1, "name": "x", "level": 0}}),

@@ -5,9 +5,9 @@ import sqlite3
 import pytest
 
 from approvals.desk import Desk
-from approvals.request import ApprovalError, State
+from approvals.request import Answer, ApprovalError, Level, Need, State, Vote
 from approvals.store import Store
-from tests.approvals.conftest import ACTION, Log, question
+from tests.approvals.conftest import ACTION, OWNER, ROOT, Log, question
 
 
 def test_a_database_of_another_version_is_refused(path):
@@ -42,6 +42,26 @@ def test_no_swap_approves(store, clock):
     pending = Desk(store, Log(), clock=clock).open(question())
     assert not store.swap(pending.id, State.PENDING, State.APPROVED, 0)
     assert store.load(pending.id).state is State.PENDING
+
+
+@pytest.mark.threat("T07")
+def test_the_database_itself_counts_only_votes_of_the_needed_level(store, clock):
+    pending = Desk(store, Log(), clock=clock).open(question(Need(Level.SEPARATE)))
+    now_ms = pending.created_ms
+    weak, strong = Vote(Answer.APPROVE, OWNER), Vote(Answer.APPROVE, ROOT)
+    assert store.vote(pending.id, weak, now_ms, now_ms + 1) is State.PENDING
+    assert store.vote(pending.id, strong, now_ms, now_ms + 1) is State.APPROVED
+
+
+@pytest.mark.threat("T08")
+def test_the_database_itself_refuses_what_is_late(store, clock):
+    pending = Desk(store, Log(), clock=clock).open(question())
+    yes = Vote(Answer.APPROVE, OWNER)
+    assert store.vote(pending.id, yes, pending.expires_ms, pending.expires_ms + 1) is None
+    use_by_ms = pending.expires_ms + 5
+    assert store.vote(pending.id, yes, pending.created_ms, use_by_ms) is State.APPROVED
+    assert not store.swap(pending.id, State.APPROVED, State.CONSUMED, use_by_ms)
+    assert store.swap(pending.id, State.APPROVED, State.CONSUMED, use_by_ms - 1)
 
 
 @pytest.mark.threat("T06")
