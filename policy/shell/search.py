@@ -165,8 +165,9 @@ class _Scan:
                 self._ended(found, start)
             case "redirect":
                 self._redirect(found.group(), start)
-            case "comment" if self.frames[-1].start < 0:
-                pass
+            case "comment":
+                if self.frames[-1].start >= 0:
+                    self.pos = start + 1
             case "close" if self.frames[-1].closing != ")":
                 self._end_word(start)
                 self._end_command()

@@ -114,7 +114,7 @@ statements = st.one_of(
     pipelines, pipelines, and_ors, st.builds(t.Background, st.one_of(pipelines, and_ors))
 )
 sequences = tuples(statements, 1, 2).map(t.Sequence)
-unhurried = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+unhurried = settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @unhurried
@@ -124,7 +124,7 @@ def test_a_rendered_tree_is_read_back_as_itself(tree: t.CommandTree) -> None:
     assert read(render(tree)) == tree
 
 
-@settings(unhurried, max_examples=1000)
+@settings(unhurried, max_examples=600)
 @given(soups)
 @pytest.mark.threat("T01")
 def test_any_text_has_a_tree_that_survives_rendering_or_is_opaque(text: str) -> None:
@@ -277,7 +277,7 @@ def calls_of(text: str) -> int:
     return calls
 
 
-@pytest.mark.parametrize("lead", ["", "a ", "echo {", "x=1;coproc a;"])
+@pytest.mark.parametrize("lead", ["", "echo {", "x=1;coproc a;"])
 def test_hostile_text_of_16_kib_costs_bounded_work(lead: str) -> None:
     def filled(piece: str) -> str:
         room = (MAX_BYTES - len(lead)) // len(piece.encode())

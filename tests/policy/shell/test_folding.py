@@ -1,0 +1,106 @@
+"""A constant is put in its place only where bash is sure to find it there."""
+
+import pytest
+
+import policy.shell.tree as t
+from policy.shell.commands import Found, commands
+from policy.shell.folding import folded
+from policy.shell.reader import read
+
+KNOWN = {"HOME": "/home/u", "PWD": "/w", "USER": "u"}
+
+
+def found_in_tree(text: str) -> list[Found]:
+    tree = read(text)
+    assert not isinstance(tree, t.Opaque), (text, tree)
+    return commands(tree, KNOWN)
+
+
+def last_argv(text: str) -> tuple[str | None, ...]:
+    return found_in_tree(text)[-1].argv
+
+
+@pytest.mark.parametrize(
+    ("text", "argv"),
+    [
+        ("x=/; rm -rf $x", ("rm", "-rf", "/")),
+        ('x=/; rm -rf "$x"y', ("rm", "-rf", "/y")),
+        ("x=/tmp && rm $x/a", ("rm", "/tmp/a")),
+        ("x='rm -rf'; $x /", ("rm", "-rf", "/")),
+        ("x=' a  b '; c y$x", ("c", "y", "a", "b")),
+        ("x=; c $x d", ("c", "d")),
+        ("x=; c \"$x\" d", ("c", "", "d")),
+        ("x=a; y=$x/b; c $y", ("c", "a/b")),
+        ("export x=a y=b; c $x$y", ("c", "ab")),
+        ("declare -rx x=a; c $x", ("c", "a")),
+        ("x=a; for i in b; do (c $x); done", ("c", "a")),
+        ("x=a; c \"$(d $x)\"", ("d", "a")),
+        ("x=a; f() { c $x; }", ("c", "a")),
+        ("c $HOME \"$PWD/x\" ${USER}", ("c", "/home/u", "/w/x", "u")),
+        ("cd x; c $HOME", ("c", "/home/u")),
+        ("x=a c; d $y", ("d", None)),
+        ("c a", ("c", "a")),
+    ],
+)  # fmt: skip
+def test_a_provable_constant_is_known(text: str, argv: tuple[str | None, ...]) -> None:
+    assert last_argv(text) == argv
+
+
+@pytest.mark.threat("T03")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "c $x", "x=$y; c $x", "x=a; x=b; c $x", "x=a; x+=b; c $x", "c $x; x=a; c $x$x; x=b; c $x",
+        "x=a | b; c $x", "(x=a); c $x", "x=a & c $x", "if a; then x=a; fi; c $x", "a && x=b; c $x",
+        "while a; do x=a; done; c $x", "f() { x=a; }; f; c $x", "! x=a; c $x", "x=a; read x; c $x",
+        "for x in a; do b; done; c $x", "x=a; unset x; c $x", "x=a; printf -v x b; c $x",
+        "x=a; source ./y; c $x", "x=a; $y b; c $x", "x=a; getopts o x; c $x", "x=1; ((x=2)); c $x",
+        "x=1; ((x++)); c $x", "x=1; echo $((--x)); c $x",
+        "x=1; for ((x=0;x<1;x++)); do b; done; c $x", "x=a; mapfile x < f; c $x", "x=a b; c $x",
+        "x=a; export -p x; c $x", "export -p x=a; c $x", "declare -f x=a; c $x", "local x=a; c $x",
+        "x=a < /nowhere; c $x", "x=a; declare x; c $x", "IFS=/; x=a/b; c $x",
+        "read IFS; x=a/b; c $x", "x='*'; c $x", "x='a?'; c $x", "x=a; x=b d; c $x",
+        "x=a; command read x; c $x", "x=a; wait -n $!; y=read; $y x; c $x",
+        "x=a; y=eval; $y b; c $x", "IFS=a; c $IFS", "x=a; . ./y; c $x", "HOME=/x; c $HOME",
+        "cd x; c $PWD", "pushd x; c $PWD", "command cd x; c $PWD", "PWD=x; c $PWD", "c $OLDPWD",
+        "c ${HOME%/*}", "LINES=3; c $LINES", "c $1", "c $?", "x=a; c ${x:-b}",
+    ],
+)  # fmt: skip
+def test_any_other_variable_stays_dynamic(text: str) -> None:
+    assert last_argv(text) == ("c", None)
+
+
+@pytest.mark.threat("T03")
+@pytest.mark.parametrize("builtin", ["printf", "read", "eval", "command printf", "[", "declare"])
+def test_a_builtin_named_by_a_constant_stays_dynamic(builtin: str) -> None:
+    assert last_argv(f"b='{builtin}'; $b -v 'a[$(id)]'") == (None, "-v", "a[$(id)]")
+
+
+def test_every_place_of_a_word_is_folded_or_kept() -> None:
+    text = "x='a b'; y=$x c < $x <<< $x; export z=$x w; case $x in $x) d;; esac; [[ $x == $x ]]"
+    first, second, exported, inner = found_in_tree(text)
+    assert first.assignments[0].value.literal == "a b"
+    assert [one.value.literal for one in second.assignments] == ["a b"]
+    assert [one.target.literal for one in second.redirects] == [None, "a b"]
+    assert (exported.argv, exported.assignments[0].value.literal) == (("export", "w"), "a b")
+    assert inner.argv == ("d",)
+
+
+def test_the_words_of_a_loop_split_as_bash_splits_them() -> None:
+    tree = read("x='a b'; for i in $x; do c; done")
+    assert isinstance(tree, t.Sequence)
+    loop = folded(tree).statements[1]
+    assert isinstance(loop, t.For)
+    assert [word.literal for word in loop.words] == ["a", "b"]
+
+
+def test_a_tree_with_nothing_to_fold_is_returned_as_it_is() -> None:
+    for text in ("a b", "x=1; a b", "x=$y; a $z", "a $HOME $x"):
+        tree = read(text)
+        assert isinstance(tree, t.Sequence)
+        assert folded(tree) is tree or text.startswith("x")
+
+
+def test_commands_come_in_source_order_with_those_in_substitutions() -> None:
+    text = 'a "$(b `c`)" <(d) && e | f || { g; } ; [[ -n $(h) ]]; i <<< $(j); (k) > "$(l)"'
+    assert [one.argv[0] for one in found_in_tree(text)] == list("abcdefghijkl")
