@@ -16,6 +16,7 @@ import secrets
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Literal
 
 from sandbox.dirfd import (
     FileState,
@@ -86,8 +87,7 @@ def land(
                 _swap(root_fd, record, number, state)  # 4
             store.move(record.undo_id, "active", "landed")  # 5
         except (OSError, SandboxError):
-            _roll_back(root_fd, record)
-            store.discard(record.undo_id)
+            _settle(store, record, _roll_back(root_fd, record))
             raise
         with suppress(OSError):  # the set has landed; what is left is done at the next start
             _finish(root_fd, store, record)  # 6
@@ -108,16 +108,39 @@ def _recover_locked(store: UndoStore) -> list[str]:
         except SandboxError:  # it was being written: nothing had been touched
             store.discard(undo_id)
             continue
-        with directory(record.root) as root_fd:
-            kept = _roll_back(root_fd, record)
-        store.discard(undo_id)
-        told.append(f"{record.root}: an interrupted patch was rolled back{kept}")
+        told.append(_recovered(store, record, "active"))
     for undo_id in store.unfinished("landed"):
-        record = store.load(undo_id, "landed")
-        with directory(record.root) as root_fd:
-            _finish(root_fd, store, record)
-        told.append(f"{record.root}: a finished patch was cleaned up, undo id {undo_id}")
+        try:
+            told.append(_recovered(store, store.load(undo_id, "landed"), "landed"))
+        except SandboxError as error:
+            told.append(str(error))
     return told
+
+
+def _recovered(store: UndoStore, record: Record, stage: Literal["active", "landed"]) -> str:
+    """Finish one record; one that cannot be finished now stays and must not stop the others."""
+    try:
+        with directory(record.root) as root_fd:
+            if stage == "landed":
+                _finish(root_fd, store, record)
+                return f"{record.root}: a finished patch was cleaned up, undo id {record.undo_id}"
+            kept = _roll_back(root_fd, record)
+            _settle(store, record, kept)
+    except FileNotFoundError:
+        store.move(record.undo_id, stage, "undo")
+        return f"{record.root}: is gone, and with it an interrupted patch"
+    except (OSError, SandboxError) as error:
+        return f"{record.root}: an interrupted patch could not be recovered yet: {error}"
+    left = f"; changed by someone else and left: {', '.join(kept)}" if kept else ""
+    return f"{record.root}: an interrupted patch was rolled back{left}"
+
+
+def _settle(store: UndoStore, record: Record, kept: Sequence[str]) -> None:
+    """Drop the record of a set that was rolled back, unless it alone holds someone's bytes."""
+    if kept:
+        store.move(record.undo_id, "active", "undo")
+    else:
+        store.discard(record.undo_id)
 
 
 def _replaced(change: Change, state: FileState | None) -> Replaced:
@@ -239,8 +262,8 @@ def _require_untouched(parent: int, old: str, state: FileState, shown: str) -> N
         raise ConflictError(f"{shown!r} was changed meanwhile; nothing was changed, read it again")
 
 
-def _roll_back(root_fd: int, record: Record) -> str:
-    """Put every file back as it was; return what was not ours to put back, for the operator.
+def _roll_back(root_fd: int, record: Record) -> list[str]:
+    """Put every file back as it was; return the paths that were not ours to put back.
 
     Safe to repeat: each step looks at what is there, so a crash in here changes nothing.
     """
@@ -257,7 +280,7 @@ def _roll_back(root_fd: int, record: Record) -> str:
         except FileNotFoundError:  # its directory was never made
             continue
     _remove_empty(root_fd, record.made_directories)
-    return f"; changed by someone else and left: {', '.join(kept)}" if kept else ""
+    return kept
 
 
 def _put_back(parent: int, name: str, record: Record, number: int) -> bool:

@@ -7,7 +7,8 @@ text a login shell sees is a constant: quoting for an unknown shell would be an 
 
 import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 
 import anyio
 import asyncssh  # noqa: TID251  # the one module that reaches other hosts
@@ -184,8 +185,10 @@ class _Fleet:
             )
             await _converse(process, self._script, collectors)
         if limit.cancelled_caught and process is not None:
-            process.terminate()  # sshd ignores it for root: it signals only with privileges separated
-            with anyio.move_on_after(_DRAIN_S):  # the request must leave before the connection ends
+            # The request must leave before the connection ends. sshd passes it on only where it
+            # separates privileges, so a command of root may live on; the message says so.
+            process.terminate()
+            with anyio.move_on_after(_DRAIN_S):
                 await process.wait_closed()
         return _ending(process, late=limit.cancelled_caught)
 
@@ -260,8 +263,7 @@ async def _connect(
 async def _open(
     host: RemoteHost, tunnel: asyncssh.SSHClientConnection | None, witnesses: list[str]
 ) -> asyncssh.SSHClientConnection:
-    keys = [asyncssh.import_public_key(text) for text in host.host_keys]
-    pinned = [key for key in keys if key.get_fingerprint() in host.fingerprints]
+    pinned = [key for key in _keys(host) if key.get_fingerprint() in host.fingerprints]
     if not pinned:
         raise asyncssh.HostKeyNotVerifiable("no pinned key")
     return await asyncssh.connect(
@@ -272,7 +274,7 @@ async def _open(
         config=None,
         known_hosts=(pinned, [], []),
         client_factory=lambda: _Witness(witnesses),
-        client_keys=[str(path) for path in host.identity_files] or (),
+        client_keys=_identities(host) or (),
         ignore_encrypted=True,
         agent_forwarding=False,
         x11_forwarding=False,
@@ -283,6 +285,18 @@ async def _open(
         gss_kex=False,
         keepalive_interval=15,
     )
+
+
+def _identities(host: RemoteHost) -> list[str]:
+    return [str(Path(path).expanduser()) for path in host.identity_files]
+
+
+def _keys(host: RemoteHost) -> list[asyncssh.SSHKey]:
+    keys: list[asyncssh.SSHKey] = []
+    for text in host.host_keys:
+        with suppress(asyncssh.KeyImportError):  # a type this client does not know
+            keys.append(asyncssh.import_public_key(text))
+    return keys
 
 
 def _wrong_key(host: RemoteHost, offered: Sequence[str]) -> str:

@@ -26,6 +26,7 @@ from sandbox.permit import SandboxError
 Stage = Literal["active", "landed", "undo"]
 _ID = re.compile(r"[0-9a-f]{32}")
 _RECORD = "record.json"
+MAX_RECORDS = 200  # the oldest beyond can no longer be undone
 
 
 class UndoError(SandboxError):
@@ -113,6 +114,13 @@ class UndoStore:
         self._place(start, undo_id).rename(self._place(end, undo_id))
         sync_directory(self._base / end)
         sync_directory(self._base / start)
+        if end == "undo":
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        kept = sorted((self._base / "undo").iterdir(), key=lambda place: place.stat().st_mtime_ns)
+        for place in kept[:-MAX_RECORDS]:
+            shutil.rmtree(place, ignore_errors=True)
 
     def discard(self, undo_id: str) -> None:
         """Remove an active record whose change set was rolled back."""

@@ -1,5 +1,6 @@
 """Facts about landing a set of files: all or none, whatever happens, and undone exactly."""
 
+import errno
 import os
 import signal
 import warnings
@@ -7,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from sandbox import commit
+from sandbox import commit, undo
 from sandbox.action import NewContent, PatchFiles, UndoPatch, digest
 from sandbox.outcome import FileChange, PatchOutcome
 from sandbox.patch import PatchRefused, plan, sha256_or_none
@@ -277,3 +280,146 @@ def test_a_kill_at_any_step_ends_old_or_new(bench: Bench):
     assert outcomes[0] == "old"
     assert outcomes[-1] == "new"
     assert outcomes == sorted(outcomes, reverse=True)  # there is one moment at which it happens
+
+
+def fail_at(nth: int, patch: pytest.MonkeyPatch) -> Callable[[], bool]:
+    """Make the nth change fail once for want of space; return whether it came to that."""
+    left = nth
+
+    def armed(real: Callable[..., object]) -> Callable[..., object]:
+        def step(*args: object, **kwargs: object) -> object:
+            nonlocal left
+            left -= 1
+            if left == -1:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return real(*args, **kwargs)
+
+        return step
+
+    for name in STEPS:
+        patch.setattr(os, name, armed(getattr(os, name)))
+    return lambda: left < 0
+
+
+@pytest.mark.threat("T21")
+def test_a_full_disk_at_any_step_changes_nothing_or_everything(tmp_path: Path):
+    seen: set[str] = set()
+    for nth in range(200):
+        place = tmp_path.resolve() / str(nth)
+        place.mkdir()
+        bench = Bench(place)
+        old, work = bench.tree(), land_in_child(bench, bench.plan())
+        with pytest.MonkeyPatch.context() as patch:
+            failed = fail_at(nth, patch)
+            try:
+                work()
+                landed = True
+            except OSError:
+                landed = False
+        recover(bench.state)
+        if landed:
+            assert set(bench.tree()) == {"new", "new/deep", "new/deep/three", "one", "other"}
+        else:
+            assert bench.tree() == old
+        seen.add("landed" if landed else "refused")
+        if not failed():
+            break
+    assert seen == {"landed", "refused"}
+
+
+@pytest.mark.threat("T21")
+@pytest.mark.parametrize("how", ["write", "replace", "create"])
+def test_a_change_by_someone_else_in_the_middle_keeps_theirs(
+    bench: Bench, how: str, monkeypatch: pytest.MonkeyPatch
+):
+    real = os.fchmod  # the last step before anything is replaced
+
+    def meddle(*args: int) -> None:
+        real(*args)
+        if how == "write":
+            (bench.root / "two").write_bytes(b"theirs\n")
+        elif how == "replace":
+            (bench.root / "t").write_bytes(b"theirs\n")
+            (bench.root / "t").rename(bench.root / "two")
+        else:
+            (bench.root / "new/deep/three").write_bytes(b"theirs\n")
+
+    monkeypatch.setattr(os, "fchmod", meddle)
+    with pytest.raises((commit.ConflictError, FileExistsError)):
+        land_in_child(bench, bench.plan())()
+    name = "new/deep/three" if how == "create" else "two"
+    assert (bench.root / name).read_bytes() == b"theirs\n"
+    assert (bench.root / "one").read_bytes() == b"1\n"
+    assert not list(bench.root.rglob(".permitgate*"))
+
+
+def test_a_file_that_someone_replaced_after_a_crash_stays_theirs(bench: Bench):
+    for nth in range(200):
+        if not kill_at(nth, land_in_child(bench, bench.plan())):
+            pytest.fail("the patch never stood half done")
+        if (bench.root / "one").read_bytes() == b"ONE\n":
+            break
+        recover(bench.state)
+    (bench.root / "one").unlink()
+    (bench.root / "one").write_bytes(b"theirs\n")
+    (told,) = recover(bench.state)
+    assert "left: one" in told
+    assert (bench.root / "one").read_bytes() == b"theirs\n"
+    (record,) = (bench.state / "patches" / "undo").iterdir()  # what was there is not lost
+    assert (record / "before.0").read_bytes() == b"1\n"
+    assert recover(bench.state) == ()
+
+
+def test_a_workspace_that_is_gone_stops_no_recovery(bench: Bench):
+    kill_at(25, land_in_child(bench, bench.plan()))
+    bench.root.rename(bench.root.parent / "elsewhere")
+    (told,) = recover(bench.state)
+    assert "is gone" in told
+    assert recover(bench.state) == ()
+
+
+def test_only_the_newest_undo_records_are_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(undo, "MAX_RECORDS", 2)
+    for text in ("a", "b", "c"):
+        before = sha256_or_none((bench.root / "one").read_bytes())
+        commit.land(
+            bench.runner._store, str(bench.root), [commit.Change("one", before, text.encode())]
+        )
+    assert len(list((bench.state / "patches" / "undo").iterdir())) == 2
+
+
+texts = st.one_of(st.none(), st.sampled_from([b"", b"a\n", b"b\r\n", b"c", b"\xff\n"]))
+
+
+@pytest.mark.threat("T21")
+@settings(max_examples=40, deadline=None)
+@given(
+    before=st.lists(texts, min_size=4, max_size=4), after=st.lists(texts, min_size=4, max_size=4)
+)
+def test_landing_and_undoing_is_the_identity(
+    tmp_path_factory: pytest.TempPathFactory,
+    before: list[bytes | None],
+    after: list[bytes | None],
+):
+    base = tmp_path_factory.mktemp("p").resolve()
+    names = ["a", "d/b", "d/e/c", "f/g"]
+    for name, content in zip(names, before, strict=True):
+        if content is not None:
+            (base / "w" / name).parent.mkdir(parents=True, exist_ok=True)
+            (base / "w" / name).write_bytes(content)
+    (base / "w").mkdir(exist_ok=True)
+    old, store = tree(base / "w"), undo.UndoStore(base / "state")
+    changes = [
+        commit.Change(name, sha256_or_none(was), becomes)
+        for name, was, becomes in zip(names, before, after, strict=True)
+        if was != becomes
+    ]
+    record, _ = commit.land(store, str(base / "w"), changes)
+    found = {name: (base / "w" / name) for name in names}
+    assert [p.read_bytes() if p.exists() else None for p in found.values()] == after
+    back = [
+        commit.Change(f.path, f.after_sha256, store.before(record, n), f.metadata)
+        for n, f in enumerate(record.files)
+    ]
+    commit.land(store, record.root, back, record.made_directories)
+    assert tree(base / "w") == old
