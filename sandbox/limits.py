@@ -39,7 +39,8 @@ def memory(pids: list[int]) -> int:
 
 def tree(root_pid: int, at_most: int) -> list[int]:
     """Return `root_pid` and its descendants, but no more than `at_most`: a bomb outgrows a walk."""
-    found, waiting = [], [root_pid]
+    found: list[int] = []
+    waiting = [root_pid]
     while waiting and len(found) < at_most:
         pid = waiting.pop()
         found.append(pid)

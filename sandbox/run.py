@@ -8,7 +8,6 @@ import hashlib
 import os
 import signal
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -17,7 +16,7 @@ import anyio
 import anyio.to_thread
 
 from sandbox import bwrap, environment, seccomp
-from sandbox.action import Command
+from sandbox.action import Command, Limits
 from sandbox.host import HostFacts
 from sandbox.landlock import ABI_SCOPE
 from sandbox.limits import rlimits
@@ -89,12 +88,12 @@ class CommandRunner:
         held: tuple[str, ...] = ()
         try:
             ended = await self._supervised(self._start(command, scene), command)
-        except OSError as error:
-            return self._error(command, f"the sandbox could not be started: {error}")
         finally:
             # 6. What the command planted is taken out even when the caller hung up.
             with anyio.CancelScope(shield=True):
                 held = await anyio.to_thread.run_sync(scene.sweep)
+        if isinstance(ended, OSError):
+            return self._error(command, f"the sandbox could not be started: {ended}")
         return self._outcome(command, ended, scene.hidden, held)
 
     def _refusal(self, command: Command) -> str | None:
@@ -139,14 +138,14 @@ class CommandRunner:
             return Start((*reaper, *inside), options, spec, command.stdin, has_reaper=True)
         return Start(inside, options, spec, command.stdin, has_reaper=False)
 
-    async def _supervised(self, start: Start, command: Command) -> Ended:
+    async def _supervised(self, start: Start, command: Command) -> Ended | OSError:
         cancel_fd = os.eventfd(0, os.EFD_CLOEXEC)
+        ended: Ended | OSError = OSError("it was cancelled before it started")
         try:
-            async with AsyncExitStack() as stack:
-                group = await stack.enter_async_context(anyio.create_task_group())
+            async with anyio.create_task_group() as group:
                 group.start_soon(_signal_cancellation, cancel_fd)
                 ended = await anyio.to_thread.run_sync(
-                    supervise, start, command.limits, cancel_fd, limiter=self._limiter
+                    _supervise, start, command.limits, cancel_fd, limiter=self._limiter
                 )
                 group.cancel_scope.cancel()
         finally:
@@ -239,6 +238,14 @@ class _End:
         said = self._ended.stderr.head.decode("utf-8", "replace").strip()
         reason = self._trouble.removeprefix("F") or said or self._ended.cause or "no report"
         return f"the sandbox could not be set up: {reason}. The command did not run."
+
+
+def _supervise(start: Start, limits: Limits, cancel_fd: int) -> Ended | OSError:
+    """Return a failure to start as a value: a task group would wrap it."""
+    try:
+        return supervise(start, limits, cancel_fd)
+    except OSError as error:
+        return error
 
 
 async def _signal_cancellation(cancel_fd: int) -> None:

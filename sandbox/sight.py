@@ -174,7 +174,7 @@ def protected(masks: Masks, workspace: str) -> dict[str, Identity]:
 def empty_file(state_dir: Path) -> Path:
     """Return an empty read-only file to cover others with; made once."""
     path = state_dir / "empty"
-    if not path.exists():
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o444)
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Opened for reading: of two first runs, the later finds a file it could not open for writing.
+    os.close(os.open(path, os.O_CREAT | os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, 0o444))
     return path
