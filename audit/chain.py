@@ -5,7 +5,8 @@ INVARIANT: `@prev` is the previous line's leaf hash and `@seq` its index, so one
 serves the chain and the tree. A line ends at byte 0x0A and nowhere else.
 """
 
-from collections.abc import Iterable
+from binascii import hexlify
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 from audit.errors import AuditError, RecordRefused
@@ -58,21 +59,41 @@ class Chain:
         Raises:
             ChainBroken: it is not; the chain stays where it was.
         """
+        self._check(line)
+        self._take(line)
+
+    def why_not_raw(self, raw: bytes) -> str:
+        """Return why a line, still with its newline if it has one, does not follow."""
+        try:
+            self._check(raw.removesuffix(b"\n"))
+        except ChainBroken as broken:
+            return str(broken)
+        return "it is cut short"
+
+    def follow_block(self, block: Sequence[bytes]) -> int:
+        """Move past as many lines (with their newlines) as follow; return how many did."""
+        tip, seq = self.tip, self.size
+        leaves: list[bytes] = []
+        for raw in block:
+            if (
+                not raw.startswith(b'{"@prev":"%s","@seq":%d,' % (tip, seq))
+                or not raw.endswith(b"}\n")
+                or len(raw) > MAX_LINE_BYTES + 1
+            ):
+                break
+            leaf = sha256(b"\x00" + raw[:-1]).digest()
+            leaves.append(leaf)
+            tip = hexlify(leaf)
+            seq += 1
+        self.frontier.extend(leaves)
+        self.tip = tip
+        return len(leaves)
+
+    def _check(self, line: bytes) -> None:
         if not line.startswith(b'{"@prev":"%s","@seq":%d,' % (self.tip, self.size)):
             raise ChainBroken(self._why_not(line))
         if len(line) > MAX_LINE_BYTES or not line.endswith(b"}"):
             raise ChainBroken("it is not one complete object of at most 65,535 bytes")
-        self._take(line)
-
-    def follow_raw(self, raw: bytes) -> None:
-        """Move past a line that still has its newline.
-
-        Raises:
-            ChainBroken: as `follow`, or the newline is missing.
-        """
-        if not raw.endswith(b"\n"):
-            raise ChainBroken("it is cut short")
-        self.follow(raw[:-1])
 
     def _take(self, line: bytes) -> None:
         leaf = sha256(b"\x00" + line).digest()

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 HASH_BYTES = 32
+BLOCK = 256  # a power of two
 EMPTY_ROOT = sha256(b"").digest()
 
 
@@ -46,6 +47,33 @@ class Frontier:
         peaks.append(leaf)
         self.size += 1
 
+    def extend(self, leaves: Sequence[bytes]) -> None:
+        """Add leaf hashes on the right; whole blocks are hashed level by level, which is faster."""
+        done = 0
+        while done < len(leaves):
+            if self.size % BLOCK or len(leaves) - done < BLOCK:
+                self.append(leaves[done])
+                done += 1
+            else:
+                self._append_block(leaves[done : done + BLOCK])
+                done += BLOCK
+
+    def _append_block(self, level: Sequence[bytes]) -> None:
+        while len(level) > 1:
+            pairs = zip(level[::2], level[1::2], strict=True)
+            level = [sha256(b"\x01" + left + right).digest() for left, right in pairs]
+        blocks = Frontier(
+            self.size // BLOCK, self._peaks
+        )  # a block is a leaf of the tree of blocks
+        blocks.append(level[0])
+        self._peaks = blocks.peaks
+        self.size += BLOCK
+
+    @property
+    def peaks(self) -> list[bytes]:
+        """Return the roots of the perfect subtrees, largest first."""
+        return self._peaks
+
     def root(self) -> bytes:
         """Return the tree's root, 32 bytes."""
         if not self._peaks:
@@ -59,8 +87,7 @@ class Frontier:
 def tree_root(leaves: Sequence[bytes]) -> bytes:
     """Return the root over leaf hashes, 32 bytes (RFC 6962 §2.1)."""
     frontier = Frontier()
-    for leaf in leaves:
-        frontier.append(leaf)
+    frontier.extend(leaves)
     return frontier.root()
 
 

@@ -4,15 +4,22 @@ May touch: lines it is given. The bytes are filtered before JSON is parsed, so t
 close to the speed of hashing.
 """
 
+import re
 from collections.abc import Callable
 from typing import final
 
-from audit.canonical import Json, decode_object
+from audit.canonical import decode_object
 from audit.record import INTENT, OUTCOME, Record, lost
 from audit.writers import Writer
 
 _INTENT_END = f'{INTENT}"'.encode()
 _OUTCOME_END = f'{OUTCOME}"'.encode()
+# A line as the log writes it, read without parsing: keys are sorted, so `action_id` leads, and a
+# quote inside a string is escaped, so `"event":"` can only be a key.
+_USUAL_LINE = re.compile(
+    rb'\{"@prev":"[0-9a-f]{64}","@seq":\d+,"action_id":"([^"\\]*)",.*?"event":"([a-z]+\.[a-z]+)",',
+    re.DOTALL,
+)
 
 
 @final
@@ -20,27 +27,33 @@ class OpenIntents:
     """Intents without an outcome, by action id, in log order."""
 
     def __init__(self) -> None:
-        self._open: dict[Json, Record] = {}
+        self._open: dict[str, bytes] = {}
 
     def observe(self, line: bytes) -> None:
         """Take notice of one line of the log."""
         if _INTENT_END not in line and _OUTCOME_END not in line:
             return
-        record = decode_object(line)
-        event = record.get("event")
-        action_id = record.get("action_id")
-        if not isinstance(event, str) or not isinstance(action_id, str):
-            return
-        if event.endswith(INTENT):
-            self._open[action_id] = record
+        action_id, event = _named(line)
+        if action_id and event.endswith(INTENT):
+            self._open[action_id] = line
         elif event.endswith(OUTCOME):
             self._open.pop(action_id, None)
 
     def lost(self, is_gone: Callable[[Writer], bool]) -> list[Record]:
         """Return an outcome `lost` for each intent whose writer is gone, and for no other."""
         found = []
-        for record in self._open.values():
+        for line in self._open.values():
+            record = decode_object(line)
             writer = Writer.parse(record.get("writer"))
             if writer is not None and is_gone(writer):
                 found.append(lost(record))
         return found
+
+
+def _named(line: bytes) -> tuple[str, str]:
+    usual = _USUAL_LINE.match(line)
+    if usual is not None and line.count(b'"event":"') == 1:
+        return usual[1].decode(), usual[2].decode()
+    record = decode_object(line)
+    action_id = record.get("action_id")
+    return action_id if isinstance(action_id, str) else "", str(record.get("event"))

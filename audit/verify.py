@@ -14,11 +14,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import islice
 from pathlib import Path
 from typing import final
 
 from audit.canonical import decode_object
-from audit.chain import Chain, ChainBroken
+from audit.chain import Chain
 from audit.deep import DeepChecks
 from audit.diagnose import Break, Finding, explain
 from audit.directory import CHECKPOINT, DURABLE_CHECKPOINT, LogDirectory, segment_name
@@ -28,6 +29,7 @@ from audit.read import place, raw_lines
 
 TORN_READ_S = 0.2  # a note that is being overwritten verifies on a later look
 _PAUSE_S = 0.005
+STRIDE_LINES = 2048
 _RECOVERED = b'"event":"log.recovered"'
 
 
@@ -192,20 +194,28 @@ class _Walk:
         chain, heads = self._chain, self._heads
         signed = self._signed.size if self._signed else 0
         lines, previous = raw_lines(directory, first), b""
-        for raw in lines:
-            try:
-                chain.follow_raw(raw)
-            except ChainBroken as broken:
-                found = Break(first, chain.size, previous, raw, next(lines, b""), str(broken))
+        while block := list(islice(lines, self._stride(signed))):
+            count = chain.follow_block(block)
+            self._look_inside(first, block[:count])
+            if count < len(block):
+                before = block[count - 1] if count else previous
+                after = block[count + 1] if count + 1 < len(block) else next(lines, b"")
+                found = Break(
+                    first, chain.size, before, block[count], after, chain.why_not_raw(block[count])
+                )
                 self._broken(found, is_unsigned=is_last and chain.size >= signed)
                 return
-            if self._deep is not None or _RECOVERED in raw:
-                self._look_inside(first, raw)
             if chain.size in heads:
                 self._meet_heads()
             elif chain.size > signed:
                 self._tail_roots[chain.size] = chain.frontier.root()
-            previous = raw
+            previous = block[-1]
+
+    def _stride(self, signed: int) -> int:
+        """Return how many lines may be followed before a root must be looked at."""
+        size = self._chain.size
+        next_head = min((head for head in self._heads if head > size), default=size + 1)
+        return 1 if size >= signed else min(next_head - size, STRIDE_LINES)
 
     def _meet_heads(self) -> None:
         root = self._chain.frontier.root()
@@ -232,14 +242,16 @@ class _Walk:
         finding = explain(found)
         self._tampered(finding.kind, finding.place, finding.seq, finding.message)
 
-    def _look_inside(self, first: int, raw: bytes) -> None:
-        seq = self._chain.size - 1
-        where, line = place(first, seq), raw[:-1]
-        if self._deep is not None:
-            for finding in self._deep.look(seq, where, line):
-                self.say(Code.TAMPERED, finding)
-        if _RECOVERED in line:
-            self._take_recovered(where, line)
+    def _look_inside(self, first: int, block: Sequence[bytes]) -> None:
+        if self._deep is None and _RECOVERED not in b"".join(block):
+            return
+        for seq, raw in enumerate(block, start=self._chain.size - len(block)):
+            where, line = place(first, seq), raw[:-1]
+            if self._deep is not None:
+                for finding in self._deep.look(seq, where, line):
+                    self.say(Code.TAMPERED, finding)
+            if _RECOVERED in line:
+                self._take_recovered(where, line)
 
     def _take_recovered(self, where: str, line: bytes) -> None:
         try:
