@@ -40,6 +40,8 @@ class Surroundings(Protocol):
 
 def arguments(word: t.Word, around: Surroundings) -> list[Argument]:
     """Return the arguments one written word becomes; one that may be several says so."""
+    if (literal := word.literal) is not None:
+        return [Argument(literal)]
     pieces = [_piece(part, around) for part in word.parts]
     alone = len(pieces) == 1 and isinstance(word.parts[0], t.Substitution)
     if alone and pieces[0].several and pieces[0].how != "dynamic":

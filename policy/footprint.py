@@ -88,9 +88,9 @@ def _commanded(line: _Line, extra: Sequence[Access], context: Context) -> Footpr
             reason = f"{tree.reason} at byte {tree.byte}"
             walk.opaque(text, tree, setting)
         else:
-            tree = hardened(tree, walk.programs)
+            tree = hardened(tree, text, walk.programs)
             executable = _executable(tree)
-            walk.tree(tree, setting)
+            walk.tree(tree, text, setting)
     except SpentError:
         return _spent(walk, extra)
     return _footprint(walk, extra, executable, reason)

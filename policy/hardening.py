@@ -9,6 +9,7 @@ Source: git(1), git-config(1): core.fsmonitor, diff.external, diff.<driver>.text
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 import policy.shell.tree as t
 from policy.programs.spec import STRONG, Spec
@@ -29,14 +30,17 @@ _READS = _SHOWS_DIFFS | frozenset(
 _WITH_VALUE = frozenset({"-C", "-c", "--git-dir", "--work-tree", "--namespace"})
 
 
-def hardened(tree: t.CommandTree, programs: Mapping[str, Spec]) -> t.CommandTree:
-    """Return the tree that is decided and run instead of the one that was read."""
+def hardened(tree: t.CommandTree, text: str, programs: Mapping[str, Spec]) -> t.CommandTree:
+    """Return the tree that is decided and run instead of the one that was read from `text`."""
 
     def has_dangerous_options(name: str | None) -> bool:
         base = (name or "").rpartition("/")[2]
         return base not in programs or _can_act(programs[base])
 
-    return _quiet_tree(anchored(tree, has_dangerous_options))
+    # Neither is free on a large tree, and without these characters neither changes anything.
+    if any(character in text for character in "*?["):
+        tree = anchored(tree, has_dangerous_options)
+    return _quiet_tree(tree) if "git" in text else tree
 
 
 def hardened_argv(argv: tuple[str, ...]) -> tuple[str, ...]:
@@ -55,6 +59,7 @@ def unhardened(words: Sequence[Argument]) -> Sequence[Argument]:
     return [words[0], *words[end:]] if added and _is_git(words[0].text) else words
 
 
+@cache
 def _can_act(spec: Spec) -> bool:
     """Return whether an option of the program, or of what it starts, can write, run or send."""
     starts = any(role.takes_the_rest or role.name in STRONG for role in spec.args or ())

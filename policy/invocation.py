@@ -27,7 +27,7 @@ from policy.shell.walk import nodes
 
 Places = tuple[Place, ...]
 NETWORK = frozenset({"net.connect", "remote.exec"})
-_WORK = 6000  # words that are interpreted before the text counts as not understood
+_WORK = 2000  # words that are interpreted before the text counts as not understood
 _DEPTH = 12
 _MOVES = frozenset({"cd", "pushd", "popd"})
 _ASSIGNS = frozenset({"read", "mapfile", "readarray", "printf", "getopts", "unset"})
@@ -171,7 +171,7 @@ class Invocations(ABC):
             fetched = FETCHED in text.text
             unseen = "<network>" if fetched else "<shell text that is not known>"
             self.found.append(Access("code.exec", unseen, "dynamic"))
-        self.spend(1 + len(text.text) // 64)
+        self.spend(8 + len(text.text) // 32)
         known = text.text.replace(FETCHED, "${unseen}").replace(HOLE, "${unseen}")
         self.script(known, Setting((place.deeper(),), stdin))
         self._setting, self.variables, self.functions, self._fed = outer
@@ -188,21 +188,27 @@ class Invocations(ABC):
         if isinstance(tree, t.Opaque):
             self.opaque(text, tree, setting)
             return tree
-        self.tree(tree, setting)
+        self.tree(tree, text, setting)
         return None
 
-    def tree(self, tree: t.CommandTree, setting: Setting) -> None:
-        """Walk a tree whose constants are not yet in their places."""
-        known = {"HOME": self.home, "USER": self.user}
-        if setting.places[0].how == "exact":
-            known["PWD"] = setting.places[0].cwd
-        constants = folded(tree, known)
-        for node in nodes(constants):
+    def tree(self, tree: t.CommandTree, text: str, setting: Setting) -> None:
+        """Walk the tree of a text; its constants are not yet in their places."""
+        if "$" in text:
+            known = {"HOME": self.home, "USER": self.user}
+            if setting.places[0].how == "exact":
+                known["PWD"] = setting.places[0].cwd
+            tree = folded(tree, known)
+        if any(sign in text for sign in ("$", "(", "function")):
+            self._noted(tree)
+        self.sequence(tree, setting)
+
+    def _noted(self, tree: t.CommandTree) -> None:
+        """Keep in mind the functions of a tree, and the names that it gives a value."""
+        for node in nodes(tree):
             if isinstance(node, t.FunctionDef):
                 self.functions.setdefault(node.name, []).append(node)
             elif isinstance(node, t.Assignment | t.For):
                 self._assigned.add(node.name)
-        self.sequence(constants, setting)
 
     def opaque(self, text: str, why: t.Opaque, setting: Setting) -> None:
         """Add what can be found in text that has no tree."""

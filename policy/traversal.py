@@ -34,7 +34,7 @@ class Traversal(Invocations):
         after = After(setting.places, setting.places, "")
         printed: list[str | None] = []
         for statement in body.statements:
-            here = replace(setting, places=_bounded(after.places))
+            here = _in(setting, after.places)
             if isinstance(statement, t.Background):
                 self._statement(statement.body, here)
                 printed.append(None)
@@ -44,7 +44,7 @@ class Traversal(Invocations):
                 printed.append(after.printed)
         known = [text for text in printed if text is not None]
         whole = "\n".join(filter(None, known)) if len(known) == len(printed) else None
-        return replace(after, printed=whole)
+        return after if after.printed == whole else replace(after, printed=whole)
 
     def _statement(self, statement: t.Statement, setting: Setting) -> After:
         if not isinstance(statement, t.AndOr):
@@ -52,10 +52,10 @@ class Traversal(Invocations):
         after = self._pipeline(statement.first, setting)
         for operator, item in statement.rest:
             if operator == "&&":
-                then = self._pipeline(item, replace(setting, places=_bounded(after.success)))
+                then = self._pipeline(item, _in(setting, after.success))
                 after = After(then.success, after.failure + then.failure)
             else:
-                then = self._pipeline(item, replace(setting, places=_bounded(after.failure)))
+                then = self._pipeline(item, _in(setting, after.failure))
                 after = After(after.success + then.success, then.failure)
         return after
 
@@ -135,9 +135,9 @@ class Traversal(Invocations):
         here = setting
         for condition, body in command.branches:
             tested = self.sequence(condition, here)
-            then = replace(setting, places=_bounded(tested.success))
+            then = _in(setting, tested.success)
             places += self.sequence(body, then).places
-            here = replace(setting, places=_bounded(tested.failure))
+            here = _in(setting, tested.failure)
         if command.otherwise is not None:
             places += self.sequence(command.otherwise, here).places
         else:
@@ -179,7 +179,7 @@ class Traversal(Invocations):
         places: Places = ()
         if isinstance(loop, t.While):
             tested = self.sequence(loop.condition, setting)
-            places, setting = tested.places, replace(setting, places=_bounded(tested.places))
+            places, setting = tested.places, _in(setting, tested.places)
         for value in values:
             if isinstance(loop, t.For) and value is not None:
                 self.variables[loop.name] = value
@@ -224,6 +224,11 @@ class Traversal(Invocations):
             for place in setting.places if is_file else ():
                 found = place.resolve(path)
                 self.found.append(Access("fs.list", found.text, found.how, "[["))
+
+
+def _in(setting: Setting, places: Places) -> Setting:
+    """Return the setting with other places."""
+    return setting if places == setting.places else replace(setting, places=_bounded(places))
 
 
 def _bounded(places: Places) -> Places:

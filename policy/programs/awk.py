@@ -16,7 +16,8 @@ _TOKEN = re.compile(
     |(?P<op>>>|\|&|\|\||&&|[<>=!+\-*/%^~]=|\+\+|--|\S)""",
     re.X | re.S,
 )
-_REGEX = re.compile(r"/(?:\\.|\[(?:\\.|\^?\]?[^\]\n])*\]|[^/\\\n])*/")
+# A slash inside brackets ends the expression for some awks and not for others: no match.
+_REGEX = re.compile(r"/(?:\\.|\[\^?\]?(?:\\.|[^\]\\/\n])*\]|[^/\\\n\[])*/")
 _REGEX_FOLLOWS = frozenset(["(", "{", ",", ";", "!", "~", "&&", "||", "!=", "==", "\n", "}", "?",
                             ":", "|", "=", "print", "in", "return", "!~"])  # fmt: skip
 _LOADS = frozenset({"@load", "@include", "@namespace", "extension"})

@@ -19,6 +19,7 @@ from policy.programs.words import FETCHED, HOLE, Argument, Place, Stdin, shown
 _SYSTEM = frozenset(
     {"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"}
 )  # fmt: skip
+_LONGEST_NAME = 64  # of an option that a program really has
 _PROJECT = (".venv/bin", "venv/bin", "env/bin", "node_modules/.bin", "vendor/bin")
 # What no unlisted option may be called, whatever the spec promises: it sounds like writing,
 # running or sending.
@@ -169,7 +170,8 @@ def _unknown_option(run: Run, meaning: Spec, word: Argument) -> None:
     # Where the program runs code anyway, nothing worse can be meant.
     runs_code = any(does.operation == "code.exec" for does in meaning.does)
     name, equals, value = word.text.partition("=")
-    suspicious = not runs_code and (_SUSPICIOUS.fullmatch(name) or HOLE in name)
+    odd = HOLE in name or len(name) > _LONGEST_NAME or _SUSPICIOUS.fullmatch(name)
+    suspicious = not runs_code and odd
     if not meaning.harmless or suspicious:
         run.add("opaque", f"option {shown(word.text)!r} of {run.program} is not described")
     elif equals and ("/" in value or value.startswith((".", "~"))):

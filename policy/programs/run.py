@@ -40,6 +40,10 @@ class Nested(Protocol):
         """Return the accesses of an argument vector."""
         ...
 
+    def spend(self, amount: int) -> None:
+        """Count work; raises what ends the walk when it is too much."""
+        ...
+
     def piped(self, path: str) -> str | None:
         """Return what can be read from the file of a `<( )`, if that is known."""
         ...
@@ -214,6 +218,7 @@ class Run:
             self.add("code.exec", "<network>" if fetched else f"<{language} text not known>")
             return
         for finding in SCANNERS[language](text.text):
+            self.nested.spend(2)
             self._found(finding)
 
     def _found(self, finding: Finding) -> None:

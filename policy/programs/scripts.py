@@ -16,7 +16,7 @@ _STRING = re.compile(
 )
 _DELETES = re.compile(r"rmtree|rm_rf|rm_r|rmSync|unlink|remove|rmdir|\bdelete\b|\brm\b|\bdel\b")
 _WRITES = re.compile(
-    r"write|\bopen\s*\([^)]*['\"][waxr]b?\+?['\"]|>\s*['\"]?/|put_contents|Out-File|chmod|chown"
+    r"write|\bopen\s*\([^)]{0,200}['\"][waxr]b?\+?['\"]|>\s*['\"]?/|put_contents|Out-File|chmod|chown"
     r"|symlink|rename|copy|truncate|touch|mkdir"
 )
 _STARTS = re.compile(r"system|exec|popen|spawn|subprocess|`|run|shell|qx", re.I)

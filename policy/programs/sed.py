@@ -11,8 +11,9 @@ from policy.programs.findings import Finding, Runs, Touches, Unknown
 
 _SPACE = re.compile(r"[\s;]*")
 _ONE = re.compile(r"(?:[0-9]+(?:~[0-9]+)?|\$|[+~][0-9]+)")
-_REGEX = re.compile(r"/(?:\\.|\[\^?\]?[^\]]*\]|[^/\\])*/[IM]*", re.S)
-_OTHER = re.compile(r"\\(.)(?:\\.|(?!\1).)*\1[IM]*", re.S)
+# INVARIANT: the alternatives begin with different characters, or a hostile text takes for ever.
+_REGEX = re.compile(r"/(?:\\.|\[\^?\]?[^\]/]*\]|[^/\\\[])*/[IM]*", re.S)
+_OTHER = re.compile(r"\\(.)(?:\\.|(?!\1)[^\\])*\1[IM]*", re.S)
 _COMMA = re.compile(r"\s*,\s*")
 _BANG = re.compile(r"[\s!]*")
 _FLAGS = re.compile(r"(?P<flags>[gpiIMm0-9e]*)(?P<file>w[^\n]*)?")
