@@ -51,6 +51,7 @@ class HostFacts:
     home: str
     path_entries: tuple[str, ...]
     system: SystemPaths
+    pids_cgroup: str = ""  # where a group per command bounds its processes; for root
     git_config: tuple[tuple[str, str], ...] = ()  # the owner's name, e-mail and line endings
 
     def meets(self, minimum: str) -> bool:

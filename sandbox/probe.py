@@ -12,7 +12,7 @@ import subprocess  # noqa: TID251  # constant probes, started before any permit 
 import sys
 from pathlib import Path
 
-from sandbox import landlock, seccomp
+from sandbox import cgroup, landlock, seccomp
 from sandbox.host import Control, HostFacts, Rung, SystemPaths
 from sandbox.outcome import Seen
 from sandbox.programs import safe_entries
@@ -77,13 +77,14 @@ def probe() -> HostFacts:
     abi = landlock.abi()
     locked, filtered = _kernel_filters(abi)
     separated = _namespaces(bwrap)
+    pids_cgroup = cgroup.find() if os.getuid() == 0 else ""
     is_whole = all(control.seen == "enforced" for control in (*separated, filtered))
     rung: Rung = "namespaces" if is_whole else "none"
     interpreter = Path(sys.executable).resolve()
     home = str(Path.home())
     return HostFacts(
         rung=rung,
-        controls=(*separated, locked, filtered, *_limits()),
+        controls=(*separated, locked, filtered, *_limits(pids_cgroup)),
         bwrap=bwrap,
         interpreter=str(interpreter),
         interpreter_prefix="" if interpreter.is_relative_to("/usr") else sys.base_prefix,
@@ -95,6 +96,7 @@ def probe() -> HostFacts:
         home=home,
         path_entries=safe_entries(f"{os.environ.get('PATH', '')}:{STANDARD_PATH}"),
         system=system_paths(),
+        pids_cgroup=pids_cgroup,
         git_config=_git_config(home),
     )
 
@@ -155,14 +157,15 @@ def _kernel_filters(abi: int) -> tuple[Control, Control]:
     )
 
 
-def _limits() -> tuple[Control, ...]:
-    exempt = os.getuid() == 0
+def _limits(pids_cgroup: str) -> tuple[Control, ...]:
+    exempt = os.getuid() == 0 and not pids_cgroup
+    bound = f"a control group below {pids_cgroup}" if pids_cgroup else "RLIMIT_NPROC"
     return (
         Control("memory", "partial", "sampled over the whole tree every 100 ms, then killed"),
         Control(
             "process count",
             "partial" if exempt else "enforced",
-            "the kernel exempts root; sampled every 100 ms" if exempt else "RLIMIT_NPROC",
+            "the kernel exempts root; sampled every 20 ms" if exempt else bound,
         ),
     )
 

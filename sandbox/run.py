@@ -23,6 +23,7 @@ from sandbox.limits import rlimits
 from sandbox.masks import Walker
 from sandbox.outcome import NO_OUTPUT, CommandOutcome, Enforcement, Status
 from sandbox.permit import Permit, PermitError, PermitOffice
+from sandbox.profile import Profile
 from sandbox.sight import Scene, Unseen, look
 from sandbox.supervise import Ended, Start, supervise
 
@@ -123,20 +124,25 @@ class CommandRunner:
         stage = (bwrap.interpreter(host), "-I", "-S", f"{bwrap.INSIDE}/sandbox/init.py", "{1}",
                  "{2}")  # fmt: skip
         reaper = (host.interpreter, "-I", "-S", f"{host.package}/reaper.py")
+        argv: tuple[str, ...]
         if profile.name == "unconfined":
             stage = (host.interpreter, "-I", "-S", f"{host.package}/init.py", "{1}", "{2}")
-            spec = _spec(command, host, [], b"")
-            return Start((*reaper, *stage), b"", spec, command.stdin, has_reaper=True)
-        mounts = bwrap.view(profile, host, scene.sight, scene.empty_file)
+            argv, options, spec = (*reaper, *stage), b"", _spec(command, host, [], b"")
+        else:
+            mounts = bwrap.view(profile, host, scene.sight, scene.empty_file)
+            spec = _spec(command, host, bwrap.rules(mounts), self._filter(profile))
+            options = bwrap.arguments(profile, host, mounts, command.limits.tmp_bytes)
+            argv = (host.bwrap, "--args", "{0}", "--", *stage)
+        # Without a pid namespace of its own, a tree is held together by the reaper.
+        has_reaper = profile.name in ("inspect", "unconfined")
+        argv = (*reaper, *argv) if profile.name == "inspect" else argv
+        return Start(argv, options, spec, command.stdin, has_reaper, host.pids_cgroup)
+
+    def _filter(self, profile: Profile) -> bytes:
         calls = CALLS[profile.name]
-        if host.landlock_abi < ABI_SCOPE and profile.name == "inspect":
+        if self._host.landlock_abi < ABI_SCOPE and profile.name == "inspect":
             calls = replace(calls, may_signal=False)
-        spec = _spec(command, host, bwrap.rules(mounts), seccomp.build(calls, host.machine))
-        inside = (host.bwrap, "--args", "{0}", "--", *stage)
-        options = bwrap.arguments(profile, host, mounts, command.limits.tmp_bytes)
-        if profile.name == "inspect":
-            return Start((*reaper, *inside), options, spec, command.stdin, has_reaper=True)
-        return Start(inside, options, spec, command.stdin, has_reaper=False)
+        return seccomp.build(calls, self._host.machine)
 
     async def _supervised(self, start: Start, command: Command) -> Ended | OSError:
         cancel_fd = os.eventfd(0, os.EFD_CLOEXEC)

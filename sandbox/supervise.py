@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from sandbox.action import Limits
+from sandbox.cgroup import Group
 from sandbox.limits import children_of, memory, tree
 from sandbox.outcome import Output
 from sandbox.output import Collector
@@ -42,6 +43,7 @@ class Start:
     spec: bytes
     stdin: bytes | None
     has_reaper: bool
+    pids_cgroup: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,10 @@ def supervise(start: Start, limits: Limits, cancel_fd: int) -> Ended:
         began = time.monotonic()
         ends = [_pipe(stack) for _ in range(3)]
         (out, _), (err, _), (report, _) = ends
+        group = _group(stack, start, limits)
         child = _spawn(start, tuple(writer for _, writer in ends))
+        if group is not None:
+            group.enter(child.pid)
         streams = _Streams({fd: Collector(limits.output_bytes) for fd in (out, err)})
         watch = _Watch(stack, child, start, limits, cancel_fd)
         try:
@@ -169,6 +174,14 @@ class _Watch:
             self.peak_memory_bytes = max(self.peak_memory_bytes, held)
             return "memory" if held > self._limits.memory_bytes else ""
         return ""
+
+
+def _group(stack: ExitStack, start: Start, limits: Limits) -> Group | None:
+    if not start.pids_cgroup:
+        return None
+    group = Group(start.pids_cgroup, limits.processes + OWN_PROCESSES)
+    stack.callback(group.close)
+    return group
 
 
 def _pipe(stack: ExitStack) -> tuple[int, int]:

@@ -1,4 +1,5 @@
 import hashlib
+import os
 import signal
 import subprocess
 import sys
@@ -37,6 +38,10 @@ def alive(marker: str) -> list[int]:
         except OSError:
             continue
     return found
+
+
+def groups() -> list[Path]:
+    return list(Path(HOST.pids_cgroup).glob(f"permitgate-{os.getpid()}-*"))
 
 
 # What runs
@@ -396,3 +401,21 @@ async def test_what_a_cancelled_command_planted_is_held_back_too(rig):
     with anyio.move_on_after(0.5):
         await rig.run(rig.script("echo evil > .envrc; sleep 9", "live"))
     assert list(rig.workspace.iterdir()) == []
+
+
+@pytest.mark.threat("T14")
+@pytest.mark.skipif(not HOST.pids_cgroup, reason="no pids control group can be made here")
+async def test_processes_are_bounded_for_root_too_and_no_group_is_left(rig):
+    count = "i=0; while [ $i -lt 80 ]; do sleep 9 & i=$((i+1)); done; wait"
+    limits = Limits(wall_s=1.0, processes=30)
+    outcome = await rig.run(replace(rig.script(count), limits=limits))
+    assert b"fork" in outcome.stderr.head
+    assert groups() == []
+
+
+@pytest.mark.threat("T14")
+async def test_processes_are_counted_where_no_group_can_be_made(tmp_path):
+    rig = Rig(tmp_path, host=replace(HOST, pids_cgroup=""))
+    limits = Limits(wall_s=5.0, processes=30)
+    outcome = await rig.run(replace(rig.script(":(){ :|:& }; :; sleep 9"), limits=limits))
+    assert outcome.duration_ms < 4000
