@@ -5,6 +5,7 @@ Source: Bash Reference Manual §3.1.2.4 and §3.5.3 to §3.5.5; subst.c where th
 """
 
 import re
+from abc import ABC, abstractmethod
 
 import policy.shell.tree as t
 from policy.shell.cursor import MAX_DEPTH, Cursor
@@ -36,12 +37,12 @@ _ASCII, _BYTE, _LAST_CHARACTER = 0x80, 0xFF, 0x10FFFF
 _SURROGATES = range(0xD800, 0xE000)
 
 
-class ExpansionReader(Cursor):
+class ExpansionReader(Cursor, ABC):
     """Reads one expansion at the cursor."""
 
+    @abstractmethod
     def substituted(self, closing: str) -> t.Sequence:
         """Read commands from just inside `$(`, `<(` or a backquote to just after `closing`."""
-        raise NotImplementedError
 
     def dollar(self, *, quoted: bool, context: Context) -> t.Part:
         """Read what a `$` or a backquote begins."""

@@ -35,8 +35,6 @@ class Grammar(SimpleReader):
         sequence = self._sequence()
         if self.pos < self.end:
             raise self.refuse("unexpected token")
-        if self.line_bound >= self.pos:
-            raise self.refuse("here-document without a line")
         return sequence
 
     @override
@@ -214,6 +212,9 @@ class Grammar(SimpleReader):
     def _parenthesised(self) -> t.Subshell | t.ArithmeticCommand:
         if self.took("(("):
             return t.ArithmeticCommand(self.arithmetic())
+        return self._subshell()
+
+    def _subshell(self) -> t.Subshell:
         self.pos += 1
         body = self._body()
         self._expect(")")
@@ -314,14 +315,11 @@ class Grammar(SimpleReader):
         return t.CaseItem(tuple(patterns), body)
 
     def _function(self, found: re.Match[str]) -> t.FunctionDef:
-        name, start = found[1], self.pos
+        name = found[1]
         if RESERVED.match(name + " ") or name in BUILTINS:
             raise self.refuse("function named as a builtin")
         self.pos = found.end()
         if self.at("((") or not (self.at("(") or self.reserved() == "{"):
             raise self.refuse("function body")
-        body = self._group() if self.at("{") else self._parenthesised()
-        defined = replace(body, redirects=self._redirects())
-        if isinstance(defined, t.ArithmeticCommand):
-            raise self.refuse("function body", start)
-        return t.FunctionDef(name, defined)
+        body = self._group() if self.at("{") else self._subshell()
+        return t.FunctionDef(name, replace(body, redirects=self._redirects()))

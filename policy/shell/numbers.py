@@ -63,10 +63,9 @@ class _Proof:
             case t.ArithmeticFor(header=header):
                 self.used.update(_names(";".join(header)))
                 self.integers.update(_ASSIGNED.findall(header[0]))
-            case t.BinaryTest(left=left, operator=operator, right=right):
-                if operator in NUMERIC_TESTS:
-                    parts = (*left.parts, *right.parts)
-                    self.used |= {p.name for p in parts if isinstance(p, t.Variable)} - NUMERIC
+            case t.BinaryTest(left=left, operator=kind, right=right) if kind in NUMERIC_TESTS:
+                parts = (*left.parts, *right.parts)
+                self.used |= {p.name for p in parts if isinstance(p, t.Variable)} - NUMERIC
             case _:
                 pass
 

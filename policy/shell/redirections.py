@@ -126,12 +126,9 @@ class RedirectionReader(WordReader):
 
     def _expanded_body(self, start: int, close: int) -> t.Word:
         bound = self.line_bound, self.heredoc_at
-        word = self.body(start, close)
+        # A here-string adds the last newline again.
+        word = self.body(start, close - 1)
         self.line_bound, self.heredoc_at = bound
-        last = word.parts[-1]
-        if not isinstance(last, t.Literal) or not last.text.endswith("\n"):
-            raise self.refuse("here-document expansion", start)
         if any(isinstance(part, t.Variable) and part.name in "@*" for part in word.parts):
             raise self.refuse("list in a here-document", start)
-        kept = (t.Literal(last.text[:-1]),) if len(last.text) > 1 else ()
-        return t.Word((*word.parts[:-1], *kept) or (t.Literal(""),))
+        return word

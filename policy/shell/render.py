@@ -17,6 +17,7 @@ from policy.shell.walk import rebuilt
 
 _NEEDS_ANSI = re.compile("[\x00-\x08\x0b-\x1f\x7f\udc80-\udcff]")
 _FIRST_BYTE, _BYTES = 0xDC80, 0xDC00
+_Expansion = t.Variable | t.Parameter | t.Arithmetic | t.Substitution
 _TILDE_LEAD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 
 
@@ -120,10 +121,8 @@ def _literal(text: str, is_after_tilde: bool, is_before_tilde: bool) -> str:
     return head + (quote(text) if text or not (head or tail) else "") + tail
 
 
-def _part(part: t.Part) -> str:
+def _part(part: t.Glob | t.Tilde | t.ProcessSubstitution | _Expansion) -> str:
     match part:
-        case t.Literal(text=text):
-            return quote(text)
         case t.Glob(text=text):
             return text
         case t.Tilde(user=user):
@@ -135,7 +134,7 @@ def _part(part: t.Part) -> str:
             return f'"{text}"' if part.quoted else text
 
 
-def _expansion(part: t.Variable | t.Parameter | t.Arithmetic | t.Substitution) -> str:
+def _expansion(part: _Expansion) -> str:
     match part:
         case t.Variable(name=name):
             return "${" + name + "}"

@@ -165,14 +165,15 @@ class _Scan:
                 self._ended(found, start)
             case "redirect":
                 self._redirect(found.group(), start)
+            case "comment" if self.frames[-1].start < 0:
+                pass
             case "comment":
-                if self.frames[-1].start >= 0:
-                    self.pos = start + 1
+                self.pos = start + 1
             case "close" if self.frames[-1].closing != ")":
                 self._end_word(start)
                 self._end_command()
-            case kind:
-                self._nesting(kind, start, is_quoted)
+            case _:
+                self._nesting(found.lastgroup, start, is_quoted)
 
     def _nesting(self, kind: str | None, start: int, is_quoted: bool) -> None:
         """Begin or go on with a word; enter or leave what may be nested in it."""

@@ -29,6 +29,7 @@ def last_argv(text: str) -> tuple[str | None, ...]:
         ("x='rm -rf'; $x /", ("rm", "-rf", "/")),
         ("x=' a  b '; c y$x", ("c", "y", "a", "b")),
         ("x=; c $x d", ("c", "d")),
+        ("x=' a '; c $x", ("c", "a")),
         ("x=; c \"$x\" d", ("c", "", "d")),
         ("x=a; y=$x/b; c $y", ("c", "a/b")),
         ("export x=a y=b; c $x$y", ("c", "ab")),

@@ -36,6 +36,11 @@ literals = st.text(
     st.characters(min_codepoint=9, max_codepoint=0x2FF, exclude_characters="\r\x0b\x0c\x00"),
     max_size=6,
 )
+INNER = tuple(
+    tree
+    for text in ("a", "a 'b c' | d & e", '! a "$(b `c`)" > f <<< x', "if a; then (b) & fi")
+    if isinstance(tree := read(text), t.Sequence)
+)
 names = st.sampled_from(["x", "y", "HOME", "_a1"])
 bodies = st.deferred(lambda: sequences)
 
@@ -51,7 +56,7 @@ def words(*, value: bool = False, patterned: bool = True) -> st.SearchStrategy[t
         st.builds(t.Parameter, names, *defaults, quoted),
         st.builds(t.Parameter, names, *patterns, quoted),
         st.builds(t.Arithmetic, st.sampled_from(["1+2", "(3*4)"]), quoted),
-        st.builds(t.Substitution, bodies, quoted),
+        st.builds(t.Substitution, st.sampled_from(INNER), quoted),
     ]
     parts += (
         [] if value or not patterned else [st.builds(t.Glob, st.sampled_from(["*", "?", "[!a-z]"]))]
@@ -102,7 +107,7 @@ compound = st.one_of(
     st.builds(t.Case, words(value=True), items, redirects),
     st.builds(t.FunctionDef, st.sampled_from(["f", "g-h"]), group),
 )
-command = st.one_of(simple, simple, simple, compound)
+command = st.one_of(simple, simple, simple, simple, simple, compound)
 pipelines = st.one_of(
     command,
     st.builds(t.Pipeline, tuples(command, 2, 3), st.booleans(), st.booleans()),
@@ -188,23 +193,25 @@ def test_opaque_text_says_why_and_where(text: str, reason: str, byte: int | None
 @pytest.mark.parametrize(
     "text",
     [
-        "eval x", "trap x EXIT", "let x=1", "source $x", ". /dev/stdin", "source <(a)", "alias a=b",
-        ". ../dev/fd/0", ". //proc/self/fd/0", "source", "read RANDOM", "read 'a[$(b)]'",
-        "read -a x", 'read "$x"', "read $x y", "read -p", "read -d $x y", "read -", "[ $x ]",
-        '[ "$a" "$b" ]', "[ a -a b ]", "[ ( a ) ]", "[ -v 'a[1]' ]", "[ a", "test a b c d e",
-        "[ ! a b c d ]", "[[ $x -eq 0 ]]", "[[ -v x[1] ]]", "[[ a -eq 'b[1]' ]]", "[[ $x =~ $y ]]",
-        "[[ a", "[[ ( a ]]", "[[ $x =~ a(b ]]", "x=$y; echo $((x))", "x=5; $y; echo $((x))",
-        "x=5; read x; ((x))", "x=5; x+=1; ((x))", "for x in a; do ((x)); done", "echo $(($1))",
-        "((x))", "echo $((y=x))", 'printf "$f" x', "printf -v", "printf -v 'a[1]' x", "printf -x",
-        "printf $x", "echo {fd}>x", "export $x", "declare -i x=1", "declare x={a,b}",
-        "command export x=$y", "command $x", "e\\xport x=$y", "\\ <(c)", "a<(b)c<(d)", "a[1]=2",
-        "x=(1 2)", "unset 'x[1]'", "unset -n x", "unset BASH_ENV2 RANDOM", "getopts o",
-        "getopts $x y", "getopts o 'a[1]'", "wait -p x", "hash -p a b", "jobs -x a", "wait $x",
-        "set -o posix", "set -o", "set -B", "set +", "set $x", "shopt -s extglob", "shopt extglob",
-        "shopt -s", "history -w x", "history -s x", "RANDOM=1", "PS4=x a", "BASH_CMDS=x",
-        "for PS4 in a; do b; done", "time -v a", "time", "time time a", "a |& f() { b; } |& c",
-        "f() ((1))", "f() { a; } |& b", "function", "function f a", "cd() { a; }", "if() { a; }",
-        "function cd { a; }", "select x in a; do b; done", "coproc a", "case a in b) c;& esac",
+        "eval x", "[[ $(a) -eq 1 ]]", "[[ a$x -eq 1 ]]", "a <<E $'b\nc'\nd\nE",
+        "a <<E 'b\nc'\nd\nE", "trap x EXIT", "let x=1", "source $x", ". /dev/stdin", "source <(a)",
+        "alias a=b", ". ../dev/fd/0", ". //proc/self/fd/0", "source", "read RANDOM",
+        "read 'a[$(b)]'", "read -a x", 'read "$x"', "read $x y", "read -p", "read -d $x y",
+        "read -", "[ $x ]", '[ "$a" "$b" ]', "[ a -a b ]", "[ ( a ) ]", "[ -v 'a[1]' ]", "[ a",
+        "test a b c d e", "[ ! a b c d ]", "[[ $x -eq 0 ]]", "[[ -v x[1] ]]", "[[ a -eq 'b[1]' ]]",
+        "[[ $x =~ $y ]]", "[[ a", "[[ ( a ]]", "[[ $x =~ a(b ]]", "x=$y; echo $((x))",
+        "x=5; $y; echo $((x))", "x=5; read x; ((x))", "x=5; x+=1; ((x))",
+        "for x in a; do ((x)); done", "echo $(($1))", "((x))", "echo $((y=x))", 'printf "$f" x',
+        "printf -v", "printf -v 'a[1]' x", "printf -x", "printf $x", "echo {fd}>x", "export $x",
+        "declare -i x=1", "declare x={a,b}", "command export x=$y", "command $x", "e\\xport x=$y",
+        "\\ <(c)", "a<(b)c<(d)", "a[1]=2", "x=(1 2)", "unset 'x[1]'", "unset -n x",
+        "unset BASH_ENV2 RANDOM", "getopts o", "getopts $x y", "getopts o 'a[1]'", "wait -p x",
+        "hash -p a b", "jobs -x a", "wait $x", "set -o posix", "set -o", "set -B", "set +",
+        "set $x", "shopt -s extglob", "shopt extglob", "shopt -s", "history -w x", "history -s x",
+        "RANDOM=1", "PS4=x a", "BASH_CMDS=x", "for PS4 in a; do b; done", "time -v a", "time",
+        "time time a", "a |& f() { b; } |& c", "f() ((1))", "f() { a; } |& b", "function",
+        "function f a", "cd() { a; }", "if() { a; }", "function cd { a; }",
+        "select x in a; do b; done", "coproc a", "case a in b) c;& esac",
         "case a in b) c;;& d) e;; esac", "${x:=y}", "${!x}", "${x@P}", "${##}", "${#x%y}",
         "${x:-*}", "${x:a}", "${x", "$[1]", "$0", "$-", '$"a"', "$'a", "$'\\xzz'", "$'\\x00'",
         "$'\\777'", "$'\\ud800'", "$'\\U00110000'", "$BASH_COMMAND", "x=$@", "`a \\`b\\``",
@@ -234,8 +241,10 @@ def test_what_bash_could_read_otherwise_is_opaque(text: str) -> None:
         "wait $!", "wait %1", "jobs -l", "hash -r", "set -euo pipefail", "set -- -x $y", "set +e",
         "shopt -s nullglob", "shopt", "history", "history 5", "source ./x", ". venv/bin/activate",
         "command -v x", "command -p ls", "command", "alias", "export", "declare -p x",
-        "mapfile -t x < f", "for i in 1 2; do ((i)); done", "declare -x x", "unset -- x",
-        "read -- x", "unset", "[[ a || b && ! c ]]", "a \u00e9 '\u200b'",
+        "mapfile -t x < f", "for i in 1 2; do ((i)); done", "[[ a == b ]]; echo $((1))",
+        "[[ a == b && 1 -eq 1 ]]", "[ \"a$((1))\" = b ]", "[ ~ = b ]", "[[ $((1)) -eq 1 ]]",
+        "declare -x x", "unset -- x", "read -- x", "unset", "[[ a || b && ! c ]]",
+        "a \u00e9 '\u200b'",
     ],
 )  # fmt: skip
 def test_ordinary_uses_of_builtins_are_understood(text: str) -> None:
