@@ -15,7 +15,7 @@ MAX_CELLS: Final = 65_536  # work of name against name; beyond it the careful an
 
 def overlaps(left: Path, right: Path) -> bool:
     """Return whether some path is in both the access `left` and the policy glob `right`."""
-    return not _part_early(left, right) and _meet(left, right, aimed_at=-1)
+    return _meet(left, right, aimed_at=-1)
 
 
 def aims(left: Path, right: Path) -> bool:
@@ -24,37 +24,47 @@ def aims(left: Path, right: Path) -> bool:
     `cat .en?` aims at `**/.env`; `cat *` and `cat *.json` sweep. The last name of `right` that is
     more than `*` decides.
     """
-    if _part_early(left, right):
-        return False
-    telling = [at for at, part in enumerate(right) if isinstance(part, Name) and not part.is_any]
-    if not telling:
+    telling = _telling(right)
+    if telling < 0:
         return inside(left, right)
-    name = right[telling[-1]]
+    name = right[telling]
     if not any(_aims_at(part, name) for part in left):
         return False
-    return _meet(left, right, aimed_at=telling[-1])
+    return _meet(left, right, aimed_at=telling)
 
 
-def _part_early(left: Path, right: Path) -> bool:
-    """Return whether the plain names both begin or end with differ; this settles most pairs."""
-    if left and right and _tails_differ(left, right):
-        return True
+def _telling(right: Path) -> int:
+    """Return the index of the last name that is more than `*`, or -1."""
+    for at in reversed(range(len(right))):
+        part = right[at]
+        if isinstance(part, Name) and not part.is_any:
+            return at
+    return -1
+
+
+def may_overlap(left: Path, right: Path) -> bool:
+    """Return False where names in the same position differ; this settles most pairs cheaply."""
+    if left and right and _differ(left[-1], right[-1]):
+        return False
     for one, other in zip(left, right, strict=False):
         if isinstance(one, Many) or isinstance(other, Many):
-            return False
-        if one.literal is None or other.literal is None:
-            return False
-        if one.literal != other.literal:
             return True
-    return False
+        if _differ(one, other):
+            return False
+    return True
 
 
-def _tails_differ(left: Path, right: Path) -> bool:
-    """Return whether the last names both are plain and differ."""
-    one, other = left[-1], right[-1]
+def _differ(one: Part, other: Part) -> bool:
+    """Return whether two names differ for certain, by their text or their first and last signs."""
     if isinstance(one, Many) or isinstance(other, Many):
         return False
-    return one.literal is not None and other.literal not in (None, one.literal)
+    if one.literal is not None and other.literal is not None:
+        return one.literal != other.literal
+    first, second = one.tokens[0], other.tokens[0]
+    if first is not None and second is not None and not first.meets(second):
+        return True
+    first, second = one.tokens[-1], other.tokens[-1]
+    return first is not None and second is not None and not first.meets(second)
 
 
 def _meet(left: Path, right: Path, *, aimed_at: int) -> bool:

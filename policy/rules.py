@@ -11,10 +11,11 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
-from policy.globs import Path, escape, fixed_root, path_regex, policy_glob, text_regex
+from policy.globs import Name, Path, escape, fixed_root, path_regex, policy_glob, text_regex
 from policy.model import Context, Effect, Obligations
 
 FIXED_VARIABLES: Final = frozenset({"workspace", "home", "user", "host"})
+_FIRST_NAMES: Final = 64  # how many first names are remembered; a machine has fewer
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -84,13 +85,14 @@ class Policy:
 class Globs:
     """One list of globs in one context; expressions are made when first needed."""
 
-    __slots__ = ("_path_re", "_paths", "_text_re", "texts")
+    __slots__ = ("_by_first", "_path_re", "_paths", "_text_re", "texts")
 
     def __init__(self, texts: tuple[str, ...]) -> None:
         self.texts = texts
         self._path_re: re.Pattern[str] | None = None
         self._text_re: re.Pattern[str] | None = None
         self._paths: tuple[Path, ...] | None = None
+        self._by_first: dict[str, tuple[Path, ...]] = {}
 
     def has_path(self, path: str) -> bool:
         """Return whether a plain absolute path is inside one of them."""
@@ -110,10 +112,25 @@ class Globs:
             self._paths = tuple(policy_glob(text) for text in self.texts if text[0] != "<")
         return self._paths
 
+    def paths_near(self, shape: Path) -> tuple[Path, ...]:
+        """Return those that may share a path with `shape`, judged by the first name."""
+        first = shape[0].literal if shape and isinstance(shape[0], Name) else None
+        if first is None:
+            return self.paths()
+        if first not in self._by_first:
+            if len(self._by_first) >= _FIRST_NAMES:
+                return self.paths()
+            self._by_first[first] = tuple(path for path in self.paths() if _may_begin(path, first))
+        return self._by_first[first]
+
     def roots(self) -> tuple[str, ...]:
         """Return the fixed folder of each that has one; `**/x` and `/*/x` have none."""
         roots = [(text, fixed_root(text)) for text in self.texts if text[0] != "<"]
         return tuple(root for text, root in roots if root != "/" or text in ("/", "/**"))
+
+
+def _may_begin(path: Path, first: str) -> bool:
+    return not (path and isinstance(path[0], Name) and path[0].literal not in (None, first))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

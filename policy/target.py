@@ -11,13 +11,14 @@ from typing import Final
 from policy.globs import EVERYTHING_BELOW, Path, literal_path, shell_pattern, with_holes
 from policy.hosts import host_of
 from policy.model import PATH_OPERATIONS, Access, Context, Effect
-from policy.overlap import aims, inside, overlaps, text_inside, text_overlaps
+from policy.overlap import aims, inside, may_overlap, overlaps, text_inside, text_overlaps
 from policy.programs.words import HOLE
 from policy.rules import BoundRule, Globs
 
 READS: Final = frozenset({"fs.read", "fs.list"})
 TREE_OPERATIONS: Final = frozenset({"fs.delete", "fs.perm"})  # they reach all that lies below
 UNKNOWN_PATH: Final = "<unknown path>"
+_CHEAPER: Final = 16  # how many quick looks cost as much as one comparison
 
 
 class Target:
@@ -54,8 +55,18 @@ class Target:
                 return False
             if access.resource.startswith(HOLE):
                 return UNKNOWN_PATH in globs.texts
-        self.comparisons += len(globs.texts)
-        return all(any(inside(shape, glob) for glob in globs.paths()) for shape in self._shapes)
+        return self._all_inside(globs)
+
+    def _all_inside(self, globs: Globs, *, below: Path = ()) -> bool:
+        shapes = [(*shape, *below) for shape in self._shapes]
+        return all(any(inside(shape, g) for g in self._close(shape, globs)) for shape in shapes)
+
+    def _close(self, shape: Path, globs: Globs) -> list[Path]:
+        """Return the globs worth a full comparison, and count the work."""
+        near = globs.paths_near(shape)
+        close = [glob for glob in near if may_overlap(shape, glob)]
+        self.comparisons += len(close) + len(near) // _CHEAPER
+        return close
 
     def _is_masked_or_listed(self) -> bool:
         return self._context.can_mask or self._access.operation == "fs.list"
@@ -105,7 +116,6 @@ class Target:
             return self._touches(globs)
         # Whether a plain path is a folder is not known here. One that holds a denied place for
         # certain counts as one, and so does a folder that holds the workspace or the home.
-        self.comparisons += len(globs.texts)
         path = self._access.resource.rstrip("/") + "/"
         context = self._context
         wide = any(f"{root}/".startswith(path) for root in (context.workspace, context.home))
@@ -121,10 +131,8 @@ class Target:
         if self._is_plain and not is_tree:
             return False
         below = (EVERYTHING_BELOW,) if is_tree else ()
-        self.comparisons += len(globs.texts)
-        return any(
-            overlaps((*shape, *below), glob) for shape in self._shapes for glob in globs.paths()
-        )
+        shapes = [(*shape, *below) for shape in self._shapes]
+        return any(overlaps(shape, g) for shape in shapes for g in self._close(shape, globs))
 
     def _text_touches(self, globs: Globs) -> bool:
         text = self._text
@@ -138,8 +146,7 @@ class Target:
             return self._text_inside(globs)
         if self._is_plain:
             return False
-        self.comparisons += len(globs.texts)
-        return any(aims(shape, glob) for shape in self._shapes for glob in globs.paths())
+        return any(aims(shape, g) for shape in self._shapes for g in self._close(shape, globs))
 
     def _excepted(self, globs: Globs) -> bool:
         """Return whether all it can be, and all below it for a tree operation, is excepted."""
@@ -147,11 +154,7 @@ class Target:
             return False
         if not self._is_path or self._access.operation not in TREE_OPERATIONS:
             return self._inside(globs)
-        self.comparisons += len(globs.texts)
-        return all(
-            any(inside((*shape, EVERYTHING_BELOW), glob) for glob in globs.paths())
-            for shape in self._shapes
-        )
+        return self._all_inside(globs, below=(EVERYTHING_BELOW,))
 
     def _host_is_in(self, hosts: Globs) -> bool:
         host = host_of(self._access.resource)
