@@ -349,6 +349,64 @@ def test_a_full_disk_refuses_intents_and_spends_the_reserve_for_outcomes(house, 
     assert verify(house.path, house.keys, deep=True).code is Code.VERIFIED
 
 
+@pytest.mark.threat("T16")
+def test_without_room_for_the_reserve_no_intent_starts_and_outcomes_wait_for_space(
+    house, monkeypatch
+):
+    log = house.open()
+    (house.path / "ballast").unlink()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        with pytest.raises(AuditUnavailable, match="reserve"):
+            log.append({"event": "exec.intent", "action_id": "a"})
+        log.append({"event": "exec.outcome", "action_id": "z"}, is_outcome=True)
+        patch.setattr(os, "write", full)
+        with pytest.raises(AuditUnavailable, match="reserve is spent too"):
+            log.append({"event": "exec.outcome", "action_id": "z"}, is_outcome=True)
+    log.append({"event": "exec.intent", "action_id": "b"})
+    log.close()
+    assert verify(house.path, house.keys, deep=True).records == 3
+
+
+def test_a_caller_interrupted_after_its_commit_withdraws_nothing(house, monkeypatch):
+    log = house.open()
+    real = threading.Event.wait
+
+    def late(event, timeout=None):
+        if threading.current_thread() is not threading.main_thread():
+            return real(event, timeout)
+        while log._queue or log._has_leader:
+            time.sleep(0.001)
+        raise KeyboardInterrupt
+
+    other = threading.Thread(target=log.append, args=({"event": "first"},))
+    log._turn.acquire()
+    other.start()
+    while not log._queue:
+        time.sleep(0.001)
+    release = threading.Timer(0.05, log._turn.release)
+    release.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Event, "wait", late)
+        with pytest.raises(KeyboardInterrupt):
+            log.append({"event": "second"})
+    other.join()
+    release.join()
+    log.close()
+    assert [r["event"] for r in records(house.path)] == ["log.open", "first", "second"]
+
+
+def test_removing_what_is_not_there_is_no_error(house):
+    directory = LogDirectory.prepare(house.path)
+    directory.remove("nothing")
+    assert directory.size("nothing") is None
+    directory.close()
+
+
 def test_more_records_than_a_batch_holds_are_all_committed(house, monkeypatch):
     monkeypatch.setattr("audit.log.MAX_BATCH", 2)
     log = house.open()

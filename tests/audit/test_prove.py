@@ -6,7 +6,7 @@ import pytest
 
 from audit.errors import AuditError, AuditTampered, NoteError
 from audit.merkle import inclusion_proof, leaf_hash
-from audit.note import make_proof, unpad_note
+from audit.note import Checkpoint, make_proof, sign_note, unpad_note
 from audit.prove import prove, verify_proof
 
 pytestmark = pytest.mark.threat("T15")
@@ -51,6 +51,14 @@ def test_a_record_proven_at_another_place_is_refused(house):
     assert verify_proof(good, house.keys).index == 1
     with pytest.raises(NoteError):
         verify_proof(make_proof(lines[1], 0, inclusion_proof(leaves, 1), note), house.keys)
+
+
+def test_a_record_signed_under_another_number_than_its_own_is_refused(house):
+    record = b'{"@prev":"%s","@seq":5,"a":1}' % (b"0" * 64)
+    head = Checkpoint(house.signer.public_key.name, 1, leaf_hash(record))
+    proof = make_proof(record, 0, [], sign_note(head.text(), house.signer))
+    with pytest.raises(NoteError, match="another @seq"):
+        verify_proof(proof, house.keys)
 
 
 def test_a_checkpoint_that_is_being_overwritten_is_read_again(house):

@@ -85,9 +85,7 @@ def test_what_only_looks_like_a_secret_stays(text):
 def test_a_known_value_is_hidden_in_every_spelling(value, before, after):
     redactor = Redactor({"token": value})
     assert value not in redactor.redact(before + b" " + value + b" " + after)
-    # Nothing is appended: how the last base64 group reads depends on what follows.
-    encoded = base64.b64encode(before + value)
-    assert base64.b64encode(value)[4:-4] not in redactor.redact(encoded) or len(value) < 12
+    assert b"[redacted:token]" in redactor.redact(base64.b64encode(before + value))
     assert value.hex().encode() not in redactor.redact(value.hex().encode())
 
 

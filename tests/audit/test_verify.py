@@ -54,6 +54,16 @@ def edit_with_a_zero_byte(lines):
     return lines
 
 
+def edit_beyond_recognition(lines):
+    lines[10] = b"nonsense\n"
+    return lines
+
+
+def edit_the_first_frame(lines):
+    lines[0] = b'{"@prev":"1' + lines[0][11:]
+    return lines
+
+
 def insert_a_copy(lines):
     return [*lines[:10], lines[9], *lines[10:]]
 
@@ -111,6 +121,8 @@ TAMPERINGS = [
     (edit_the_last, "rewritten", 19, "records 0 to 19", "altered"),
     (edit_the_frame, "edited", 10, ":11", "record 10 was edited"),
     (edit_with_a_zero_byte, "edited", 10, ":11", "not JSON"),
+    (edit_beyond_recognition, "edited", 10, ":11", "not a record of this log"),
+    (edit_the_first_frame, "edited", 0, ":1", "does not start a log"),
     (insert_a_copy, "inserted", 9, ":11", "record 9 stands a second time"),
     (insert_a_chained_record, "inserted", 10, ":12", "record 10 stands a second time"),
     (delete, "deleted", 10, ":11", "records 10 to 10 were deleted"),
@@ -277,6 +289,16 @@ def test_a_removed_segment_is_found_and_named(segmented, which):
     assert report.findings[0].seq == seq
     with pytest.raises(AuditTampered):
         segmented.open()
+
+
+@pytest.mark.threat("T15")
+def test_a_segment_that_nothing_leads_to_is_found_and_named(house):
+    house.filled(3)
+    (house.path / "seg-000000000007.jsonl").touch(mode=0o600)
+    finding = verify(house.path, house.keys).findings[0]
+    assert (finding.kind, finding.seq) == ("removed", 3)
+    with pytest.raises(AuditTampered, match="records 3 to 6 are missing"):
+        house.open()
 
 
 @pytest.mark.threat("T15")
