@@ -73,6 +73,8 @@ class RemoteRunner:
             PermitError: the permit is spent, foreign or for another kind of action.
         """
         command = self._office.redeem(permit, RemoteCommand)
+        if not command.hosts:
+            return RemoteOutcome("error", message="no host is named; nothing ran")
         try:
             script = script_of(command).encode()
         except (SandboxError, UnicodeEncodeError) as error:
@@ -212,8 +214,9 @@ async def _converse(
     """Send the script and collect both streams until the command and its output have ended."""
 
     async def collect(stream: "asyncssh.SSHReader[bytes]", collector: Collector) -> None:
-        while chunk := await stream.read(_CHUNK):
-            collector.feed(chunk)
+        with suppress(OSError, asyncssh.Error):  # a broken connection shows as no exit status
+            while chunk := await stream.read(_CHUNK):
+                collector.feed(chunk)
 
     async def end_soon(scope: anyio.CancelScope) -> None:
         # A grandchild that holds the stream open must not delay the answer.

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from sandbox import commit, undo
 from sandbox.action import NewContent, PatchFiles, UndoPatch, digest
+from sandbox.dirfd import Metadata, PathRefusedError
 from sandbox.outcome import FileChange, PatchOutcome
 from sandbox.patch import PatchRefused, plan, sha256_or_none
 from sandbox.patch_run import PatchRunner, recover, undo_paths
@@ -148,7 +149,7 @@ async def test_undo_paths_are_known_before_the_undo(bench: Bench):
 
 
 @pytest.mark.threat("T21")
-@pytest.mark.parametrize("undo_id", ["", "../../etc", "0" * 32, "A" * 32, "0" * 32 + "\n"])
+@pytest.mark.parametrize("undo_id", ["", "../../etc", "0" * 32, "A" * 32, "0" * 32 + "\n", "."])
 async def test_an_undo_id_that_was_never_given_is_refused(bench: Bench, undo_id: str):
     assert isinstance(undo_paths(bench.state, undo_id), PatchRefused)
     assert (await bench.undo(undo_id)).status == "error"
@@ -423,3 +424,51 @@ def test_landing_and_undoing_is_the_identity(
     ]
     commit.land(store, record.root, back, record.made_directories)
     assert tree(base / "w") == old
+
+
+async def test_a_new_file_without_a_mode_is_readable(bench: Bench):
+    action = PatchFiles(str(bench.root), (NewContent("x", None, b"x"),), "policy")
+    assert (await bench.run(action)).status == "ok"
+    assert (bench.root / "x").stat().st_mode & 0o7777 == 0o644
+
+
+@pytest.mark.threat("T21")
+async def test_an_undo_id_is_no_path_to_a_record(bench: Bench):
+    outcome = await bench.run(bench.plan())
+    for undo_id in (f"../undo/{outcome.undo_id}", f"{outcome.undo_id}/."):
+        assert isinstance(undo_paths(bench.state, undo_id), PatchRefused)
+
+
+@pytest.mark.threat("T21")
+async def test_a_damaged_record_restores_nothing(bench: Bench):
+    outcome = await bench.run(bench.plan())
+    (record,) = (bench.state / "patches" / "undo").iterdir()
+    before = bench.tree()
+    (record / "before.0").write_bytes(b"planted\n")
+    assert "damaged" in (await bench.undo(outcome.undo_id)).message
+    (record / "record.json").write_bytes(b"{}")
+    assert "damaged" in (await bench.undo(outcome.undo_id)).message
+    assert bench.tree() == before
+
+
+@pytest.mark.as_user
+async def test_what_cannot_be_written_is_an_error_that_names_it(bench: Bench):
+    action = PatchFiles("/proc/self", (NewContent("n", None, b"x"),), "policy")
+    outcome = await bench.run(action)
+    assert outcome.status == "error"
+    assert "nothing was changed" in outcome.message or "symbolic link" in outcome.message
+    gone = PatchFiles(f"{bench.root}/nope", (NewContent("n", None, b"x"),), "policy")
+    assert "nothing was changed" in (await bench.run(gone)).message
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may give files away")
+@pytest.mark.as_user
+async def test_an_owner_that_cannot_be_kept_stops_the_patch(bench: Bench):
+    store = bench.runner._store
+    foreign = Metadata(0o644, 0, 0, ())
+    before = bench.tree()
+    with pytest.raises(PathRefusedError, match="uid 0"):
+        commit.land(
+            store, str(bench.root), [commit.Change("one", sha256_or_none(b"1\n"), b"x", foreign)]
+        )
+    assert bench.tree() == before

@@ -1,12 +1,14 @@
 """Facts about the read-only file tools: bounded, below their path, blind to what is denied."""
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from sandbox import files
 from sandbox.action import ListDirectory, ReadFile, SearchFiles, digest
 from sandbox.files import FileRunner
 from sandbox.outcome import Entry, FileOutcome, Match
@@ -212,3 +214,49 @@ async def test_a_permit_is_spent_by_its_first_read(bench: Bench):
     await bench.runner.run(permit)
     with pytest.raises(PermitError, match="spent"):
         await bench.runner.run(permit)
+
+
+@pytest.mark.threat("T10")
+async def test_a_denied_directory_is_neither_listed_nor_searched(bench: Bench):
+    path = f"{bench.root}/secret"
+    assert (await bench.run(ListDirectory(path, 9, "p"))).status == "blocked"
+    search = SearchFiles(path, "token", False, None, 9, "p")
+    assert (await bench.run(search)).status == "blocked"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.as_user
+async def test_what_the_system_hides_is_said(bench: Bench):
+    (bench.root / "a.txt").chmod(0)
+    (bench.root / "sub").chmod(0)
+    outcome = await bench.search("token")
+    (bench.root / "sub").chmod(0o700)
+    assert {f"{bench.root}/a.txt", f"{bench.root}/sub"} <= set(outcome.hidden)
+
+
+async def test_long_lines_are_cut_in_the_answer(bench: Bench):
+    (bench.root / "wide").write_text("token" + "x" * 10_000)
+    (match,) = (await bench.search("token", glob="wide")).matches
+    assert len(match.text) == 400
+
+
+async def test_a_file_system_that_does_not_answer_ends_the_wait(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    held = threading.Event()
+    monkeypatch.setattr(files, "_GRACE_S", 0.05)
+    stuck = FileRunner(bench.office, lambda _: held.wait(5), deadline_s=0.05)
+    action = ReadFile(f"{bench.root}/a.txt", 1, 1, 1, "p")
+    permit = bench.office.issue(action, approved_digest=digest(action), approval_id=None)
+    outcome = await stuck.run(permit)
+    held.set()
+    assert outcome.status == "timeout"
+
+
+async def test_a_slow_read_ends_at_its_deadline(bench: Bench):
+    with (bench.root / "huge").open("wb") as file:
+        file.truncate(64 << 20)
+    late = FileRunner(bench.office, denies, deadline_s=-1)
+    action = ReadFile(f"{bench.root}/huge", 5, 1, 1, "p")
+    permit = bench.office.issue(action, approved_digest=digest(action), approval_id=None)
+    assert (await late.run(permit)).status == "timeout"

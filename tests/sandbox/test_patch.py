@@ -555,3 +555,75 @@ def test_a_root_that_is_a_symlink_is_refused(root: Path):
     answer = plan(str(root.parent / "alias"), GOOD["middle"][0], "policy")
     assert isinstance(answer, PatchRefused)
     assert "symbolic link" in answer.message
+
+
+@pytest.mark.as_user
+def test_edits_plan_like_a_diff(root: Path):
+    edits = [
+        Edit("a.txt", "two", "TWO"),
+        Edit("dir/n.txt", "", "new\n"),
+        Edit("a.txt", "four\n", ""),
+        Edit("crlf.txt", "one\ntwo", "1\n2"),
+    ]
+    found = {file.path: file.after for file in planned(root, edits).files}
+    assert found == {
+        "a.txt": b"one\nTWO\nthree\nfive\nsix\nseven\neight\n",
+        "dir/n.txt": b"new\n",
+        "crlf.txt": b"1\r\n2\r\nthree\r\n",
+    }
+
+
+@pytest.mark.threat("T21")
+@pytest.mark.parametrize(
+    ("edits", "place", "message"),
+    [
+        ([Edit("a.txt", "", "x")], "edit 1", "exists"),
+        ([Edit("nope", "a", "x")], "edit 1", "does not exist"),
+        ([Edit("a.txt", "one", "1"), Edit("link.txt", "one", "x")], "edit 2", "symbolic link"),
+        ([Edit("hard1.txt", "one", "x")], "edit 1", "hard links"),
+        ([Edit("n", "", "x"), Edit("n/m", "", "x")], "edit 2", "lies below"),
+        ([Edit("n", "", "x" * ((5 << 20) + 1))], "edit 1", "larger than"),
+        ([Edit(f"n{n}", "", "x") for n in range(501)], "patch", "split it"),
+    ],
+)
+def test_an_edit_that_cannot_be_exact_is_refused(
+    root: Path, edits: list[Edit], place: str, message: str
+):
+    answer = plan(str(root), edits, "policy")
+    assert isinstance(answer, PatchRefused)
+    assert answer.place == place
+    assert message in answer.message
+
+
+def test_a_root_that_is_not_there_is_refused_with_its_name(root: Path):
+    answer = plan(f"{root}/nope", GOOD["middle"][0], "policy")
+    assert isinstance(answer, PatchRefused)
+    assert "nope" in answer.message
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_the_preview_of_a_long_file_is_still_a_diff_of_it(root: Path, end: str):
+    text = "".join(f"line {n % 7}\n" for n in range(30_000)) + f"last{end}"
+    (root / "long").write_text(text)
+    made = planned(root, [Edit("long", f"last{end}", f"end{end}")])
+    shown = preview(made)
+    assert isinstance(shown, str)
+    assert len(shown.splitlines()) < 12
+    assert "+end" in shown
+
+
+def test_the_preview_names_a_file_that_became_a_link(root: Path):
+    made = planned(root, GOOD["middle"][0])
+    (root / "a.txt").unlink()
+    (root / "a.txt").symlink_to("b.txt")
+    answer = preview(made)
+    assert isinstance(answer, PatchRefused)
+    assert answer.place == "a.txt"
+
+
+def test_messages_for_a_file_too_large_to_search_name_the_line_said(root: Path):
+    old = "".join(f" y{n}\n" for n in range(300))
+    (root / "wide").write_text("z\n" * 20_000)
+    answer = plan(str(root), one("wide", f"@@ -7,300 +7,301 @@\n{old}+new\n"), "policy")
+    assert isinstance(answer, PatchRefused)
+    assert "line 7 is 'z', where the diff has 'y0'" in answer.message

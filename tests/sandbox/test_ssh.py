@@ -284,7 +284,30 @@ def test_sudo_is_a_prefix_of_an_argument_vector_only():
     "changes", [{}, {"argv": ("a",), "script": "b"}, {"argv": ()}, {"argv": ("a\0b",)}]
 )
 async def test_a_command_without_one_meaning_runs_nowhere(changes: dict[str, object]):
-    assert (await run(command(**changes))).status == "error"
+    nowhere = RemoteHost("x", "127.0.0.1", 9, "nobody", ())
+    outcome = await run(command(nowhere, **changes))
+    assert (outcome.status, outcome.hosts) == ("error", ())
+
+
+async def test_a_command_for_no_host_is_an_error():
+    assert (await run(command(argv=("true",)))).message == "no host is named; nothing ran"
+
+
+@needs_sshd
+async def test_a_key_type_this_client_does_not_know_is_passed_over(server: Server):
+    host = host_of(server)
+    unknown = ("ssh-new@example AAAAD3NzaC1uZXdAZXhhbXBsZQ==", *host.host_keys)
+    assert (await run(command(replace(host, host_keys=unknown), argv=("true",)))).status == "ok"
+
+
+@needs_sshd
+@pytest.mark.threat("T22")
+async def test_a_connection_that_breaks_is_said_with_what_may_have_happened(server: Server):
+    # The script ends the server's process for this connection: the parent of its shell.
+    outcome = await run(command(host_of(server), script="kill -9 $PPID; sleep 5"))
+    (host,) = outcome.hosts
+    assert (host.status, host.exit_code) == ("error", None)
+    assert "may" in host.message
 
 
 def test_every_byte_of_a_word_is_literal():
