@@ -50,9 +50,12 @@ class Scene:
         if not now.complete:
             return ("(the workspace grew beyond what can be searched)",)
         moved = []
+        # A directory that was moved took its protected names along, still as they were.
+        known = set(self.protected.values())
         for path, identity in protected(now, self.profile.workspace).items():
             is_gits_own = self.profile.git_places_files
-            if self.protected.get(path) != identity and not is_gits_own:
+            is_new = self.protected.get(path) != identity and identity not in known
+            if is_new and not is_gits_own:
                 self._hold(Path(path))
                 moved.append(path)
         return tuple(moved)

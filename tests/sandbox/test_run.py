@@ -140,6 +140,15 @@ async def test_a_script_is_not_given_what_steers_its_shell(rig):
     assert (await rig.run(granted)).stdout.head == b"red\n"
 
 
+@pytest.mark.threat("T06")
+@pytest.mark.parametrize("host", [HOST, replace(HOST, landlock_abi=0)])
+async def test_a_command_cannot_report_its_own_end(tmp_path, host):
+    rig = Rig(tmp_path, host=host)
+    forge = "for f in /proc/1/fd/*; do printf 'X0 0 0 0' > $f; done 2>/dev/null; exit 7"
+    outcome = await rig.run(rig.script(forge, "live"))
+    assert (outcome.status, outcome.exit_code) == ("failed", 7)
+
+
 # Fail closed
 
 
@@ -386,6 +395,14 @@ async def test_live_leaves_nothing_that_makes_other_tools_run_code(rig, attempt)
     files = [path for path in rig.workspace.rglob("*") if path.is_file()]
     evil = [path.name for path in files if b"evil" in path.read_bytes()]
     assert evil in ([], ["n"])
+
+
+@pytest.mark.threat("T09")
+async def test_a_directory_may_be_moved_with_the_protected_names_in_it(rig):
+    (rig.workspace / "sub" / ".vscode").mkdir(parents=True)
+    outcome = await rig.run(rig.script("mv sub sub2", "live"))
+    assert (outcome.status, outcome.message) == ("ok", "")
+    assert (rig.workspace / "sub2" / ".vscode").is_dir()
 
 
 @pytest.mark.threat("T09")
