@@ -97,11 +97,8 @@ def _computed(
     part: t.Parameter | t.Arithmetic | t.Substitution | t.ProcessSubstitution, around: Surroundings
 ) -> Argument:
     match part:
-        case t.Parameter(name=name, operator=operator, quoted=quoted):
-            held = around.variables.get(name, Argument(HOLE, "dynamic"))
-            around.reads(name)
-            hole = FETCHED if FETCHED in held.text else HOLE
-            return Argument(hole, "dynamic", several=not quoted and operator != "length")
+        case t.Parameter():
+            return _parameter(part, around)
         case t.Substitution(body=body, quoted=quoted):
             printed = around.printed(body)
             return Argument(printed.text, printed.how, several=not quoted, computed=True)
@@ -114,6 +111,33 @@ def _computed(
             return Argument(HOLE, "dynamic")
         case _:
             assert_never(part)
+
+
+def _parameter(part: t.Parameter, around: Surroundings) -> Argument:
+    around.reads(part.name)
+    several = not part.quoted and part.operator != "length"
+    held = around.variables.get(part.name, Argument(HOLE, "dynamic"))
+    cut = _cut(held.text, part.operator, part.operand, held.how == "pattern")
+    # INVARIANT: a pattern whose beginning was cut off could turn out to be an option.
+    if held.how != "dynamic" and cut is not None and cut[:1] not in ("", *_PATTERN):
+        return Argument(cut, held.how, several=several and (_changes(cut) or held.several))
+    return Argument(FETCHED if FETCHED in held.text else HOLE, "dynamic", several=several)
+
+
+def _cut(text: str, operator: str, operand: str, is_pattern: bool) -> str | None:
+    """Return what `${name%.txt}` and its kind leave of a value, where that is certain."""
+    is_fixed = bool(operand) and not _PATTERN & set(operand)
+    if operator in ("%", "%%") and is_fixed:
+        return text.removesuffix(operand) if text.endswith(operand) or not is_pattern else None
+    if operator in ("#", "##") and is_fixed:
+        return text.removeprefix(operand) if text.startswith(operand) or not is_pattern else None
+    if is_pattern:
+        return None
+    if (operator, operand) == ("%", "/*"):
+        return text.rpartition("/")[0] if "/" in text else text
+    if (operator, operand) == ("##", "*/"):
+        return text.rpartition("/")[2]
+    return None
 
 
 def _variable(name: str, quoted: bool, around: Surroundings) -> Argument:

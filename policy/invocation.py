@@ -31,6 +31,7 @@ _WORK = 2000  # words that are interpreted before the text counts as not underst
 _DEPTH = 12
 _MOVES = frozenset({"cd", "pushd", "popd"})
 _ASSIGNS = frozenset({"read", "mapfile", "readarray", "printf", "getopts", "unset"})
+_UNSEEN = _ASSIGNS | {None, "command", "builtin", "eval", "source", "."}
 _LISTS = frozenset({"fs.list", "fs.read"})
 _SECRET = re.compile(
     r"[A-Z0-9_]*(?:SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|API_?KEY|ACCESS_KEY|PRIVATE_KEY"
@@ -179,17 +180,16 @@ class Invocations(ABC):
         del self.found[start:]
         return taken
 
-    def script(self, text: str, setting: Setting) -> t.Opaque | None:
+    def script(self, text: str, setting: Setting) -> None:
         """Walk a whole text; what has no tree is searched, and said to be opaque."""
         if setting.places[0].depth > _DEPTH:
             self.found.append(Access("opaque", "text nested deeper than is followed", "dynamic"))
-            return None
+            return
         tree = read(text)
         if isinstance(tree, t.Opaque):
             self.opaque(text, tree, setting)
-            return tree
-        self.tree(tree, text, setting)
-        return None
+        else:
+            self.tree(tree, text, setting)
 
     def tree(self, tree: t.CommandTree, text: str, setting: Setting) -> None:
         """Walk the tree of a text; its constants are not yet in their places."""
@@ -200,6 +200,8 @@ class Invocations(ABC):
             tree = folded(tree, known)
         if any(sign in text for sign in ("$", "(", "function")):
             self._noted(tree)
+        if "HOME" not in self._assigned:
+            self.variables["HOME"] = Argument(self.home)
         self.sequence(tree, setting)
 
     def _noted(self, tree: t.CommandTree) -> None:
@@ -209,6 +211,9 @@ class Invocations(ABC):
                 self.functions.setdefault(node.name, []).append(node)
             elif isinstance(node, t.Assignment | t.For):
                 self._assigned.add(node.name)
+            elif isinstance(node, t.SimpleCommand) and node.words:
+                # It could assign any name unseen.
+                self._assigned |= {"HOME"} if node.words[0].literal in _UNSEEN else set()
 
     def opaque(self, text: str, why: t.Opaque, setting: Setting) -> None:
         """Add what can be found in text that has no tree."""

@@ -161,6 +161,8 @@ class Traversal(Invocations):
         """Walk a loop until no new place turns up: what it does later may happen elsewhere."""
         if isinstance(loop, t.While) and _endless(loop):
             self.found.append(Access("resource.exhaust", "a loop without end", "exact"))
+            if any(isinstance(node, t.Background) for node in nodes(loop.body)):
+                self.found.append(Access("resource.exhaust", "processes without end", "exact"))
         values = self._values(loop, setting) if isinstance(loop, t.For) else [None]
         places, grown = Places(), setting.places
         # INVARIANT: places only grow, and many of them become the one that is not known.
