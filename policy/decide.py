@@ -20,7 +20,7 @@ from policy.target import Target, is_mask
 
 OWNER: Final = Obligations(level=2)
 MAX_ACCESSES: Final = 2_000
-MAX_COMPARISONS: Final = 3_000  # about 20 microseconds each; a hundred files need some 600
+MAX_COMPARISONS: Final = 2_000  # about 20 microseconds each; a hundred files need some 600
 MAX_PATH: Final = 4_096  # PATH_MAX; no path beyond it can be opened in one piece
 
 

@@ -115,7 +115,7 @@ def _aims_at(part: Part, glob: Part) -> bool:
 def _names_meet(left: Name, right: Name) -> bool:
     if left.literal is not None and right.literal is not None:
         return left.literal == right.literal
-    if left.hides and right.text.startswith((".", "\\.", "[.]")):
+    if _differ(left, right) or (left.hides and right.text.startswith((".", "\\.", "[.]"))):
         return False
     return _tokens_meet(left.tokens, right.tokens)
 
@@ -157,6 +157,9 @@ def inside(left: Path, right: Path) -> bool:
 def _name_inside(left: Name, right: Name) -> bool:
     if left.literal is not None and right.literal is not None:
         return left.literal == right.literal
+    for end in (0, -1):
+        if left.tokens[end] is None and right.tokens[end] is not None:
+            return False  # what begins or ends anyhow is not in what begins or ends so
     return _tokens_inside(left.tokens, right.tokens)
 
 

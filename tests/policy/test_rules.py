@@ -1,5 +1,6 @@
 """Rules in one context."""
 
+from policy.globs import literal_path
 from policy.load import load
 from policy.model import Context, Effect
 from policy.rules import Globs, Source, bind, variables_in
@@ -59,3 +60,13 @@ def test_a_root_is_reported_only_where_there_is_one():
 
 def test_the_variables_of_a_glob_are_found():
     assert variables_in("${home}/${x}/*") == {"home", "x"}
+
+
+def test_globs_near_a_path_leave_out_only_those_that_begin_otherwise():
+    globs = Globs(("/usr/**", "/u*/x", "**/x", "/etc/x", "/"))
+    near = globs.paths_near(literal_path("/usr/lib"))
+    assert near == globs.paths()[:3] + globs.paths()[4:]
+    assert globs.paths_near(literal_path("/")) == globs.paths()
+    for number in range(100):
+        assert len(globs.paths_near(literal_path(f"/{number}/x"))) >= 2
+    assert globs.paths_near(literal_path("/usr/lib")) == near
