@@ -71,7 +71,7 @@ def patched(section: Section, before: bytes) -> bytes:
         old = [rules.encode(line) for line in hunk.old]
         start = first_index(hunk.old_start, hunk.old)
         place = f"diff line {hunk.at_line}"
-        if not old and lines:
+        if not old and (lines or start):
             raise DiffError(
                 place, "a hunk without context could land anywhere; give the lines around it"
             )
@@ -106,13 +106,7 @@ def split_lines(content: bytes) -> list[bytes]:
 
 def _mismatch(path: str, lines: list[bytes], old: list[bytes], start: int) -> str:
     """Say where the lines are instead, or what the nearest lines are."""
-    size = len(old)
-    first = old[0]
-    places = [
-        index + 1
-        for index, line in enumerate(lines)
-        if line == first and lines[index : index + size] == old
-    ]
+    places = _places(lines, old)
     if len(places) == 1:
         return (
             f"the hunk says line {start + 1} of {path!r}, its lines are at line {places[0]}; "
@@ -128,6 +122,19 @@ def _mismatch(path: str, lines: list[bytes], old: list[bytes], start: int) -> st
         f"the hunk does not match {path!r} at line {start + 1}. {_nearest(lines, old, start)} "
         "Read the file again and rebuild the diff."
     )
+
+
+def _places(lines: list[bytes], old: list[bytes]) -> list[int]:
+    """Return the first few line numbers at which all lines of the hunk stand."""
+    # An LF in front makes every hit begin at a line, so that hostile input finds no detours.
+    body, wanted = b"\n" + b"".join(lines), b"\n" + b"".join(old)
+    places: list[int] = []
+    at = body.find(wanted)
+    while at >= 0 and len(places) <= _SHOWN_PLACES:
+        if old[-1].endswith(b"\n") or at + len(wanted) == len(body):
+            places.append(body.count(b"\n", 0, at) + 1)
+        at = body.find(wanted, at + 1)
+    return places
 
 
 def _nearest(lines: list[bytes], old: list[bytes], start: int) -> str:

@@ -160,16 +160,18 @@ def preview(planned: PatchFiles) -> str | PatchRefused:
     prints it escapes control characters.
     """
     shown: list[str] = []
-    with directory(planned.root) as root_fd:
-        for file in planned.files:
-            try:
-                state = current_state(root_fd, file.path)
-            except (PathRefusedError, OSError) as error:
-                return PatchRefused(file.path, str(error))
-            before = None if state is None else state.content
-            if sha256_or_none(before) != file.before_sha256:
-                return PatchRefused(file.path, "changed since the patch was planned; plan again")
-            shown.append(_file_diff(file, before))
+    place = planned.root
+    try:
+        with directory(planned.root) as root_fd:
+            for file in planned.files:
+                place = file.path
+                state = current_state(root_fd, place)
+                before = None if state is None else state.content
+                if sha256_or_none(before) != file.before_sha256:
+                    return PatchRefused(place, "changed since the patch was planned; plan again")
+                shown.append(_file_diff(file, before))
+    except (PathRefusedError, OSError) as error:
+        return PatchRefused(place, f"{error}; the patch was not shown")
     return "".join(shown)
 
 

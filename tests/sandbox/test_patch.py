@@ -3,6 +3,7 @@
 import hashlib
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -273,6 +274,11 @@ BROKEN: dict[str, tuple[str, str, str]] = {
         "does not match",
     ),
     "no context": (one("a.txt", "@@ -3,0 +4 @@\n+new\n"), "diff line 3", "without context"),
+    "behind the end of an empty file": (
+        one("empty.txt", "@@ -7,0 +8 @@\n+new\n"),
+        "diff line 3",
+        "without context",
+    ),
     "no line numbers": (one("a.txt", "@@ @@\n one\n+new\n"), "diff line 3", "not a hunk header"),
     "wrong new start": (
         one("a.txt", "@@ -2,2 +9,2 @@\n two\n-three\n+THREE\n"),
@@ -627,3 +633,19 @@ def test_messages_for_a_file_too_large_to_search_name_the_line_said(root: Path):
     answer = plan(str(root), one("wide", f"@@ -7,300 +7,301 @@\n{old}+new\n"), "policy")
     assert isinstance(answer, PatchRefused)
     assert "line 7 is 'z', where the diff has 'y0'" in answer.message
+
+
+@pytest.mark.threat("T06")
+def test_a_hostile_hunk_is_refused_in_time(root: Path):
+    (root / "wide").write_text("x\n" * 1_000_000)
+    old = " x\n" * 400_000 + " y\n"
+    started = time.monotonic()
+    answer = plan(str(root), one("wide", f"@@ -1,400001 +1,400002 @@\n{old}+new\n"), "policy")
+    assert isinstance(answer, PatchRefused)
+    assert time.monotonic() - started < 10
+
+
+def test_a_preview_of_a_root_that_is_gone_is_refused(root: Path):
+    made = planned(root, GOOD["middle"][0])
+    root.rename(root.parent / "elsewhere")
+    assert isinstance(preview(made), PatchRefused)
