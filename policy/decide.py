@@ -4,7 +4,8 @@ May touch: accesses and rules. May not touch: commands, programs, clocks, files.
 INVARIANT: an allow rule needs certainty, an ask or deny rule needs possibility, the strictest
 matching rule wins for an access and the strictest access for the whole. What no rule mentions is
 the policy's default, and an error while deciding is DENY (law 1). Adding an ask or deny rule can
-therefore only add to a maximum (law 2).
+therefore only add to a maximum (law 2). One thing is meant to open: under `default: deny`, an ask
+in a trusted file is how its author lets a human answer; a project's file cannot.
 """
 
 import re
