@@ -9,8 +9,8 @@ import os
 import secrets
 import socket
 import struct
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol, assert_never
@@ -108,16 +108,17 @@ async def serve(
     """Listen in `directory` until cancelled; reports the socket's path when it is ready.
 
     Raises:
-        ApprovalError: the directory is not private, or its path is too long for a socket.
+        ApprovalError: the directory is not private, or no socket can be made in it.
     """
     private_directory(directory)
     path = directory / f"{os.getpid()}-{secrets.token_hex(4)}.sock"
     try:
-        listener = await anyio.create_unix_listener(path, mode=0o600)
+        with _short(path) as name:
+            listener = await anyio.create_unix_listener(name, mode=0o600)
     except OSError as error:
         raise ApprovalError(
             f"{path}: cannot listen: {error}. Approvals in the terminal are not available; "
-            "use a shorter state directory or free some disk."
+            "free some disk, or name another state directory."
         ) from error
     try:
         async with listener:
@@ -125,6 +126,16 @@ async def serve(
             await attend_all(desk, listener)
     finally:
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """Yield a name of `path` that fits a socket address (108 bytes) however deep the path is."""
+    descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{path.name}"
+    finally:
+        os.close(descriptor)
 
 
 async def attend_all(desk: Desk, listener: Accepts) -> None:
@@ -338,7 +349,8 @@ def _exchange(path: Path, line: bytes) -> bytes | None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(CLIENT_TIMEOUT_S)
         try:
-            connection.connect(os.fspath(path))
+            with _short(path) as name:
+                connection.connect(name)
             connection.sendall(line)
             with connection.makefile("rb") as replies:
                 return replies.readline(MAX_REPLY_BYTES) or None

@@ -222,9 +222,21 @@ def test_a_list_names_a_request_without_facts(desk):
     assert respond(desk, US, b'{"do":"list"}').listed[0].summary == ""
 
 
-async def test_a_directory_too_long_for_a_socket_is_named(desk, tmp_path):
-    with pytest.raises(ApprovalError, match="use a shorter state directory"):
-        await terminal.serve(desk, tmp_path / ("x" * 120))
+async def test_a_directory_deeper_than_a_socket_address_works(desk, tmp_path):
+    deep = tmp_path / ("x" * 120)
+    async with anyio.create_task_group() as group:
+        await group.start(terminal.serve, desk, deep)
+        assert await anyio.to_thread.run_sync(list_pending, deep) == ()
+        group.cancel_scope.cancel()
+
+
+async def test_a_directory_that_takes_no_socket_is_named(desk, sockets, monkeypatch):
+    async def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(terminal.anyio, "create_unix_listener", full)
+    with pytest.raises(ApprovalError, match="cannot listen: .*No space left"):
+        await terminal.serve(desk, sockets)
 
 
 # The client's side.

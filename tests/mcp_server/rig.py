@@ -1,0 +1,147 @@
+"""A whole Permitgate in a temporary directory, and real clients that connect to it.
+
+The server is the installed command as its own process; only the elicitation answers are scripted.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import httpx2
+import pytest
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamable_http_client
+from mcp_types import ElicitResult
+
+PERMITGATE = Path(sys.executable).with_name("permitgate")
+HUMAN_S = 0.35  # slower than the gate's "no human is that fast"
+Answer = Callable[[object, object], Awaitable[ElicitResult]]
+ERAS = pytest.mark.parametrize("era", ["legacy", "auto"])
+
+
+def answering(action: str, content: dict[str, object] | None = None) -> Answer:
+    """Return an elicitation callback that answers like a person of that mind."""
+
+    async def answer(_: object, params: object) -> ElicitResult:
+        await anyio.sleep(HUMAN_S)
+        return ElicitResult(action=action, content=content)
+
+    return answer
+
+
+YES = answering("accept", {"approve": True})
+
+
+@dataclass
+class Rig:
+    """One user's Permitgate: a workspace, a configuration, a state directory."""
+
+    base: Path
+    config: str = ""
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @classmethod
+    def make(cls, base: Path, config: str = "") -> "Rig":
+        rig = cls(base, config)
+        rig.workspace.mkdir(parents=True)
+        subprocess.run(["git", "init", "-q", str(rig.workspace)], check=True)
+        (rig.workspace / "notes.txt").write_text("alpha\nbeta\n")
+        directory = base / "config" / "permitgate"
+        directory.mkdir(parents=True)
+        if config:
+            (directory / "config.yaml").write_text(config)
+            (directory / "config.yaml").chmod(0o600)
+        return rig
+
+    @property
+    def workspace(self) -> Path:
+        return self.base / "workspace"
+
+    @property
+    def state(self) -> Path:
+        return self.base / "state" / "permitgate"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        home = self.base / "home"
+        home.mkdir(exist_ok=True)
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(home),
+            "USER": os.environ.get("USER", "root"),
+            "XDG_CONFIG_HOME": str(self.base / "config"),
+            "XDG_STATE_HOME": str(self.base / "state"),
+        }
+
+    def run(self, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+        """Run the command line to its end."""
+        return subprocess.run(
+            [str(PERMITGATE), *arguments],
+            cwd=options.get("cwd", self.workspace),
+            env={**self.environment, **options.get("env", {})},
+            input=options.get("stdin"),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def start(self, *arguments: str, **options: object) -> subprocess.Popen[str]:
+        """Start the command line with pipes; `stop_all` ends it."""
+        process = subprocess.Popen(
+            [str(PERMITGATE), *arguments],
+            cwd=self.workspace,
+            env={**self.environment, **options.get("env", {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.started.append(process)
+        return process
+
+    def stop_all(self) -> None:
+        for process in self.started:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+            process.communicate()
+
+    @asynccontextmanager
+    async def stdio(
+        self, era: str, answer: Answer | None = None, arguments: Sequence[str] = ()
+    ) -> AsyncIterator[Client]:
+        """Connect over stdio."""
+        server = StdioServerParameters(
+            command=str(PERMITGATE),
+            args=["serve", "--workspace", str(self.workspace), *arguments],
+            env=self.environment,
+        )
+        async with Client(stdio_client(server), mode=era, elicitation_callback=answer) as client:
+            yield client
+
+    @asynccontextmanager
+    async def http(self, era: str, answer: Answer | None = None) -> AsyncIterator[Client]:
+        """Connect over HTTP, to a server of its own."""
+        _, url, token = self.serve_http()
+        headers = {"Authorization": f"Bearer {token}"}
+        async with httpx2.AsyncClient(headers=headers, timeout=30) as web:
+            transport = streamable_http_client(url, http_client=web)
+            async with Client(transport, mode=era, elicitation_callback=answer) as client:
+                yield client
+
+    def serve_http(self) -> tuple[subprocess.Popen[str], str, str]:
+        """Start an HTTP server on a free port; return it, its URL and the bearer token."""
+        process = self.start("serve", "--http", "--workspace", str(self.workspace))
+        for line in process.stderr:
+            words = line.split()
+            if "serves" in words:
+                url = words[words.index("serves") + 1].rstrip(";")
+                return process, url, (self.state / "http-token").read_text().strip()
+        raise AssertionError("the server ended before it served")
