@@ -235,7 +235,7 @@ async def test_a_directory_that_takes_no_socket_is_named(desk, sockets, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(terminal.anyio, "create_unix_listener", full)
-    with pytest.raises(ApprovalError, match="cannot listen: .*No space left"):
+    with pytest.raises(ApprovalError, match=r"cannot listen: .*No space left"):
         await terminal.serve(desk, sockets)
 
 
