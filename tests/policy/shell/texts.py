@@ -37,7 +37,7 @@ FORMS = (
     "[[ {w} == {v} ]] && {one}", "[[ -n {w} || ! $x == a* ]] && {one}", "[[ $x < {w} ]]",
     "[[ $y =~ ^[a-d]+$ ]] && {one}", "[ -f {w} ] || {one}", "g() {{ {body}; }}; g {w} {v}",
     "c1 <<E\n{w} $x \\$x `p1 a`\nE", "c1 <<'E' | c2\n{w} $x\nE", "c1 <<-E {v}\n\tplain\n\tE",
-    "for ((n=0;n<2;n++)); do {body}; c1 $n; done", 'read -r v w <<< {w}; c1 "$v" $w',
+    "for ((n=0;n<2;n++)); do {one}; c1 $n; done", 'read -r v w <<< {w}; c1 "$v" $w',
     'export v={w}; c1 "$v"', 'v={w}; c2 $v "$v"', "printf -v v '%s' {v}; c1 \"$v\"",
     'set -- {w} {v}; c1 "$@" $# $1 "$2"', "((n+=2)) && c1 $n", 'v={w} w=$v; c1 "$w"',
     "IFS=: read -r v w <<< 'a:b c'; c1 \"$v\" \"$w\"", "c1 <<A <<B\n1\nA\n2\nB",
