@@ -55,7 +55,8 @@ class Scene:
         for path, identity in protected(now, self.profile.workspace).items():
             is_gits_own = self.profile.git_places_files
             is_new = self.protected.get(path) != identity and identity not in known
-            if is_new and not is_gits_own:
+            # What lay in a directory that was moved a moment ago is gone with it.
+            if is_new and not is_gits_own and os.path.lexists(path):
                 self._hold(Path(path))
                 moved.append(path)
         return tuple(moved)
@@ -63,8 +64,7 @@ class Scene:
     def _hold(self, path: Path) -> None:
         held = self.state_dir / "held"
         held.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if os.path.lexists(path):  # a parent may have been moved already
-            shutil.move(path, Path(tempfile.mkdtemp(dir=held)) / path.name)
+        shutil.move(path, Path(tempfile.mkdtemp(dir=held)) / path.name)
 
 
 def look(
