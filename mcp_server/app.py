@@ -97,7 +97,10 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     session = f"cli-{owner.uid}" if wishes.auth == "cli" else secrets.token_hex(8)
     caller = Caller(owner, session, wishes.auth, roots)
     policy = policy_in_force(
-        wishes.policy or config.policy, directory=where.policy_directory, workspaces=roots
+        wishes.policy or config.policy,
+        directory=where.policy_directory,
+        workspaces=roots,
+        is_server=wishes.auth != "cli",
     )
     redactor = Redactor()
     journal = Journal(open_log(config, where), log_directory(config, where), redactor)

@@ -6,11 +6,13 @@ from collections.abc import Generator
 import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile("default", max_examples=60, deadline=None)
+# No example database: the suite also runs as a user who may not write here.
+settings.register_profile("default", max_examples=60, deadline=None, database=None)
 settings.register_profile(
     "thorough",
     max_examples=2_000,
     deadline=None,
+    database=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))

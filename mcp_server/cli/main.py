@@ -4,6 +4,8 @@ May touch: nothing but the modules it dispatches to. Keep the imports here few: 
 `classify` are waited for.
 """
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -247,3 +249,12 @@ def run() -> None:
         raise SystemExit(Exit.INTERRUPTED) from None
     except BrokenPipeError:
         raise SystemExit(Exit.OK) from None
+    except Exception as error:
+        # The outermost handler: whatever arrives here is a fault of ours, not of the operator.
+        if os.environ.get("PERMITGATE_TRACEBACK"):
+            raise
+        sys.stderr.write(
+            f"permitgate: this is a bug: {type(error).__name__}: {error}. "
+            "Set PERMITGATE_TRACEBACK=1 to see where, and report it.\n"
+        )
+        raise SystemExit(Exit.USAGE) from None
