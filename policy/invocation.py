@@ -86,6 +86,8 @@ class Invocations(ABC):
         self.steps: list[Step] = []
         self.variables: dict[str, Argument] = {}
         self.functions: dict[str, list[t.FunctionDef]] = {}
+        self.defined: set[str] = set()  # functions that nothing but a call can be meant by
+        self.top: t.Sequence | None = None  # where a definition is certain to happen
         self._calling: list[str] = []
         self._setting = Setting(())
         self._fed: list[t.Sequence] = []
@@ -166,8 +168,8 @@ class Invocations(ABC):
     def text(self, text: Argument, place: Place, stdin: Stdin) -> list[Access]:
         """Return the accesses of text that a new shell is given."""
         start = len(self.found)
-        outer = self._setting, self.variables, self.functions, self._fed
-        self.variables, self.functions, self._fed = {}, {}, []
+        outer = self._setting, self._fed, self.variables, self.functions, self.defined, self.top
+        self._fed, self.variables, self.functions, self.defined = [], {}, {}, set()
         if HOLE in text.text:
             fetched = FETCHED in text.text
             unseen = "<network>" if fetched else "<shell text that is not known>"
@@ -175,7 +177,7 @@ class Invocations(ABC):
         self.spend(8 + len(text.text) // 32)
         known = text.text.replace(FETCHED, "${unseen}").replace(HOLE, "${unseen}")
         self.script(known, Setting((place.deeper(),), stdin))
-        self._setting, self.variables, self.functions, self._fed = outer
+        self._setting, self._fed, self.variables, self.functions, self.defined, self.top = outer
         taken = self.found[start:]
         del self.found[start:]
         return taken
@@ -202,6 +204,7 @@ class Invocations(ABC):
             self._noted(tree)
         if "HOME" not in self._assigned:
             self.variables["HOME"] = Argument(self.home)
+        self.top = tree
         self.sequence(tree, setting)
 
     def _noted(self, tree: t.CommandTree) -> None:
@@ -235,13 +238,17 @@ class Invocations(ABC):
         if not words:
             return After(setting.places, setting.places, "")
         called = self._call(words, setting)
-        if called is None or words[0].text in self.programs:
+        if called is None or words[0].text in self.programs or not self._is_call(words[0]):
             for place in setting.places:
                 self.found += self.argv(words, place, setting.stdin)
         moved = self._moved(words, setting)
         if called is not None:
             return After(called.success + moved.success, called.failure + moved.failure)
         return moved
+
+    def _is_call(self, name: Argument) -> bool:
+        """Return whether a name means its function, and no program of that name."""
+        return name.text in self.defined and "unset" not in self.names
 
     def assign(self, assignments: Iterable[t.Assignment | t.Word]) -> None:
         """Add the poison of assignments, and keep in mind which hold what the network sent."""

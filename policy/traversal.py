@@ -35,6 +35,8 @@ class Traversal(Invocations):
         printed: list[str | None] = []
         for statement in body.statements:
             here = _in(setting, after.places)
+            if isinstance(statement, t.FunctionDef) and body is self.top:
+                self.defined.add(statement.name)
             if isinstance(statement, t.Background):
                 self._statement(statement.body, here)
                 printed.append(None)

@@ -13,6 +13,7 @@ from policy.programs.spec import NO_COMMAND, STRONG, Option, Role, Spec
 from policy.programs.words import HOLE, Argument
 
 Value = Argument | list[Argument] | None
+_BEGINS_PATTERN = frozenset("*?[")
 _ENDS_COMMAND = frozenset({";", "+"})
 
 
@@ -81,7 +82,9 @@ class _Sorter:
     def _may_be_option(self, word: Argument) -> bool:
         """Return whether a word that is not known could begin with a dash, where that matters."""
         dynamic = word.text.startswith(HOLE) or (word.several and HOLE in word.text)
-        return dynamic and self._spec.acts
+        # Only text that a program hands to a shell still has such a pattern: ours are anchored.
+        pattern = word.how == "pattern" and word.text[:1] in _BEGINS_PATTERN
+        return (dynamic or pattern) and self._spec.acts
 
     def _positional(self, word: Argument) -> bool:
         """Place a word that is no option; True when the rest is no longer ours to sort."""

@@ -194,6 +194,16 @@ CONTAINS = {
     "a home that is read": ("read HOME; rm ${HOME%/*}", "fs.delete \0"),
     "a home that a file may assign": (". ./x; rm ${HOME%/*}", "fs.delete \0"),
     "a directory not known and a variable": ("cd $x && sh -c 'rm $y'", "fs.delete \0"),
+    "a pattern in a shell in a shell": ("sh -c 'tar cf a *'", "opaque a word that is not known"),
+    "a function that may not be defined": (
+        "if ls; then nope() { true; }; fi; nope",
+        "code.exec <unknown program nope>",
+    ),
+    "a function defined too late": ("nope; nope() { true; }", "code.exec <unknown program nope>"),
+    "a function taken back": (
+        "nope() { true; }; unset -f nope; nope",
+        "code.exec <unknown program nope>",
+    ),
     "a replaced part": ("for f in a; do rm ${f/a/b}; done", "fs.delete \0"),
     "processes without end": ("while true; do ls & done", "resource.exhaust processes without end"),
     "a length": ("rm ${#x}", "fs.delete \0"),

@@ -285,7 +285,7 @@ def test_a_sub_command_that_is_not_known_is_opaque():
 
 @pytest.mark.threat("T02")
 def test_a_word_that_may_be_several_may_also_be_the_one_written():
-    several = Argument("*", "pattern", several=True)
+    several = Argument("./*", "pattern", several=True)
     assert run("pair", several) == ["fs.read /w/*", "fs.write /w/*"]
     assert run("copy", "a", several) == ["fs.read /w/a", "fs.write /w/*"]
 
@@ -300,6 +300,7 @@ def test_what_comes_from_the_network_and_runs_says_so():
     assert "code.exec <network>" in run("py", "-c", FETCHED)
     assert "code.exec <network>" in run("each", "sh", "-c", stdin=network)
     assert "code.exec <network>" in run("run", "/dev/fd/" + FETCHED)
+    assert "code.exec <network>" in run("each", "-I", "%", "sh", "-c", "%", stdin=network)
     assert "code.exec <network>" in run(HOLE, stdin=network)
 
 
