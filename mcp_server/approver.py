@@ -4,7 +4,6 @@ May touch: the approval desk and the calling client. INVARIANT: only `Approved` 
 and its approval is already consumed: burnt for this action digest whatever happens next.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -26,8 +25,8 @@ from approvals.request import (
 )
 from approvals.terminal_view import as_lines
 from mcp_server.calls import Call, Frozen
-from mcp_server.client import FASTEST_HUMAN_S, Client
 from mcp_server.client import Answer as ClientAnswer
+from mcp_server.client import Client, Resumed
 from mcp_server.config import ApprovalSettings
 from mcp_server.questions import question_for
 from policy.model import Decision
@@ -90,7 +89,9 @@ class Approver:
         if not channels:
             return Refused(self._nobody(question))
         try:
-            pending = await to_thread.run_sync(self._desk.open, question)
+            pending = await to_thread.run_sync(self._request, question, client.resumed)
+            if pending is None:
+                return Refused("The call answers another request; call again afresh.")
             if pending.state is State.PENDING:
                 suspended = await self._answered(pending, channels, client)
                 if suspended is not None:
@@ -99,6 +100,17 @@ class Approver:
             return await self._verdict(pending, question)
         except ApprovalError as error:
             return Refused(str(error))
+
+    def _request(self, question: Question, resumed: Resumed | None) -> Pending | None:
+        """Return the request to answer; None when a second round answers a different one.
+
+        A second round never opens a request: a yes that is replayed finds the old one spent.
+        """
+        if resumed is None:
+            return self._desk.open(question)
+        pending = self._desk.get(resumed.approval_id)
+        asked = (pending.question.action_digest, pending.question.session)
+        return pending if asked == (question.action_digest, question.session) else None
 
     def _channels(self, question: Question, client: Client) -> Sequence[Channel]:
         """Return the channels whose level suffices and that can answer now."""
@@ -129,10 +141,10 @@ class Approver:
         resumed = client.resumed
         if resumed is None:
             answer = await self._heard(pending, channels, client)
-        elif resumed.approval_id != pending.id or resumed.answer is None:
-            return Refused("The call answers another request, or none; call again afresh.")
-        elif self._age_s(pending) < FASTEST_HUMAN_S:
-            answer = "unavailable"
+        elif resumed.answer is None:
+            return Refused("The call answers no question; call again afresh.", pending.id)
+        elif resumed.answer == "unavailable" and "terminal" in channels:
+            answer = await self._heard(pending, ("terminal",), client)
         else:
             answer = resumed.answer
         if answer is not None and not isinstance(answer, str):
@@ -189,6 +201,3 @@ class Approver:
         if pending.state is State.PENDING:
             return Waiting(pending.id)
         return Refused(f"The request was {pending.state.value}.", pending.id)
-
-    def _age_s(self, pending: Pending) -> float:
-        return time.time() - pending.created_ms / 1000

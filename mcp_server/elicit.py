@@ -7,6 +7,7 @@ Source: MCP specification 2025-11-25 (elicitation/create) and 2026-07-28 (input 
 """
 
 import json
+import time
 from collections.abc import Mapping
 
 import anyio
@@ -65,7 +66,10 @@ class McpClient:
             return None  # answers without our state belong to no request of ours
         response = (self._context.input_responses or {}).get(FORM_KEY)
         answer = _read(response) if isinstance(response, ElicitResult) else None
-        return Resumed(str(json.loads(state)["approval_id"]), answer)
+        asked = json.loads(state)
+        if answer is not None and time.time() - asked["asked_s"] < FASTEST_HUMAN_S:
+            answer = "unavailable"
+        return Resumed(asked["approval_id"], answer)
 
     async def ask(self, approval_id: str, text: str) -> Answer | InputRequiredResult:
         """Ask now (handshake clients), or say what must be asked (2026-07-28)."""
@@ -99,7 +103,7 @@ def _input_required(approval_id: str, text: str) -> InputRequiredResult:
     )
     return InputRequiredResult(
         input_requests={FORM_KEY: ElicitRequest(params=form)},
-        request_state=json.dumps({"approval_id": approval_id}),
+        request_state=json.dumps({"approval_id": approval_id, "asked_s": time.time()}),
     )
 
 

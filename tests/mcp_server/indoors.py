@@ -1,0 +1,83 @@
+"""A whole Permitgate inside the test's own process, and clients connected to it in memory.
+
+The rooms, the sandbox and the log are the real ones; only pipes and sockets are left out, so that
+matrices of answers and arguments stay fast. What needs a process of its own uses `rig.Rig`.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcp import Client
+from mcp.server.mcpserver import MCPServer
+
+from audit.query import Query, records
+from mcp_server.app import App, Wishes, open_app
+from mcp_server.config import parse_config
+from mcp_server.places import Places
+from mcp_server.surface import build_server
+from tests.mcp_server.rig import Answer
+
+ASKS = """\
+version: 1
+name: asks-for-tests
+rules:
+  - id: attested
+    ask: {operations: [fs.write, fs.create], level: attested}
+    resources: ["${workspace}/asks/**"]
+  - id: owner
+    ask: {operations: [fs.write, fs.create], level: owner}
+    resources: ["${workspace}/owner/**"]
+"""
+ONLY_THE_CLIENT = "approvals: {channels: [elicitation], wait_s: 5}\n"
+
+
+@dataclass(frozen=True)
+class Indoors:
+    """One app over temporary directories, with a policy that asks for writes below asks/."""
+
+    app: App
+    server: MCPServer
+    workspace: Path
+
+    @classmethod
+    def make(cls, base: Path, config: str = ONLY_THE_CLIENT) -> "Indoors":
+        workspace = base / "workspace"
+        for name in (".git", "asks", "owner"):
+            workspace.joinpath(name).mkdir(parents=True)
+        workspace.joinpath("notes.txt").write_text("alpha\nbeta\n")
+        policy = base / "asks.yaml"
+        policy.write_text(ASKS)
+        app = cls.open(base, config)
+        return cls(app, build_server(app), workspace)
+
+    @classmethod
+    def open(cls, base: Path, config: str) -> App:
+        """Open an app over directories that `make` made; again is a restart."""
+        places = Places(base / "config.yaml", base / "policy.d", base / "state")
+        policy = ("dev-safe", str(base / "asks.yaml"))
+        return open_app(
+            parse_config(config, "config.yaml"),
+            places,
+            Wishes("stdio", base / "workspace", policy),
+        )
+
+    @asynccontextmanager
+    async def connected(self, era: str, answer: Answer | None = None) -> AsyncIterator[Client]:
+        client = Client(self.server, mode=era, elicitation_callback=answer, raise_exceptions=False)
+        async with client:
+            yield client
+
+    def runs(self, folder: str = "asks") -> int:
+        """Return how often `append` ran."""
+        written = self.workspace / folder / "ran.txt"
+        return len(written.read_text().splitlines()) if written.exists() else 0
+
+    def records(self) -> list[Mapping[str, object]]:
+        return list(records(self.app.log_directory, Query()))
+
+
+def append(folder: str = "asks") -> dict[str, object]:
+    """Return the arguments of a call that leaves one line for each time it ran."""
+    return {"command": f"echo ran >> {folder}/ran.txt"}

@@ -1,0 +1,181 @@
+"""Every way a client can answer, in both protocol eras: a clear and timely yes runs once."""
+
+import json
+from pathlib import Path
+
+import anyio
+import pytest
+from mcp.shared.exceptions import MCPError
+from mcp_types import ElicitResult, ErrorData, InputRequiredResult
+
+from mcp_server.elicit import FORM_KEY
+from tests.mcp_server.indoors import Indoors, append
+from tests.mcp_server.rig import ERAS, HUMAN_S, YES, answering
+
+
+async def _at_once(_: object, __: object) -> ElicitResult:
+    return ElicitResult(action="accept", content={"approve": True})
+
+
+async def _error(_: object, __: object) -> ErrorData:
+    await anyio.sleep(HUMAN_S)
+    return ErrorData(code=-32000, message="no")
+
+
+NOT_A_YES = {
+    "accept with false": answering("accept", {"approve": False}),
+    "accept without content": answering("accept"),
+    "accept with an empty form": answering("accept", {}),
+    "accept with a key nobody asked for": answering("accept", {"approve": True, "always": True}),
+    "accept with a word": answering("accept", {"approve": "true"}),
+    "accept with a number": answering("accept", {"approve": 1}),
+    "accept with a list": answering("accept", {"approve": ["true"]}),
+    "accept under another name": answering("accept", {"ok": True}),
+    "decline": answering("decline"),
+    "decline with a filled form": answering("decline", {"approve": True}),
+    "cancel": answering("cancel"),
+    "cancel with a filled form": answering("cancel", {"approve": True}),
+    "an error": _error,
+    "faster than a person": _at_once,
+    "no capability": None,
+}
+
+
+@pytest.fixture
+def indoors(tmp_path: Path):
+    made = Indoors.make(tmp_path)
+    yield made
+    made.app.close()
+
+
+@ERAS
+async def test_a_clear_yes_runs_exactly_once(indoors, era):
+    async with indoors.connected(era, YES) as client:
+        result = (await client.call_tool("exec", append())).structured_content
+    assert (result["status"], indoors.runs()) == ("ok", 1)
+    assert result["approval"]["level"] == 1
+    assert result["approval"]["by"].endswith("via elicitation")
+
+
+@pytest.mark.threat("T08")
+@pytest.mark.parametrize("answer", NOT_A_YES.values(), ids=NOT_A_YES.keys())
+async def test_whatever_is_not_a_clear_yes_runs_nothing(indoors, answer):
+    async def ask(era: str) -> None:
+        async with indoors.connected(era, answer) as client:
+            command = {"command": f"echo {era} >> asks/ran.txt"}
+            try:
+                result = await client.call_tool("exec", command)
+            except MCPError:
+                assert answer is _error  # a 2026-07-28 client keeps its own error to itself
+            else:
+                assert result.structured_content["status"] == "declined"
+
+    async with anyio.create_task_group() as both_eras:
+        both_eras.start_soon(ask, "legacy")
+        both_eras.start_soon(ask, "auto")
+    assert indoors.runs() == 0
+
+
+@pytest.mark.threat("T08")
+@ERAS
+async def test_a_client_that_hangs_up_while_it_is_asked_runs_nothing(indoors, era):
+    async def never(_: object, __: object) -> ElicitResult:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async with indoors.connected(era, never) as client:
+        with anyio.move_on_after(0.5):
+            await client.call_tool("exec", append())
+    assert indoors.runs() == 0
+
+
+async def _first_round(client, arguments) -> InputRequiredResult:
+    first = await client.session.call_tool("exec", arguments, allow_input_required=True)
+    assert isinstance(first, InputRequiredResult)
+    return first
+
+
+async def _again(client, arguments, state):
+    """Call again with a yes, after the time a person needs."""
+    await anyio.sleep(HUMAN_S)
+    yes = ElicitResult(action="accept", content={"approve": True})
+    return await client.session.call_tool(
+        "exec",
+        arguments,
+        request_state=state,
+        input_responses={FORM_KEY: yes},
+        allow_input_required=True,
+    )
+
+
+@pytest.mark.threat("T08")
+async def test_a_replayed_yes_runs_nothing_and_asks_nobody_again(indoors):
+    async with indoors.connected("auto", YES) as client:
+        first = await _first_round(client, append())
+        assert (await _again(client, append(), first.request_state)).structured_content[
+            "status"
+        ] == "ok"
+        for _ in range(2):
+            replay = await _again(client, append(), first.request_state)
+            assert replay.structured_content["status"] == "declined"
+    assert indoors.runs() == 1
+    assert indoors.app.desk.pending() == []
+
+
+@pytest.mark.threat("T06")
+async def test_an_old_state_with_other_arguments_runs_nothing(indoors):
+    async with indoors.connected("auto", YES) as client:
+        first = await _first_round(client, append())
+        with pytest.raises(MCPError):
+            await _again(client, {"command": "echo other >> asks/ran.txt"}, first.request_state)
+    assert indoors.runs() == 0
+
+
+@pytest.mark.threat("T08")
+@pytest.mark.parametrize("state", [None, "", "{}", json.dumps({"approval_id": "ap_1"}), "\0"])
+async def test_a_forged_answer_on_a_first_call_runs_nothing(indoors, state):
+    async with indoors.connected("auto", YES) as client:
+        try:
+            result = await _again(client, append(), state)
+        except MCPError:
+            pass
+        else:
+            assert isinstance(result, InputRequiredResult)
+    assert indoors.runs() == 0
+
+
+@pytest.mark.threat("T08")
+async def test_a_second_round_that_is_too_fast_is_no_answer_even_to_an_old_request(indoors):
+    yes = {FORM_KEY: ElicitResult(action="accept", content={"approve": True})}
+    async with indoors.connected("auto", YES) as client:
+        await _first_round(client, append())
+        await anyio.sleep(HUMAN_S)
+        again = await _first_round(client, append())
+        result = await client.session.call_tool(
+            "exec",
+            append(),
+            request_state=again.request_state,
+            input_responses=yes,
+            allow_input_required=True,
+        )
+    assert result.structured_content["status"] == "declined"
+    assert indoors.runs() == 0
+
+
+@ERAS
+async def test_a_client_that_cannot_be_asked_is_told_at_once_that_nobody_can(indoors, era):
+    async with indoors.connected(era) as client:
+        with anyio.fail_after(5):
+            result = await client.call_tool("exec", append())
+    assert "No approver can be reached" in result.content[0].text
+    assert indoors.app.desk.pending() == []
+
+
+@pytest.mark.threat("T09")
+@ERAS
+async def test_a_clients_yes_does_not_reach_the_owners_level(indoors, era):
+    async with indoors.connected(era, YES) as client:
+        result = await client.call_tool("exec", append("owner"))
+    assert result.structured_content["status"] == "declined"
+    assert "level owner" in result.content[0].text
+    assert indoors.runs("owner") == 0
