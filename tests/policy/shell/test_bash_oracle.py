@@ -15,7 +15,7 @@ from tests.policy.shell.texts import Texts
 
 SEED, WANTED = 7, 150
 PROGRAMS = [f"c{i}" for i in "0123456789ABC"] + ["p1", "p2", "p3", "if", "!", "z", "b"]
-RUNS = 6
+RUNS = 10
 PREFIXES = {"command", "exec", "builtin", "--", "-p"}
 OURS = (
     "c1 a\\\nb; c\\\n2", "c1 a > o b | c2 && c3", "c1 $'\\x41\\tb' $'it\\'s'", "x=*; c1 $x \"$x\"",

@@ -35,7 +35,7 @@ FORMS = (
     'while read -r l; do c2 "$l" $l; {body}; done < f',
     "case {w} in {v}) {body};; a|b*) {other};; *) c3;; esac", "case $x in (*' '*) {body};; esac",
     "[[ {w} == {v} ]] && {one}", "[[ -n {w} || ! $x == a* ]] && {one}", "[[ $x < {w} ]]",
-    "[[ $y =~ ^[a-d]+$ ]] && {one}", "[ -f {w} ] || {one}", "g() {{ {body}; }}; g {w} {v}",
+    "[[ $y =~ ^[a-d]+$ ]] && {one}", "[ -f {w} ] || {one}", "g() {{ {one}; }}; g {w} {v}",
     "c1 <<E\n{w} $x \\$x `p1 a`\nE", "c1 <<'E' | c2\n{w} $x\nE", "c1 <<-E {v}\n\tplain\n\tE",
     "for ((n=0;n<2;n++)); do {one}; c1 $n; done", 'read -r v w <<< {w}; c1 "$v" $w',
     'export v={w}; c1 "$v"', 'v={w}; c2 $v "$v"', "printf -v v '%s' {v}; c1 \"$v\"",
