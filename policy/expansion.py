@@ -14,12 +14,16 @@ from policy.shell.builtins import NUMERIC
 _PATTERN = frozenset("*?[")
 
 
-class Surroundings(Protocol):
+class Known(Protocol):
     """What words depend on besides themselves."""
 
     home: str
     user: str
-    variables: Mapping[str, Argument]  # what is known of some variables
+
+    @property
+    def variables(self) -> Mapping[str, Argument]:
+        """Return what is known of some variables."""
+        ...
 
     def printed(self, body: t.Sequence) -> Argument:
         """Return what a command substitution prints, as far as it is known."""
@@ -38,7 +42,7 @@ class Surroundings(Protocol):
         ...
 
 
-def arguments(word: t.Word, around: Surroundings) -> list[Argument]:
+def arguments(word: t.Word, around: Known) -> list[Argument]:
     """Return the arguments one written word becomes; one that may be several says so."""
     if (literal := word.literal) is not None:
         return [Argument(literal)]
@@ -52,7 +56,7 @@ def arguments(word: t.Word, around: Surroundings) -> list[Argument]:
     return [_joined(pieces)]
 
 
-def argument(word: t.Word, around: Surroundings) -> Argument:
+def argument(word: t.Word, around: Known) -> Argument:
     """Return the one argument a word becomes where bash does not split it."""
     return _joined([_piece(part, around) for part in word.parts])
 
@@ -79,7 +83,7 @@ def _changes(text: str) -> bool:
     return not text or any(letter.isspace() or letter in _PATTERN for letter in text)
 
 
-def _piece(part: t.Part, around: Surroundings) -> Argument:
+def _piece(part: t.Part, around: Known) -> Argument:
     match part:
         case t.Literal(text=text):
             return Argument(text)
@@ -94,7 +98,7 @@ def _piece(part: t.Part, around: Surroundings) -> Argument:
 
 
 def _computed(
-    part: t.Parameter | t.Arithmetic | t.Substitution | t.ProcessSubstitution, around: Surroundings
+    part: t.Parameter | t.Arithmetic | t.Substitution | t.ProcessSubstitution, around: Known
 ) -> Argument:
     match part:
         case t.Parameter():
@@ -113,7 +117,7 @@ def _computed(
             assert_never(part)
 
 
-def _parameter(part: t.Parameter, around: Surroundings) -> Argument:
+def _parameter(part: t.Parameter, around: Known) -> Argument:
     around.reads(part.name)
     several = not part.quoted and part.operator != "length"
     held = around.variables.get(part.name, Argument(HOLE, "dynamic"))
@@ -140,7 +144,7 @@ def _cut(text: str, operator: str, operand: str, is_pattern: bool) -> str | None
     return None
 
 
-def _variable(name: str, quoted: bool, around: Surroundings) -> Argument:
+def _variable(name: str, quoted: bool, around: Known) -> Argument:
     several = name == "@" or (not quoted and name not in NUMERIC)
     held = around.variables.get(name)
     if held is None:
@@ -150,7 +154,7 @@ def _variable(name: str, quoted: bool, around: Surroundings) -> Argument:
     return Argument(held.text, held.how, several=several and not stays_one)
 
 
-def _home(user: str, around: Surroundings) -> str:
+def _home(user: str, around: Known) -> str:
     if user in ("", around.user):
         return around.home
     return "/root" if user == "root" else f"/home/{user}"

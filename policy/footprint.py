@@ -10,7 +10,6 @@ from typing import assert_never
 
 import policy.shell.tree as t
 from policy.hardening import hardened, hardened_argv
-from policy.invocation import Setting, SpentError, Step
 from policy.model import (
     Access,
     AuditRead,
@@ -28,6 +27,7 @@ from policy.programs.words import Argument, Place
 from policy.shell.builtins import BUILTINS
 from policy.shell.reader import read
 from policy.shell.render import render
+from policy.surroundings import Setting, SpentError, Step
 from policy.traversal import Traversal
 
 _WRITES = frozenset({"fs.write", "fs.create"})

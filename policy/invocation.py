@@ -1,13 +1,12 @@
-"""One simple command of a shell tree: its words, assignments, redirections, what it starts.
+"""One simple command of a shell tree: its words, assignments, functions, what it starts.
 
 May touch: trees and program specs. May not touch: rules, or the order of commands (traversal.py).
 INVARIANT: a word that cannot be known before the run is never taken for a harmless one.
 """
 
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 
 import policy.shell.tree as t
 from policy.expansion import argument, arguments
@@ -16,7 +15,6 @@ from policy.model import Access, Context
 from policy.programs.environment import poison
 from policy.programs.interpret import interpret
 from policy.programs.known_output import output
-from policy.programs.run import SOCKET, is_harmless_file
 from policy.programs.spec import Spec
 from policy.programs.words import FETCHED, HOLE, Argument, Place, Stdin
 from policy.shell.commands import Found
@@ -24,134 +22,31 @@ from policy.shell.folding import folded
 from policy.shell.reader import read
 from policy.shell.search import found_in
 from policy.shell.walk import nodes
+from policy.surroundings import After, Places, Setting, Surroundings
 
-Places = tuple[Place, ...]
-NETWORK = frozenset({"net.connect", "remote.exec"})
-_WORK = 2000  # words that are interpreted before the text counts as not understood
 _DEPTH = 12
 _MOVES = frozenset({"cd", "pushd", "popd"})
 _ASSIGNS = frozenset({"read", "mapfile", "readarray", "printf", "getopts", "unset"})
 _UNSEEN = _ASSIGNS | {None, "command", "builtin", "eval", "source", "."}
-_LISTS = frozenset({"fs.list", "fs.read"})
-_SECRET = re.compile(
-    r"[A-Z0-9_]*(?:SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|API_?KEY|ACCESS_KEY|PRIVATE_KEY"
-    r"|CREDENTIALS?)[A-Z0-9_]*"
-)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SOCKET_FOLDERS = ("/dev/tcp/", "/dev/udp/")
 
 
-class SpentError(Exception):
-    """The work budget of one text is spent: it is not understood."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """Where a command may run, and what it is fed."""
-
-    places: Places
-    stdin: Stdin = field(default_factory=Stdin)
-
-
-@dataclass(frozen=True, slots=True)
-class After:
-    """Where the next command may run, by whether this one succeeded; what it printed if known."""
-
-    success: Places
-    failure: Places
-    printed: str | None = None
-
-    @property
-    def places(self) -> Places:
-        """Return where the next command may run if nobody asks how this one ended."""
-        return tuple(dict.fromkeys(self.success + self.failure))
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """The accesses of one command, kept apart to see what one writes and another runs."""
-
-    accesses: tuple[Access, ...]
-    connected: bool
-
-
-class Invocations(ABC):
-    """Reads simple commands; what they touch is gathered in `found`, in order."""
+class Invocations(Surroundings):
+    """Reads simple commands and the programs that they start."""
 
     def __init__(self, programs: Mapping[str, Spec], context: Context) -> None:
-        self.programs, self.context = programs, context
-        self.home, self.user = context.home, context.user
-        self.found: list[Access] = []
+        super().__init__(context)
+        self.programs = programs
         self.names: dict[str, None] = {}  # of the programs, in order
-        self.steps: list[Step] = []
-        self.variables: dict[str, Argument] = {}
         self.functions: dict[str, list[t.FunctionDef]] = {}
         self.defined: set[str] = set()  # functions that nothing but a call can be meant by
         self.top: t.Sequence | None = None  # where a definition is certain to happen
         self._calling: list[str] = []
-        self._setting = Setting(())
-        self._fed: list[t.Sequence] = []
-        self._work = 0
-        self._sockets = False  # whether a redirection opened one
         self._searching = False  # whether the text had no tree
-        self._assigned: set[str] = set()  # names that the text gives a value
-        self._pipes: list[str | None] = []  # what each `<( )` prints, if known
-
-    @abstractmethod
-    def sequence(self, body: t.Sequence, setting: Setting) -> After:
-        """Walk the statements of a body in order."""
 
     @abstractmethod
     def command(self, command: t.Command, setting: Setting) -> After:
         """Walk one command."""
-
-    def spend(self, amount: int) -> None:
-        """Count work.
-
-        Raises:
-            SpentError: it is more than any ordinary text takes.
-        """
-        self._work += amount
-        if self._work > _WORK:
-            raise SpentError
-
-    # What expansion.py asks: substitutions
-
-    def printed(self, body: t.Sequence) -> Argument:
-        """Walk a command substitution and return what it prints."""
-        setting, start = self._setting, len(self.found)
-        after = self.sequence(body, setting)
-        self._setting = setting
-        if after.printed is not None:
-            return Argument.of(after.printed.rstrip("\n"))
-        return Argument(FETCHED if self._connected(start) else HOLE, "dynamic")
-
-    def fed(self, body: t.Sequence) -> str:
-        """Walk `<( )` and return a hole for what is read from it."""
-        setting, start = self._setting, len(self.found)
-        after = self.sequence(body, setting)
-        self._setting = setting
-        connected = self._connected(start)
-        self._pipes.append(None if connected else after.printed)
-        return (FETCHED if connected else HOLE) + str(len(self._pipes) - 1)
-
-    def piped(self, path: str) -> str | None:
-        """Return what can be read from the file of a `<( )`, if that is known."""
-        number = path.rpartition(HOLE)[2]
-        known = number.isdigit() and int(number) < len(self._pipes)
-        return self._pipes[int(number)] if known else None
-
-    def reads(self, name: str) -> None:
-        """Add the access of a variable whose value comes from outside the text."""
-        if _SECRET.fullmatch(name) and name not in self._assigned:
-            self.found.append(Access("credential.read", "<a secret variable>", "exact", "$"))
-
-    def feeds(self, body: t.Sequence) -> None:
-        """Keep `>( )` until it is known what its command connects to."""
-        self._fed.append(body)
-
-    def _connected(self, start: int) -> bool:
-        return any(access.operation in NETWORK for access in self.found[start:])
 
     # What interpret.py asks: programs that start programs
 
@@ -202,7 +97,7 @@ class Invocations(ABC):
             tree = folded(tree, known)
         if any(sign in text for sign in ("$", "(", "function")):
             self._noted(tree)
-        if "HOME" not in self._assigned:
+        if "HOME" not in self.assigned:
             self.variables["HOME"] = Argument(self.home)
         self.top = tree
         self.sequence(tree, setting)
@@ -213,10 +108,10 @@ class Invocations(ABC):
             if isinstance(node, t.FunctionDef):
                 self.functions.setdefault(node.name, []).append(node)
             elif isinstance(node, t.Assignment | t.For):
-                self._assigned.add(node.name)
+                self.assigned.add(node.name)
             elif isinstance(node, t.SimpleCommand) and node.words:
                 # It could assign any name unseen.
-                self._assigned |= {"HOME"} if node.words[0].literal in _UNSEEN else set()
+                self.assigned |= {"HOME"} if node.words[0].literal in _UNSEEN else set()
 
     def opaque(self, text: str, why: t.Opaque, setting: Setting) -> None:
         """Add what can be found in text that has no tree."""
@@ -308,81 +203,9 @@ class Invocations(ABC):
         if stdin.network:
             self.variables |= {"REPLY": Argument(FETCHED, "dynamic")}
 
-    # Redirections
-
-    def redirected(self, redirects: t.Redirects, setting: Setting) -> Setting:
-        """Add what redirections open, and return the setting with the new standard input."""
-        self._setting = setting
-        for redirect in redirects:
-            setting = replace(setting, stdin=self._redirect(redirect, setting))
-        return setting
-
-    def _redirect(self, redirect: t.Redirect, setting: Setting) -> Stdin:
-        target, stdin = argument(redirect.target, self), setting.stdin
-        reads_stdin = redirect.fd in (None, 0)
-        match redirect.operator:
-            case "<<<":
-                known = target.text if target.how == "exact" else None
-                given = Stdin(known, connected=True, network=FETCHED in target.text)
-                return given if reads_stdin else stdin
-            case "<&" | ">&" if re.fullmatch(r"[0-9]+-?|-", target.text):
-                if redirect.fd == 0 or (redirect.operator == "<&" and reads_stdin):
-                    return Stdin(connected=True, network=stdin.network or self._sockets)
-                return stdin
-            case "<" | "<>":
-                if redirect.operator == "<>":
-                    self._open("fs.write", target, setting)
-                self._open("fs.read", target, setting)
-                network = FETCHED in target.text or _may_connect(target.text)
-                opened = Stdin(connected=True, network=network, file=target)
-                return opened if reads_stdin else stdin
-            case _:
-                self._open("fs.write", target, setting)
-                return stdin
-
-    def _open(self, operation: str, target: Argument, setting: Setting) -> None:
-        if SOCKET.fullmatch(target.text):
-            # Any descriptor may be this socket from now on.
-            self._sockets = True
-            self.found.append(Access("net.connect", target.text, target.how))
-            return
-        if _may_connect(target.text):
-            self.found.append(Access("opaque", "a redirection to a file not known", "dynamic"))
-        for place in setting.places:
-            path = place.resolve(target)
-            if not is_harmless_file(path.text):
-                self.found.append(Access(operation, path.text, path.how))
-
-    # Around a command
-
-    def stepped(self, start: int, step: int, setting: Setting) -> None:
-        """Feed the `>( )` of a command that ended, and keep its accesses apart as one step."""
-        connected = self._connected(start) or setting.stdin.network
-        fed, self._fed = self._fed, []
-        for body in fed:
-            stdin = Stdin(connected=True, network=connected)
-            self.sequence(body, replace(setting, stdin=stdin))
-        inner = {access for one in self.steps[step:] for access in one.accesses}
-        own = tuple(access for access in self.found[start:] if access not in inner)
-        if own:
-            self.steps.append(Step(own, connected))
-
-    def origins(self, start: int) -> tuple[str, ...]:
-        """Return what the commands since `start` looked at: names they print lie below."""
-        looked = (one for one in self.found[start:] if one.operation in _LISTS)
-        return tuple(dict.fromkeys(one.resource for one in looked if one.how == "exact"))[:4]
-
 
 def _as_simple(found: Found) -> t.SimpleCommand:
     return t.SimpleCommand(found.assignments, found.words, found.redirects)
-
-
-def _may_connect(text: str) -> bool:
-    """Return whether a target could turn out to be a socket: bash looks after expanding it."""
-    head, hole, _ = text.partition(HOLE)
-    if not hole:
-        return SOCKET.fullmatch(text) is not None
-    return any(one.startswith(head) or head.startswith(one) for one in _SOCKET_FOLDERS)
 
 
 def _moved_to(words: Sequence[Argument], place: Place) -> Place:

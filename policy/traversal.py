@@ -13,14 +13,16 @@ from typing_extensions import override
 
 import policy.shell.tree as t
 from policy.expansion import argument, arguments
-from policy.invocation import After, Invocations, Places, Setting
+from policy.invocation import Invocations
 from policy.model import Access
 from policy.programs.environment import poison
 from policy.programs.words import HOLE, Argument, Stdin
 from policy.shell.walk import nodes
+from policy.surroundings import After, Places, Setting
 
 _MOST_PLACES = 4
 _MOST_LOOP_WORDS = 8
+_ONCE: tuple[Argument | None, ...] = (None,)  # a body walked once, for a value not known
 _FILE_TESTS = frozenset("abcdefghkprsuwxGLNOS")
 _COMPARES_FILES = frozenset({"-nt", "-ot", "-ef"})
 _ASSIGNING = frozenset({"read", "mapfile", "readarray", "printf", "getopts", "source", "."})
@@ -68,7 +70,7 @@ class Traversal(Invocations):
         for command in statement.commands:
             own = len(self.found)
             after = self.command(command, here)
-            network = here.stdin.network or self._connected(start)
+            network = here.stdin.network or self.connected(start)
             stdin = Stdin(after.printed, True, network, self.origins(own))
             here = replace(here, stdin=stdin)
         if len(statement.commands) > 1:
@@ -165,7 +167,7 @@ class Traversal(Invocations):
             self.found.append(Access("resource.exhaust", "a loop without end", "exact"))
             if any(isinstance(node, t.Background) for node in nodes(loop.body)):
                 self.found.append(Access("resource.exhaust", "processes without end", "exact"))
-        values = self._values(loop, setting) if isinstance(loop, t.For) else [None]
+        values = self._values(loop, setting) if isinstance(loop, t.For) else list(_ONCE)
         places, grown = Places(), setting.places
         # INVARIANT: places only grow, and many of them become the one that is not known.
         while grown != places:

@@ -1,0 +1,202 @@
+"""What a command finds around it: redirections, substitutions, variables, and what came before.
+
+May touch: trees. May not touch: what a program's arguments mean (invocation.py asks for that).
+INVARIANT: what was or may have been fetched from the network stays marked until something runs it.
+Source: Bash Reference Manual §3.5.4, §3.5.6, §3.6.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
+
+import policy.shell.tree as t
+from policy.expansion import argument
+from policy.model import Access, Context
+from policy.programs.run import SOCKET, is_harmless_file
+from policy.programs.words import FETCHED, HOLE, Argument, Place, Stdin
+
+Places = tuple[Place, ...]
+_NETWORK = frozenset({"net.connect", "remote.exec"})
+_WORK = 2000  # words that are interpreted before the text counts as not understood
+_LISTS = frozenset({"fs.list", "fs.read"})
+_SECRET = re.compile(
+    r"[A-Z0-9_]*(?:SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|API_?KEY|ACCESS_KEY|PRIVATE_KEY"
+    r"|CREDENTIALS?)[A-Z0-9_]*"
+)
+_SOCKET_FOLDERS = ("/dev/tcp/", "/dev/udp/")
+
+
+class SpentError(Exception):
+    """The work budget of one text is spent: it is not understood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Where a command may run, and what it is fed."""
+
+    places: Places
+    stdin: Stdin = field(default_factory=Stdin)
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """Where the next command may run, by whether this one succeeded; what it printed if known."""
+
+    success: Places
+    failure: Places
+    printed: str | None = None
+
+    @property
+    def places(self) -> Places:
+        """Return where the next command may run if nobody asks how this one ended."""
+        return tuple(dict.fromkeys(self.success + self.failure))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The accesses of one command, kept apart to see what one writes and another runs."""
+
+    accesses: tuple[Access, ...]
+    connected: bool
+
+
+class Surroundings(ABC):
+    """Everything a command depends on besides its words; accesses gather in `found`, in order."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.home, self.user = context.home, context.user
+        self.found: list[Access] = []
+        self.steps: list[Step] = []
+        self.variables: dict[str, Argument] = {}
+        self.assigned: set[str] = set()  # names that the text gives a value
+        self._setting = Setting(())
+        self._fed: list[t.Sequence] = []  # the bodies of `>( )` of this command
+        self._pipes: list[str | None] = []  # what each `<( )` prints, if known
+        self._sockets = False  # whether a redirection opened one
+        self._work = 0
+
+    @abstractmethod
+    def sequence(self, body: t.Sequence, setting: Setting) -> After:
+        """Walk the statements of a body in order."""
+
+    def spend(self, amount: int) -> None:
+        """Count work.
+
+        Raises:
+            SpentError: it is more than any ordinary text takes.
+        """
+        self._work += amount
+        if self._work > _WORK:
+            raise SpentError
+
+    # What expansion.py asks: substitutions
+
+    def printed(self, body: t.Sequence) -> Argument:
+        """Walk a command substitution and return what it prints."""
+        setting, start = self._setting, len(self.found)
+        after = self.sequence(body, setting)
+        self._setting = setting
+        if after.printed is not None:
+            return Argument.of(after.printed.rstrip("\n"))
+        return Argument(FETCHED if self.connected(start) else HOLE, "dynamic")
+
+    def fed(self, body: t.Sequence) -> str:
+        """Walk `<( )` and return a hole for what is read from it."""
+        setting, start = self._setting, len(self.found)
+        after = self.sequence(body, setting)
+        self._setting = setting
+        connected = self.connected(start)
+        self._pipes.append(None if connected else after.printed)
+        return (FETCHED if connected else HOLE) + str(len(self._pipes) - 1)
+
+    def piped(self, path: str) -> str | None:
+        """Return what can be read from the file of a `<( )`, if that is known."""
+        number = path.rpartition(HOLE)[2]
+        known = number.isdigit() and int(number) < len(self._pipes)
+        return self._pipes[int(number)] if known else None
+
+    def reads(self, name: str) -> None:
+        """Add the access of a variable whose value comes from outside the text."""
+        if _SECRET.fullmatch(name) and name not in self.assigned:
+            self.found.append(Access("credential.read", "<a secret variable>", "exact", "$"))
+
+    def feeds(self, body: t.Sequence) -> None:
+        """Keep `>( )` until it is known what its command connects to."""
+        self._fed.append(body)
+
+    def connected(self, start: int) -> bool:
+        """Return whether an access since `start` connected to something."""
+        return any(access.operation in _NETWORK for access in self.found[start:])
+
+    # Redirections
+
+    def redirected(self, redirects: t.Redirects, setting: Setting) -> Setting:
+        """Add what redirections open, and return the setting with the new standard input."""
+        self._setting = setting
+        for redirect in redirects:
+            setting = replace(setting, stdin=self._redirect(redirect, setting))
+        return setting
+
+    def _redirect(self, redirect: t.Redirect, setting: Setting) -> Stdin:
+        target, stdin = argument(redirect.target, self), setting.stdin
+        reads_stdin = redirect.fd in (None, 0)
+        match redirect.operator:
+            case "<<<":
+                known = target.text if target.how == "exact" else None
+                given = Stdin(known, connected=True, network=FETCHED in target.text)
+                return given if reads_stdin else stdin
+            case "<&" | ">&" if re.fullmatch(r"[0-9]+-?|-", target.text):
+                if redirect.fd == 0 or (redirect.operator == "<&" and reads_stdin):
+                    return Stdin(connected=True, network=stdin.network or self._sockets)
+                return stdin
+            case "<" | "<>":
+                if redirect.operator == "<>":
+                    self._open("fs.write", target, setting)
+                self._open("fs.read", target, setting)
+                network = FETCHED in target.text or _may_connect(target.text)
+                opened = Stdin(connected=True, network=network, file=target)
+                return opened if reads_stdin else stdin
+            case _:
+                self._open("fs.write", target, setting)
+                return stdin
+
+    def _open(self, operation: str, target: Argument, setting: Setting) -> None:
+        if SOCKET.fullmatch(target.text):
+            # Any descriptor may be this socket from now on.
+            self._sockets = True
+            self.found.append(Access("net.connect", target.text, target.how))
+            return
+        if _may_connect(target.text):
+            self.found.append(Access("opaque", "a redirection to a file not known", "dynamic"))
+        for place in setting.places:
+            path = place.resolve(target)
+            if not is_harmless_file(path.text):
+                self.found.append(Access(operation, path.text, path.how))
+
+    # Around a command
+
+    def stepped(self, start: int, step: int, setting: Setting) -> None:
+        """Feed the `>( )` of a command that ended, and keep its accesses apart as one step."""
+        connected = self.connected(start) or setting.stdin.network
+        fed, self._fed = self._fed, []
+        for body in fed:
+            stdin = Stdin(connected=True, network=connected)
+            self.sequence(body, replace(setting, stdin=stdin))
+        inner = {access for one in self.steps[step:] for access in one.accesses}
+        own = tuple(access for access in self.found[start:] if access not in inner)
+        if own:
+            self.steps.append(Step(own, connected))
+
+    def origins(self, start: int) -> tuple[str, ...]:
+        """Return what the commands since `start` looked at: names they print lie below."""
+        looked = (one for one in self.found[start:] if one.operation in _LISTS)
+        return tuple(dict.fromkeys(one.resource for one in looked if one.how == "exact"))[:4]
+
+
+def _may_connect(text: str) -> bool:
+    """Return whether a target could turn out to be a socket: bash looks after expanding it."""
+    head, hole, _ = text.partition(HOLE)
+    if not hole:
+        return SOCKET.fullmatch(text) is not None
+    return any(one.startswith(head) or head.startswith(one) for one in _SOCKET_FOLDERS)
