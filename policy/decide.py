@@ -115,8 +115,12 @@ class _Desk:
             return _limit(access, "the command takes too long to check"), ()
         if not matches:
             return self._default(access), ()
-        # Among equals the first by id speaks, so that the order of files shows nowhere.
-        best = min(matches, key=lambda match: (-match.effect, match.bound.rule.id))
+        # Among equals the rule that names the resource itself speaks before one that names what
+        # lies below it, then the first by id, so that the order of files shows nowhere.
+        best = min(
+            matches,
+            key=lambda match: (-match.effect, not _names(match, access), match.bound.rule.id),
+        )
         asked = tuple(match.obligations for match in matches if match.effect is Effect.ASK)
         # A project's ask covers nothing: it must not open what the default denies.
         covered = any(not match.bound.rule.tightens_only for match in matches)
@@ -163,6 +167,11 @@ class _Desk:
         if found is None or effect is Effect.ASK:
             return found and effect
         return found
+
+
+def _names(match: Match, access: Access) -> bool:
+    globs = match.bound.resources
+    return globs is not None and access.how == "exact" and globs.has_path(access.resource)
 
 
 # --- what the sandbox takes from the policy -------------------------------------------------------

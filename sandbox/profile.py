@@ -4,6 +4,7 @@ Pure: no file is looked at. The table from operations to profiles is the subject
 `covers` is its order, and adding a touch never leads to a profile that covers less.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -30,6 +31,7 @@ class Profile:
     write_paths: tuple[str, ...] = ()  # shown writable: a permitted write outside the workspace
     list_paths: tuple[str, ...] = ()  # names may be listed below, nothing may be read
     hidden: tuple[str, ...] = ()  # named by the footprint, but too wide to show
+    reads: tuple[str, ...] = ()  # what the footprint itself reads: files, or the tree around them
     git_places_files: bool = False  # git itself may check out protected names; no other code runs
 
 
@@ -78,6 +80,8 @@ TOO_WIDE = frozenset(
     {"/", "/proc", "/sys", "/dev", "/run", "/var", "/var/run", "/home", "/etc", "/usr", *SCRATCH}
 )
 
+_VARIES = re.compile(r"[*?\[\x00-\x1f]")  # where a pattern, or a part nobody knows, begins
+
 
 def covers(wide: ProfileName, narrow: ProfileName) -> bool:
     """Return whether `wide` allows everything that `narrow` allows."""
@@ -107,9 +111,17 @@ def derive(
         write_paths=_ordered(_elsewhere(touches, WRITES, workspace)),
         list_paths=_ordered(_elsewhere(touches, frozenset({"fs.list"}), workspace)),
         hidden=_ordered(tuple(t.resource for t in touches if _is_too_wide(t))),
+        reads=_ordered(tuple(_fixed(touch) for touch in touches if touch.operation == "fs.read")),
         git_places_files=bool(operations & {"git.write", "git.history"})
         and not operations & RUNS_OTHER_CODE,
     )
+
+
+def _fixed(touch: Touch) -> str:
+    """Return the path a touch names, or the directory around what it could name."""
+    if touch.how == "exact":
+        return touch.resource
+    return _VARIES.split(touch.resource)[0].rpartition("/")[0]
 
 
 def _least(touch: Touch, workspace: str) -> ProfileName:

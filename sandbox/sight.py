@@ -19,6 +19,7 @@ from sandbox.masks import Masks, Walker
 from sandbox.profile import SCRATCH, TOO_WIDE, Profile, is_within
 from sandbox.programs import is_program_tree, toolchains
 
+MAX_HIDDEN = 50  # paths named in one result
 ALWAYS_SHOWN = ("/proc", "/dev")
 Identity = tuple[int, int, int]  # device, inode, file type
 
@@ -105,8 +106,14 @@ def look(
         )
     guarded = protected(masks, profile.workspace)
     sight = _sight(profile, host, masks, (shown, listed, tools), state)
-    wanted = set(profile.read_roots + profile.list_paths) - set(shown) - set(listed)
-    hidden = tuple(sorted({*profile.hidden, *(p for p in wanted if not _is_system(p, host))}))
+    wanted = set(profile.reads + profile.list_paths) - set(shown) - set(listed)
+    unseen = (p for p in wanted if not is_within(p, profile.workspace) and not _is_system(p, host))
+    covered = (
+        path
+        for path in (*masks.files, *masks.directories)
+        if denies(path) and any(is_within(path, root) for root in profile.reads)
+    )
+    hidden = tuple(sorted({*profile.hidden, *unseen, *covered})[:MAX_HIDDEN])
     return Scene(sight, str(empty_file(state)), hidden, profile, walker, state, guarded)
 
 

@@ -225,6 +225,19 @@ async def test_denied_files_look_empty_however_they_are_read(rig, profile):
     assert said == "visible"
 
 
+@pytest.mark.threat("T10")
+async def test_denied_files_that_a_read_passes_by_are_said(rig):
+    deep = rig.workspace / "a" / "b"
+    deep.mkdir(parents=True)
+    (deep / ".env").write_text("canary")
+    ws = str(rig.workspace)
+    command = rig.script("grep -r canary a", "read")
+    passing = replace(command.profile, reads=(f"{ws}/a",))
+    assert (await rig.run(replace(command, profile=passing))).hidden == (f"{ws}/a/b/.env",)
+    elsewhere = replace(command.profile, reads=(f"{ws}/c",))
+    assert (await rig.run(replace(command, profile=elsewhere))).hidden == ()
+
+
 async def test_permitted_paths_elsewhere_are_shown_as_permitted(rig):
     for name in ("readable", "writable", "unnamed"):
         (rig.outside / name).write_text(name)
@@ -238,7 +251,7 @@ async def test_permitted_paths_elsewhere_are_shown_as_permitted(rig):
     )
     profile = Profile(
         "live", str(rig.workspace), (f"{o}/readable", f"{o}/absent"), (f"{o}/writable",),
-        (f"{o}/listed",), ("/home",),
+        (f"{o}/listed",), ("/home",), (f"{o}/readable", f"{o}/absent"),
     )  # fmt: skip
     outcome = await rig.run(replace(command, profile=profile))
     assert outcome.stdout.head.decode() == "readable"
