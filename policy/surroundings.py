@@ -17,7 +17,8 @@ from policy.programs.words import FETCHED, HOLE, Argument, Place, Stdin
 
 Places = tuple[Place, ...]
 _NETWORK = frozenset({"net.connect", "remote.exec"})
-_WORK = 2000  # words that are interpreted before the text counts as not understood
+_WORK = 1500  # words that are interpreted before the text counts as not understood
+_LONGEST_NAME = 128  # of a variable; matching takes the square of it
 _LISTS = frozenset({"fs.list", "fs.read"})
 _SECRET = re.compile(
     r"[A-Z0-9_]*(?:SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|API_?KEY|ACCESS_KEY|PRIVATE_KEY"
@@ -118,7 +119,7 @@ class Surroundings(ABC):
 
     def reads(self, name: str) -> None:
         """Add the access of a variable whose value comes from outside the text."""
-        if _SECRET.fullmatch(name) and name not in self.assigned:
+        if _SECRET.fullmatch(name[:_LONGEST_NAME]) and name not in self.assigned:
             self.found.append(Access("credential.read", "<a secret variable>", "exact", "$"))
 
     def feeds(self, body: t.Sequence) -> None:

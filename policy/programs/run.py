@@ -19,6 +19,7 @@ HARMLESS_DEVICE = re.compile(
     r"/dev/(null|full|zero|u?random|stdin|stdout|stderr|tty|fd/\d+|ptmx|pts/\d+)"
 )
 SOCKET = re.compile(r"/dev/(tcp|udp)/.*", re.S)
+_LONGEST_SCRIPT = 4096
 _ENDLESS = re.compile(r"/dev/(zero|full|u?random)")
 _REMOTE = re.compile(r"[\w.@*-]+:(?!\\)|[a-z][a-z0-9+.-]*://|\[[0-9a-f:]+\]:", re.S)
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
@@ -216,6 +217,9 @@ class Run:
         if text.how == "dynamic":
             fetched = FETCHED in text.text
             self.add("code.exec", "<network>" if fetched else f"<{language} text not known>")
+            return
+        if len(text.text) > _LONGEST_SCRIPT:
+            self.add("code.exec", f"<{language} text longer than is read>")
             return
         for finding in SCANNERS[language](text.text):
             self.nested.spend(2)

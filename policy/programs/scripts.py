@@ -91,8 +91,9 @@ def bang(text: str) -> Iterator[Finding]:
 def paths(text: str) -> Iterator[Finding]:
     """Read a list of commands that nobody models: each path in it may be read."""
     yield Unknown("commands of another program")
-    for word in re.findall(r"[~/.][\w./~-]*/[\w./~-]+", text):
-        yield Touches("fs.read", word)
+    for word in re.findall(r"[\w./~-]+", text):
+        if word[0] in "~/." and "/" in word:
+            yield Touches("fs.read", word)
 
 
 SCANNERS: Mapping[str, Callable[[str], Iterator[Finding]]] = {

@@ -329,6 +329,11 @@ def test_code_that_is_not_known_is_code():
     assert run("sh", "-c", HOLE)[0] == "code.exec <shell text that is not known>"
 
 
+@pytest.mark.threat("T03")
+def test_code_that_is_too_long_to_read_is_code():
+    assert run("ed", "p;" * 4000) == ["code.exec <sed text longer than is read>"]
+
+
 def test_scanners_of_text_add_what_it_reaches():
     assert run("ed", "w out", "in") == ["fs.write /w/out", "fs.read /w/in"]
     assert run("ed", "e look a") == ["fs.read /w/a"]
