@@ -227,6 +227,7 @@ async def test_denied_files_look_empty_however_they_are_read(rig, profile):
 
 @pytest.mark.threat("T10")
 async def test_denied_files_that_a_read_passes_by_are_said(rig):
+    rig.denied |= {".env"}
     deep = rig.workspace / "a" / "b"
     deep.mkdir(parents=True)
     (deep / ".env").write_text("canary")
