@@ -126,7 +126,9 @@ def _footprint(
 
 def _executable(tree: t.CommandTree) -> Executable:
     statement = tree.statements[0] if len(tree.statements) == 1 else None
-    if isinstance(statement, t.SimpleCommand) and statement == t.SimpleCommand((), statement.words):
+    if isinstance(statement, t.SimpleCommand) and not (
+        statement.assignments or statement.redirects
+    ):
         argv = tuple(word.literal for word in statement.words if word.literal is not None)
         if len(argv) == len(statement.words) and argv[0] not in BUILTINS:
             return Executable(argv=argv)

@@ -19,6 +19,7 @@ Places = tuple[Place, ...]
 _NETWORK = frozenset({"net.connect", "remote.exec"})
 _WORK = 1500  # words that are interpreted before the text counts as not understood
 _LONGEST_NAME = 128  # of a variable; matching takes the square of it
+_LEAVES = frozenset({"fs.write", "fs.create", "code.exec"})  # what a step is kept for
 _LISTS = frozenset({"fs.list", "fs.read"})
 _SECRET = re.compile(
     r"[A-Z0-9_]*(?:SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|API_?KEY|ACCESS_KEY|PRIVATE_KEY"
@@ -179,6 +180,8 @@ class Surroundings(ABC):
 
     def stepped(self, start: int, step: int, setting: Setting) -> None:
         """Feed the `>( )` of a command that ended, and keep its accesses apart as one step."""
+        if not self._fed and not any(one.operation in _LEAVES for one in self.found[start:]):
+            return
         connected = self.connected(start) or setting.stdin.network
         fed, self._fed = self._fed, []
         for body in fed:

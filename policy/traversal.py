@@ -66,13 +66,14 @@ class Traversal(Invocations):
     def _pipeline(self, statement: t.Command | t.Pipeline, setting: Setting) -> After:
         if not isinstance(statement, t.Pipeline):
             return self.command(statement, setting)
-        after, here, start = After(setting.places, setting.places), setting, len(self.found)
-        for command in statement.commands:
+        here, start = setting, len(self.found)
+        for command in statement.commands[:-1]:
             own = len(self.found)
             after = self.command(command, here)
             network = here.stdin.network or self.connected(start)
             stdin = Stdin(after.printed, True, network, self.origins(own))
             here = replace(here, stdin=stdin)
+        after = self.command(statement.commands[-1], here)
         if len(statement.commands) > 1:
             return After(setting.places, setting.places, after.printed)
         return After(after.failure, after.success) if statement.negated else after

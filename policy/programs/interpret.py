@@ -128,9 +128,9 @@ def _meaning(run: Run, spec: Spec, mode: Spec, line: Line) -> None:
     # INVARIANT: what standard input adds is known before the command that it is added to.
     if mode.stdin is not None and mode.stdin.name == "words":
         run.standard_input(mode.stdin)
-    used = [_in_mode(mode, one) for one in line.used]
+    used = line.used if mode is spec else [_in_mode(mode, one) for one in line.used]
     # A directory counts for every path after it, and a placeholder for the command.
-    for one in sorted(used, key=_takes_command):
+    for one in sorted(used, key=_takes_command) if len(used) > 1 else used:
         _used(run, one)
     for does in mode.does:
         run.does(does)
