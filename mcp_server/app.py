@@ -14,6 +14,7 @@ from typing import Literal
 from approvals import terminal
 from approvals.desk import Desk
 from approvals.store import Store
+from audit.query import Query, records
 from audit.redact import Redactor
 from mcp_server.approver import Approver
 from mcp_server.caller import Caller
@@ -38,6 +39,8 @@ from sandbox.permit import PermitOffice
 from sandbox.probe import probe
 
 Auth = Literal["stdio", "http", "cli"]
+SOME_DAY_MS = 1 << 62  # by then every open request is due
+APPROVAL_RECORD = '"event":"approval.'  # how the approval room's records read in the log
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
             "policy": {"digest": policy.digest, "sources": list(policy.names)},
         }
     )
-    desk = Desk(Store(where.approvals / "approvals.sqlite"), journal.note)
+    desk = _desk(where, journal, log_directory(config, where))
     host = probe()
     recover(where.changes)
     office = PermitOffice()
@@ -127,6 +130,18 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     )
     freezer = Freezer(policy, host, config.limits, config.minimum_enforcement)
     return App(config, where, caller, policy, host, journal, desk, freezer, Road(gate))
+
+
+def _desk(where: Places, journal: Journal, log: Path) -> Desk:
+    """Return the desk, after finishing the moves that a crash left half done.
+
+    The log is read only while some request could still move, which every request stops doing.
+    """
+    store = Store(where.approvals / "approvals.sqlite")
+    desk = Desk(store, journal.note)
+    if store.due(SOME_DAY_MS):
+        desk.recover(records(log, Query(text=APPROVAL_RECORD)))
+    return desk
 
 
 def _classified(policy: Policy, request: Request, context: Context) -> Decision:

@@ -4,11 +4,14 @@ The rooms, the sandbox and the log are the real ones; only pipes and sockets are
 matrices of answers and arguments stay fast. What needs a process of its own uses `rig.Rig`.
 """
 
+import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+from anyio import to_thread
 from mcp import Client
 from mcp.server.mcpserver import MCPServer
 
@@ -17,14 +20,14 @@ from mcp_server.app import App, Wishes, open_app
 from mcp_server.config import parse_config
 from mcp_server.places import Places
 from mcp_server.surface import build_server
-from tests.mcp_server.rig import Answer
+from tests.mcp_server.rig import Answer, Rig
 
 ASKS = """\
 version: 1
 name: asks-for-tests
 rules:
   - id: attested
-    ask: {operations: [fs.write, fs.create], level: attested}
+    ask: {operations: [fs.write, fs.create, code.exec], level: attested}
     resources: ["${workspace}/asks/**"]
   - id: owner
     ask: {operations: [fs.write, fs.create], level: owner}
@@ -49,25 +52,35 @@ class Indoors:
         workspace.joinpath("notes.txt").write_text("alpha\nbeta\n")
         policy = base / "asks.yaml"
         policy.write_text(ASKS)
-        app = cls.open(base, config)
-        return cls(app, build_server(app), workspace)
+        return cls.open(base, config)
 
     @classmethod
-    def open(cls, base: Path, config: str) -> App:
-        """Open an app over directories that `make` made; again is a restart."""
-        places = Places(base / "config.yaml", base / "policy.d", base / "state")
+    def open(cls, base: Path, config: str = ONLY_THE_CLIENT) -> "Indoors":
+        """Open an app over directories that `make` made; again is a restart, or a second server."""
+        directory = base / "config" / "permitgate"
+        state = base / "state" / "permitgate"
+        places = Places(directory / "config.yaml", directory / "policy.d", state)
         policy = ("dev-safe", str(base / "asks.yaml"))
-        return open_app(
-            parse_config(config, "config.yaml"),
-            places,
-            Wishes("stdio", base / "workspace", policy),
+        workspace = base / "workspace"
+        app = open_app(
+            parse_config(config, "config.yaml"), places, Wishes("stdio", workspace, policy)
         )
+        return cls(app, build_server(app), workspace)
+
+    @property
+    def base(self) -> Path:
+        return self.workspace.parent
 
     @asynccontextmanager
     async def connected(self, era: str, answer: Answer | None = None) -> AsyncIterator[Client]:
         client = Client(self.server, mode=era, elicitation_callback=answer, raise_exceptions=False)
         async with client:
             yield client
+
+    async def cli(self, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+        """Run the command line beside this server, as its owner would in another terminal."""
+        rig = Rig(self.base)
+        return await to_thread.run_sync(partial(rig.run, *arguments, **options))
 
     def runs(self, folder: str = "asks") -> int:
         """Return how often `append` ran."""

@@ -108,7 +108,7 @@ async def _again(client, arguments, state):
     )
 
 
-@pytest.mark.threat("T08")
+@pytest.mark.threat("T07")
 async def test_a_replayed_yes_runs_nothing_and_asks_nobody_again(indoors):
     async with indoors.connected("auto", YES) as client:
         first = await _first_round(client, append())
@@ -131,7 +131,7 @@ async def test_an_old_state_with_other_arguments_runs_nothing(indoors):
     assert indoors.runs() == 0
 
 
-@pytest.mark.threat("T08")
+@pytest.mark.threat("T07")
 @pytest.mark.parametrize("state", [None, "", "{}", json.dumps({"approval_id": "ap_1"}), "\0"])
 async def test_a_forged_answer_on_a_first_call_runs_nothing(indoors, state):
     async with indoors.connected("auto", YES) as client:
@@ -144,7 +144,7 @@ async def test_a_forged_answer_on_a_first_call_runs_nothing(indoors, state):
     assert indoors.runs() == 0
 
 
-@pytest.mark.threat("T08")
+@pytest.mark.threat("T07")
 async def test_a_second_round_that_is_too_fast_is_no_answer_even_to_an_old_request(indoors):
     yes = {FORM_KEY: ElicitResult(action="accept", content={"approve": True})}
     async with indoors.connected("auto", YES) as client:
@@ -171,7 +171,7 @@ async def test_a_client_that_cannot_be_asked_is_told_at_once_that_nobody_can(ind
     assert indoors.app.desk.pending() == []
 
 
-@pytest.mark.threat("T09")
+@pytest.mark.threat("T07")
 @ERAS
 async def test_a_clients_yes_does_not_reach_the_owners_level(indoors, era):
     async with indoors.connected(era, YES) as client:
