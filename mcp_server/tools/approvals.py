@@ -50,9 +50,10 @@ def tools(app: App) -> list[AnyTool]:
         answered = await app.road.take(parked.call, client, parked.shape)
         if not isinstance(answered, Answered):
             return answered
+        after = await to_thread.run_sync(app.desk.get, approval_id)
         result = ApprovalStatusResult(
             approval_id=approval_id,
-            state=State.CONSUMED.value,
+            state=after.state.value,
             result=answered.result.model_dump(mode="json"),
         )
         return Answered(result, answered.text, answered.is_error)
