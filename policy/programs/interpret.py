@@ -210,7 +210,7 @@ def _remainder(run: Run, role: Role, words: list[Argument]) -> None:
         run.argv(words)
     else:
         for word in words:
-            run.value(Role("text"), word)
+            run.value(role if role.name == "rest" else Role("text"), word)
 
 
 def _command(run: Run, spec: Spec, line: Line) -> None:

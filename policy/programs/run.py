@@ -97,6 +97,9 @@ class Run:
                 self.shell(word)
             case "mode":
                 self._mode(word)
+            case "rest" if word.text.startswith(("/", "~")):
+                # Arguments of code that nobody read: a path among them is at least looked at.
+                self.operation(Role("fs.read"), word)
             case "text" | "rest" | "flag" | "words":
                 self._at_file(word)
             case "command" | "command;":

@@ -142,6 +142,8 @@ KNOWN = {
     "deleting where it began": ("seek d -delete", ["fs.delete /w", "fs.delete /w/d"]),
     "an unfinished -exec": ("seek d -exec", ["fs.list /w/d"]),
     "a script": ("sh s.sh a", ["code.exec /w/s.sh"]),
+    "a script and a path for it": ("sh s.sh a /etc/x", ["code.exec /w/s.sh", "fs.read /etc/x"]),
+    "text and a path for it": ("sh -c look _ ~/x", ["fs.read /home/me/x"]),
     "a module is a program": ("py -m look a", ["fs.read /w/a"]),
     "text of the shell in several words": ("every look a", ["fs.read /w/a"]),
     "name=value words": ("dd if=a of=b", ["fs.read /w/a", "fs.write /w/b"]),
