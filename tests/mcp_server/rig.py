@@ -3,12 +3,14 @@
 The server is the installed command as its own process; only the elicitation answers are scripted.
 """
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,7 +113,10 @@ class Rig:
         for process in self.started:
             if process.poll() is None:
                 process.send_signal(signal.SIGKILL)
-            process.communicate()
+            process.wait()
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                with suppress(OSError):  # what was still to be written has no reader any more
+                    pipe.close()
 
     @asynccontextmanager
     async def stdio(
@@ -145,3 +150,67 @@ class Rig:
                 url = words[words.index("serves") + 1].rstrip(";")
                 return process, url, (self.state / "http-token").read_text().strip()
         raise AssertionError("the server ended before it served")
+
+
+@dataclass
+class Wire:
+    """A stdio server spoken to in raw frames, one JSON object per line."""
+
+    process: subprocess.Popen[str]
+    last_id: int = 0
+
+    def handshake(self) -> None:
+        self.call(
+            "initialize",
+            {
+                "protocolVersion": "2025-11-25",
+                "capabilities": {},
+                "clientInfo": {"name": "raw", "version": "1"},
+            },
+        )
+        self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+
+    def write(self, line: str) -> None:
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def send(self, frame: dict[str, object]) -> None:
+        self.write(json.dumps(frame))
+
+    def ask(self, method: str, params: dict[str, object]) -> int:
+        """Send a request and return its id without waiting."""
+        self.last_id += 1
+        self.send({"jsonrpc": "2.0", "id": self.last_id, "method": method, "params": params})
+        return self.last_id
+
+    def call(self, method: str, params: dict[str, object]) -> dict[str, object]:
+        """Send a request and return its reply; every line on the way must be a frame."""
+        wanted = self.ask(method, params)
+        for line in self.process.stdout:
+            frame = json.loads(line)
+            assert frame["jsonrpc"] == "2.0"
+            if frame.get("id") == wanted and "method" not in frame:
+                return frame
+        raise AssertionError("the server ended before it answered")
+
+    def tool(self, name: str, **arguments: object) -> dict[str, object]:
+        return self.call("tools/call", {"name": name, "arguments": arguments})["result"]
+
+
+def running(argument: str) -> list[int]:
+    """Return the processes that have this very argument."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if argument.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+    return found
+
+
+def until(holds: Callable[[], object], within_s: float = 20) -> None:
+    """Wait for a fact about other processes."""
+    deadline = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < deadline, "it did not become so in time"
+        time.sleep(0.01)
