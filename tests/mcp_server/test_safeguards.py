@@ -138,7 +138,7 @@ def test_a_configuration_that_others_may_write_is_refused(tmp_path: Path, mode: 
 
 
 @pytest.mark.threat("T23")
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.root_only
 def test_a_configuration_of_another_user_is_refused(tmp_path: Path):
     file = tmp_path / "config.yaml"
     file.write_text("limits: {timeout_s: 3}\n")

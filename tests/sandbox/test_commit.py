@@ -188,7 +188,7 @@ async def test_mode_and_xattrs_survive_a_change(bench: Bench):
     assert os.getxattr(bench.root / "one", "user.note") == b"kept"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+@pytest.mark.root_only
 async def test_the_owner_survives_a_change(bench: Bench):
     os.chown(bench.root / "one", 1234, 1235)
     await bench.run(bench.plan())
@@ -461,7 +461,8 @@ async def test_what_cannot_be_written_is_an_error_that_names_it(bench: Bench):
     assert "nothing was changed" in (await bench.run(gone)).message
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may give files away")
+@pytest.mark.ordinary_only
+@pytest.mark.as_user
 @pytest.mark.as_user
 async def test_an_owner_that_cannot_be_kept_stops_the_patch(bench: Bench):
     store = bench.runner._store

@@ -224,7 +224,8 @@ async def test_a_denied_directory_is_neither_listed_nor_searched(bench: Bench):
     assert (await bench.run(search)).status == "blocked"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.ordinary_only
+@pytest.mark.as_user
 @pytest.mark.as_user
 async def test_what_the_system_hides_is_said(bench: Bench):
     (bench.root / "a.txt").chmod(0)
