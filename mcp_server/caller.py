@@ -33,9 +33,9 @@ class Caller:
         root = self._first_root()
         if asked is None:
             return root
-        path = (root / asked).resolve()
-        if not path.is_dir():
-            raise CallRefusedError(f"cwd {asked!r} is not a directory. Nothing ran.")
+        path = _directory(root / asked)
+        if path is None:
+            raise CallRefusedError(f"cwd {asked[:200]!r} is not a directory. Nothing ran.")
         self.workspace(path)
         return path
 
@@ -91,3 +91,12 @@ class Caller:
                 "workspace_roots in the configuration. Nothing ran."
             )
         return self.roots[0]
+
+
+def _directory(path: Path) -> Path | None:
+    """Return the path resolved, or None where no directory can be: too long, a loop, a NUL byte."""
+    try:
+        resolved = path.resolve()
+        return resolved if resolved.is_dir() else None
+    except (OSError, RuntimeError, ValueError):
+        return None

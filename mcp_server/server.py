@@ -5,6 +5,8 @@ a coerced number or a misspelt name is answered with what is wrong, and never gu
 """
 
 import json
+import logging
+import traceback
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
@@ -18,12 +20,16 @@ from mcp_types import Tool as McpTool
 from pydantic import ValidationError
 from typing_extensions import override
 
+from approvals.request import ApprovalError
+from audit.errors import AuditError
 from mcp_server.elicit import McpClient
 from mcp_server.owner import CallRefusedError
 from mcp_server.tool import Answered, AnyTool, Arguments, Hint
+from policy.document import PolicyError
+from sandbox.permit import SandboxError
 
+LOG = logging.getLogger("permitgate")
 MAX_ARGUMENT_BYTES = 8 << 20
-
 
 HINTS: Mapping[Hint, ToolAnnotations] = MappingProxyType(
     {
@@ -105,8 +111,10 @@ class PermitgateServer(MCPServer[None]):
             return _error(f"{name} can only be called by a connected client.")
         try:
             answered = await tool.run(_parsed(tool, arguments), McpClient(context))
-        except CallRefusedError as error:
+        except (CallRefusedError, ApprovalError, AuditError, PolicyError, SandboxError) as error:
             return _error(str(error))
+        except Exception as error:  # noqa: BLE001  # the outermost handler: a bug ends one call
+            return _bug(name, error)
         if not isinstance(answered, Answered):
             return answered
         return CallToolResult(
@@ -136,6 +144,16 @@ def _parsed(tool: AnyTool, arguments: dict[str, object]) -> Arguments:
 
 def _error(text: str) -> CallToolResult:
     return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
+
+
+def _bug(name: str, error: Exception) -> CallToolResult:
+    """Say that we failed; the operator learns where, and nobody what the values were."""
+    kind, frames = type(error).__name__, "".join(traceback.format_tb(error.__traceback__))
+    LOG.error("internal error in %s (%s); please report it:\n%s", name, kind, frames)
+    return _error(
+        f"{name}: internal error of permitgate ({kind}); the call was given up. If it had begun to "
+        "run, audit_query shows its intent and its outcome."
+    )
 
 
 def _problems(name: str, error: ValidationError) -> str:
