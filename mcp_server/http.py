@@ -8,6 +8,7 @@ token.
 import hashlib
 import hmac
 import os
+import re
 import secrets
 import socket
 import stat
@@ -22,14 +23,16 @@ from mcp.server.auth.settings import AuthSettings
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import AnyHttpUrl
 
-from mcp_server.config import HttpSettings
+from mcp_server.config import ConfigError, HttpSettings
 from mcp_server.server import PermitgateServer
 
 GRACE_S = 1
+MAX_TOKEN_BYTES = 4096
+TOKEN = re.compile(r"[A-Za-z0-9_-]{32,}")
 PATH = "/mcp"
 
 
-class TokenFileError(Exception):
+class TokenFileError(ConfigError):
     """The bearer token cannot be kept safely; the server did not start."""
 
 
@@ -53,18 +56,24 @@ def bearer_token(path: Path) -> tuple[str, bool]:
 
 
 def _kept_token(path: Path) -> str:
+    if path.is_symlink():
+        raise TokenFileError(f"{path}: is a link. Delete it; a new token is made.")
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise TokenFileError(f"{path}: cannot be read: {error.strerror}.") from None
-    with os.fdopen(descriptor, encoding="ascii") as file:
-        found = os.fstat(file.fileno())
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise TokenFileError(f"{path}: is not a regular file. Delete it; a new token is made.")
         if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
             raise TokenFileError(
                 f"{path}: others may have read this token. Delete the file; a new one is made."
             )
-        token = file.read().strip()
-    if len(token) < 32:  # noqa: PLR2004  # half of what we generate
+        token = os.read(descriptor, MAX_TOKEN_BYTES).decode("ascii", "replace").strip()
+    finally:
+        os.close(descriptor)
+    if not TOKEN.fullmatch(token):
         raise TokenFileError(f"{path}: holds no token of ours. Delete the file; a new one is made.")
     return token
 
@@ -104,7 +113,7 @@ async def serve_http(
         background: an async function that runs beside the calls until cancelled.
         announce: told the URL once the socket listens.
     """
-    listener = socket.create_server((settings.host, settings.port))
+    listener = _listener(settings)
     port = listener.getsockname()[1]
     application = server.streamable_http_app(
         streamable_http_path=PATH,
@@ -126,3 +135,13 @@ async def serve_http(
         group.start_soon(background)
         await web.serve(sockets=[listener])
         group.cancel_scope.cancel()
+
+
+def _listener(settings: HttpSettings) -> socket.socket:
+    try:
+        return socket.create_server((settings.host, settings.port))
+    except OSError as error:
+        raise ConfigError(
+            f"{settings.host}:{settings.port} cannot be listened on: {error.strerror}. Set another "
+            "http.port in the configuration; 0 takes any that is free."
+        ) from None
