@@ -14,7 +14,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
 WHOLLY_COVERED = "policy/*,approvals/*,audit/*,mcp_server/gate.py"
-FIRST_ORDINARY_UID = 1000
+NAME = "permitgate-test"
 
 
 def main() -> int:
@@ -42,44 +42,46 @@ def _call(command: list[str], environment: dict[str, str]) -> int:
 
 
 def _as_ordinary_user() -> int:
-    """Run the tests marked as_user again without root's powers."""
-    user = _ordinary_user()
-    print(f"suite: once more as {user.pw_name} (uid {user.pw_uid})", flush=True)
+    """Run the tests marked as_user again without root's powers.
+
+    The user exists only in the mount namespace of the run: its line is in a copy of /etc/passwd
+    bound over the real one. The project is bound too, as it may lie where only root can go.
+    """
+    uid = _free_uid()
+    print(f"suite: once more as an ordinary user (uid {uid})", flush=True)
     home = Path(tempfile.mkdtemp(prefix="permitgate-user-"))
     try:
-        os.chown(home, user.pw_uid, user.pw_gid)
+        os.chown(home, uid, uid)
+        passwd = Path("/etc/passwd").read_text()
+        (home / "passwd").write_text(f"{passwd}{NAME}:x:{uid}:{uid}::{home}:/bin/bash\n")
         script = f"""
             set -e
             mkdir {home}/project
             mount --bind {PROJECT} {home}/project
+            mount --bind {home}/passwd /etc/passwd
             cd {home}/project
-            exec setpriv --reuid={user.pw_uid} --regid={user.pw_gid} --clear-groups \\
-                .venv/bin/python -m pytest -q -p no:cacheprovider -m as_user \\
-                --basetemp={home}/tmp
+            exec setpriv --reuid={uid} --regid={uid} --clear-groups \\
+                .venv/bin/python -m pytest -q -p no:cacheprovider -m as_user --basetemp={home}/tmp
         """
         environment = {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
             "HOME": str(home),
-            "USER": user.pw_name,
-            "LOGNAME": user.pw_name,
+            "USER": NAME,
+            "LOGNAME": NAME,
             "LANG": os.environ.get("LANG", "C.UTF-8"),
             "PYTHONDONTWRITEBYTECODE": "1",
-            "HYPOTHESIS_STORAGE_DIRECTORY": f"{home}/hypothesis",
             "TMPDIR": str(home),
             **({"CI": os.environ["CI"]} if "CI" in os.environ else {}),
         }
-        # A mount namespace of its own: the project may lie where only root can walk to.
         return _call(["unshare", "--mount", "/bin/sh", "-c", script], environment)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _ordinary_user() -> pwd.struct_passwd:
-    """Return a user of this machine who can log in, else nobody."""
-    for user in pwd.getpwall():
-        if FIRST_ORDINARY_UID <= user.pw_uid < 60_000 and user.pw_shell.endswith("sh"):
-            return user
-    return pwd.getpwnam("nobody")
+def _free_uid() -> int:
+    """Return a uid in the range for ordinary users that nobody has here."""
+    taken = {user.pw_uid for user in pwd.getpwall()}
+    return next(uid for uid in range(61_000, 62_000) if uid not in taken)
 
 
 if __name__ == "__main__":
