@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from policy.globs import path_regex
+from policy.match import Target, is_mask
 from policy.model import PATH_OPERATIONS, Access, Context, Effect, Obligations, Verdict
 from policy.programs.words import shown
 from policy.rules import BoundPolicy, BoundRule, Policy, bind
-from policy.target import Target, is_mask
 
 OWNER: Final = Obligations(level=2)
 MAX_ACCESSES: Final = 2_000
