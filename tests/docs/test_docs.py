@@ -5,10 +5,18 @@ from pathlib import Path
 
 import pytest
 import typer.main
+import yaml
 
 from mcp_server.cli.exits import Exit
 from mcp_server.cli.main import app
 from mcp_server.config import Config, HostSettings, parse_config
+from policy.classify import classify
+from policy.load import ASK_KEYS, FILE_KEYS, LEVELS, PLANNED_KEYS, RULE_KEYS, load, pack
+from policy.model import OPERATIONS, Context, Exec, Request, Subject
+from policy.programs.spec import LANGUAGES, ROLES_WITHOUT_OPERATION, SpecReader, entries_of
+from policy.risk import RISK
+from policy.rules import Source
+from sandbox.profile import LEAST
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -79,7 +87,7 @@ def table(heading: str) -> dict[str, str]:
     rows = {}
     for line in section.splitlines():
         first, _, rest = line.removeprefix("| ").partition(" | ")
-        if first.startswith("`"):
+        if line.startswith("| `"):
             rows |= dict.fromkeys(re.findall(r"`(\w+)`", first), rest)
     return rows
 
@@ -112,3 +120,75 @@ def test_the_example_loads_and_sets_every_key():
         part = getattr(config, section)
         assert type(part).model_fields.keys() == part.model_fields_set
     assert HostSettings.model_fields.keys() == config.hosts[0].model_fields_set
+
+
+# --- policy.md --------------------------------------------------------------------------------
+
+
+def rows(name: str, heading: str) -> list[str]:
+    """Return the table rows below a heading, up to the next one of its kind."""
+    section = page(name).partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+    return [line for line in section.splitlines() if line.startswith("| ")]
+
+
+def named(lines: list[str], column: int = 0) -> set[str]:
+    """Return what stands in backquotes in one column of table rows."""
+    return {name for line in lines for name in re.findall(r"`([^`]+)`", line.split(" | ")[column])}
+
+
+def test_the_page_lists_exactly_the_operations():
+    assert named(rows("policy.md", "Operations")) == OPERATIONS
+
+
+def test_the_page_gives_the_risk_of_every_operation():
+    pairs = re.findall(r"`([\w.]+)` (\d+)", "\n".join(rows("policy.md", "Risk")))
+    assert {name: int(number) for name, number in pairs} == dict(RISK)
+
+
+def test_the_page_gives_the_profile_of_every_operation_that_is_confined():
+    found = {}
+    for line in rows("policy.md", "From accesses to a profile"):
+        if line.startswith("| `") and "unconfined" not in line:
+            found |= dict.fromkeys(named([line], 1), line.split("`")[1])
+    assert found == LEAST
+
+
+def test_the_page_lists_exactly_the_keys_of_files_rules_and_asks():
+    keys = named(rows("policy.md", "A policy file"))
+    assert keys - {"ask"} == (RULE_KEYS | ASK_KEYS) - {"ask"}
+    text = page("policy.md")
+    assert [key for key in FILE_KEYS | PLANNED_KEYS if f"`{key}`" not in text] == []
+    assert [level for level in LEVELS if f"`{level}`" not in text] == []
+
+
+def test_the_page_lists_exactly_the_keys_and_roles_of_program_entries():
+    scanners = {f"script:{language}" for language in LANGUAGES}
+    keys = {"options", "args", "does", "commands", "modes", "unknown", "stdin", "takes", "as"}
+    assert named(rows("policy.md", "Programs")) == keys | ROLES_WITHOUT_OPERATION | scanners
+    reader = SpecReader("policy.md")
+    (entry,) = blocks("policy.md", "grep")
+    for node in entries_of(reader, yaml.compose(entry, Loader=yaml.SafeLoader)).values():
+        assert reader.program(node).modes.keys() == {"files"}
+
+
+def test_every_policy_on_the_page_loads_and_its_examples_hold():
+    texts = blocks("policy.md", "version: 1\n")
+    assert texts
+    for text in texts:
+        assert load([pack("dev-safe"), Source("shop.yaml", text)]).rules
+
+
+def test_the_decisions_shown_are_the_ones_made():
+    (text,) = blocks("policy.md", "version: 1\n")
+    policy = load([pack("dev-safe"), Source("./shop.yaml", text)], check_examples=False)
+    context = Context("/home/dev/shop", "/home/dev", "dev", "box")
+    shown = re.findall(
+        r"^\$ permitgate classify .*?-- '(.*)'\n(\w+)  risk (\d+)  ", page("policy.md"), re.M
+    )
+    assert len(shown) == 5
+    for command, effect, risk in shown:
+        request = Request(
+            Subject("a", "s", 1, "cli"), Exec(command, None, context.workspace), "exec"
+        )
+        decision = classify(request, policy, context)
+        assert (decision.effect.name, decision.risk) == (effect, int(risk)), command
