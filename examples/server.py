@@ -11,4 +11,5 @@ from mcp_server.places import places
 from mcp_server.surface import build_server
 
 check_own_code()
-mcp = build_server(open_app(load_config(places().config_file), places(), Wishes("stdio")))
+app = open_app(load_config(places().config_file), places(), Wishes("stdio"))
+mcp = build_server(app)

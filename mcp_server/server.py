@@ -9,7 +9,7 @@ import logging
 import traceback
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from mcp.server import MCPServer
 from mcp.server.auth.provider import TokenVerifier
@@ -24,6 +24,7 @@ from approvals.request import ApprovalError
 from audit.errors import AuditError
 from mcp_server.elicit import McpClient
 from mcp_server.owner import CallRefusedError
+from mcp_server.stdio import serve_stdio
 from mcp_server.tool import Answered, AnyTool, Arguments, Hint
 from policy.document import PolicyError
 from sandbox.permit import SandboxError
@@ -60,12 +61,25 @@ INSTRUCTIONS = (
 )
 
 
+class Duties(Protocol):
+    """What a running server does besides answering calls."""
+
+    async def serve_owner(self) -> None:
+        """Answer the owner's terminal until cancelled."""
+        ...
+
+    def close(self) -> None:
+        """Flush what must survive."""
+        ...
+
+
 class PermitgateServer(MCPServer[None]):
     """The SDK's server with our tool table in place of its function signatures."""
 
     def __init__(
         self,
         tools: Sequence[AnyTool],
+        duties: Duties,
         *,
         version: str,
         token_verifier: TokenVerifier | None = None,
@@ -80,6 +94,13 @@ class PermitgateServer(MCPServer[None]):
             auth=auth,
         )
         self._tools = {tool.name: tool for tool in tools}
+        self._duties = duties
+
+    @override
+    async def run_stdio_async(self) -> None:
+        """Serve stdio as `permitgate serve` does: both eras, the owner's terminal, a prompt end."""
+        duties = self._duties
+        await serve_stdio(self._lowlevel_server, duties.serve_owner, duties.close)
 
     @override
     async def list_tools(self) -> list[McpTool]:

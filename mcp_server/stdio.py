@@ -30,22 +30,19 @@ from mcp.shared.jsonrpc_dispatcher import JSONRPCDispatcher
 from mcp.shared.transport_context import TransportContext
 from pydantic import ValidationError
 
-from mcp_server.server import PermitgateServer
-
 LAST_WORDS_S = 0.9  # a signal ends the process within a second, whatever a call is doing
 
 
 async def serve_stdio(
-    server: PermitgateServer, background: Callable[[], Any], close: Callable[[], None]
+    low: Server[Any], background: Callable[[], Any], close: Callable[[], None]
 ) -> None:
     """Serve until end of file or a signal; running calls are cancelled and their children killed.
 
     Args:
-        server: the tools.
+        low: the SDK's server with our tools.
         background: an async function that runs beside the calls until cancelled.
         close: flushes what must survive; called before a signal ends the process.
     """
-    low = server._lowlevel_server  # noqa: SLF001  # the SDK has no public way to it
     serving = anyio.CancelScope()
     received: list[int] = []
 

@@ -30,7 +30,7 @@ def build_server(
 ) -> PermitgateServer:
     """Return a server with every tool and resource of `app`."""
     server = PermitgateServer(
-        all_tools(app), version=version("permitgate"), token_verifier=token_verifier, auth=auth
+        all_tools(app), app, version=version("permitgate"), token_verifier=token_verifier, auth=auth
     )
 
     @server.resource(

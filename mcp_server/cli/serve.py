@@ -41,10 +41,9 @@ def _warn(app: App) -> None:
 
 
 def _serve_stdio(app: App) -> None:
-    from mcp_server.stdio import serve_stdio  # noqa: PLC0415  # the SDK loads in 0.8 s
-    from mcp_server.surface import build_server  # noqa: PLC0415
+    from mcp_server.surface import build_server  # noqa: PLC0415  # the SDK loads in 0.8 s
 
-    anyio.run(partial(serve_stdio, build_server(app), app.serve_owner, app.close))
+    anyio.run(build_server(app).run_stdio_async)
 
 
 def _serve_http(app: App) -> None:
