@@ -97,7 +97,10 @@ def load_config(path: Path) -> Config:
         ConfigError: the file is not ours alone, is not YAML, or says something unknown.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        if path.is_symlink():
+            raise ConfigError(f"{path}: is a link. Put the file itself here.")
+        # A FIFO would keep the start waiting for a writer.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         if os.environ.get("PERMITGATE_CONFIG"):
             raise ConfigError(
@@ -107,12 +110,14 @@ def load_config(path: Path) -> Config:
         return Config()
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}.") from None
-    with os.fdopen(descriptor, encoding="utf-8") as file:
-        _check_owner(path, os.fstat(file.fileno()))
-        try:
+    try:
+        _check_owner(path, os.fstat(descriptor))
+        with open(descriptor, encoding="utf-8", closefd=False) as file:  # no path
             text = file.read()
-        except UnicodeDecodeError:
-            raise ConfigError(f"{path}: is not UTF-8 text.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: is not UTF-8 text; save it as UTF-8.") from None
+    finally:
+        os.close(descriptor)
     return parse_config(text, str(path))
 
 
@@ -136,7 +141,7 @@ def parse_config(text: str, source: str) -> Config:
     Raises:
         ConfigError: one line per problem, each as file:line:column.
     """
-    if not text.strip():
+    if all(not line.strip() or line.lstrip().startswith("#") for line in text.splitlines()):
         return Config()
     places: dict[Keys, str] = {}
     try:
