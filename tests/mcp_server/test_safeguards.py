@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import anyio
 import httpx2
 import pytest
 
@@ -27,9 +28,10 @@ from sandbox.outcome import (
     Output,
     RemoteOutcome,
 )
-from tests.audit.house import House
+from tests.audit.house import House as LogHouse
 from tests.mcp_server.indoors import Indoors
 from tests.mcp_server.rig import Rig
+from tests.mcp_server.test_gate import House
 
 SECRET = b"ghp_" + b"0123456789abcdefghijABCDEFGHIJ012345"
 PRINTED = Output(b"token " + SECRET, b"", 46, "0" * 64)
@@ -40,6 +42,25 @@ def rig(tmp_path: Path):
     made = Rig.make(tmp_path)
     yield made
     made.stop_all()
+
+
+# What is recorded
+
+
+@pytest.mark.threat("T16")
+async def test_an_outcome_is_on_disk_although_the_caller_hung_up():
+    class SlowDisk(House):
+        async def append(self, record, *, is_outcome=False):
+            await anyio.sleep(0.01)  # a cancelled caller would leave here
+            return await super().append(record, is_outcome=is_outcome)
+
+        async def run(self, permit):
+            await anyio.sleep_forever()
+
+    house = SlowDisk()
+    with anyio.move_on_after(0.1):
+        await house.handle()
+    assert house.story == ["intent", "outcome"]
 
 
 # What leaves
@@ -64,7 +85,7 @@ def test_a_secret_in_an_outcome_is_marked(outcome):
 
 @pytest.mark.threat("T17")
 def test_a_secret_in_a_record_does_not_reach_the_log(tmp_path: Path):
-    house = House(tmp_path)
+    house = LogHouse(tmp_path)
     log: AuditLog = house.open()
     journal = Journal(log, house.path, Redactor())
     journal.note({"event": "tool.classified", "text": f"token {SECRET.decode()}"})

@@ -21,6 +21,8 @@ from sandbox.patch import plan
 from sandbox.patch_run import PatchRunner
 from sandbox.permit import Permit, PermitError, PermitOffice
 from tests.sandbox.rig import HOST, Rig
+from tests.sandbox.sshd import SSHD, start
+from tests.sandbox.test_ssh import command, host_of, run
 
 confined = pytest.mark.skipif(not HOST.meets("namespaces"), reason="this host cannot confine")
 
@@ -116,6 +118,14 @@ async def test_nothing_that_is_started_has_the_servers_environment(
 
 
 @confined
+@pytest.mark.threat("T13")
+@pytest.mark.parametrize("profile", ["inspect", "live", "unconfined"])
+async def test_a_command_holds_no_descriptor_but_its_own(rig: Rig, profile):
+    outcome = await rig.run(rig.vector("/bin/ls", "/proc/self/fd", profile=profile))
+    assert outcome.stdout.head.split() == [b"0", b"1", b"2", b"3"]  # the last is the listing
+
+
+@confined
 @pytest.mark.threat("T25")
 async def test_a_command_whose_limits_cannot_be_set_does_not_run(rig: Rig):
     impossible = replace(rig.vector("/bin/touch", "ran", profile="live"), cwd="/")
@@ -124,3 +134,18 @@ async def test_a_command_whose_limits_cannot_be_set_does_not_run(rig: Rig):
     assert outcome.status == "error"
     assert "could not be set up" in outcome.message
     assert outcome.stdout.total_bytes == 0
+
+
+@pytest.mark.skipif(SSHD is None, reason="no sshd on this machine")
+@pytest.mark.threat("T22")
+async def test_a_jump_whose_key_was_not_permitted_is_not_trusted(tmp_path: Path):
+    server = start(tmp_path / "sshd")
+    try:
+        behind = host_of(server)
+        gate = replace(behind, name="gate", fingerprints=("SHA256:other",))
+        through = command(replace(behind, jumps=(gate,)), script=f"touch {tmp_path}/ran")
+        assert (await run(through)).hosts[0].status == "blocked"
+    finally:
+        server.process.kill()
+        server.process.wait()
+    assert not (tmp_path / "ran").exists()
