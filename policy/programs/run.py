@@ -146,6 +146,14 @@ class Run:
         reads_or_writes = name in ("fs.read", "fs.write", "fs.list")
         if not (reads_or_writes and is_harmless_file(path.text)):
             self.accesses.append(Access(name, path.text, path.how, self.program))
+            self._linked(name, word, path)
+
+    def _linked(self, name: str, word: Argument, path: Argument) -> None:
+        """Add what a path that leaves the directory may mean too, when a link is on its way."""
+        inside = path.text.startswith(f"{self.place.cwd}/")
+        linked = None if inside else self.place.through_links(word)
+        if linked is not None and linked.text != path.text:
+            self.accesses.append(Access(name, linked.text, linked.how, self.program))
 
     def _at_file(self, word: Argument) -> None:
         """`@FILE` and `name=@FILE` are read by many programs; assume all of them do."""

@@ -4,6 +4,7 @@ May touch: strings. Everything is frozen, so an answer depends on nothing else.
 """
 
 import posixpath
+import re
 from dataclasses import dataclass, replace
 
 from policy.model import Context, How
@@ -17,6 +18,9 @@ _STDIN_LIMIT = 64 * 1024
 def shown(text: str) -> str:
     """Return text for a message, with `…` where nobody knows what stands there."""
     return text.replace(FETCHED, "…").replace(HOLE, "…")
+
+
+_NAME_THEN_UP = re.compile(r"(^|/)(?!\.{1,2}/)[^/]+/\.\./")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,17 @@ class Place:
         if text.startswith(HOLE):
             return Argument(text, "dynamic")
         return _normal(text, how)
+
+    def through_links(self, word: Argument) -> Argument | None:
+        """Return what a path that climbs out of a name may mean too, when that name is a link.
+
+        `..` after a link leaves the link's target, which can be anywhere, so what follows the last
+        `..` may stand at the root. None where the path climbs only out of what it started in.
+        """
+        _, climbs, rest = word.text.rpartition("/../")
+        if not climbs or HOLE in word.text or not _NAME_THEN_UP.search(word.text):
+            return None
+        return _normal("/" + rest, word.how)
 
     def at(self, word: Argument) -> "Place":
         """Return the place after a change of directory to `word`."""

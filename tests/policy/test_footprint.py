@@ -110,6 +110,12 @@ IN_ORDER = {
         "(echo 'cat a'; echo 'cat b') | sh",
         [f"fs.read {W}/a", f"fs.read {W}/b"],
     ),
+    "a climb out of a name that may be a link": (
+        "cat link/../../../etc/shadow",
+        ["fs.read /home/etc/shadow", "fs.read /etc/shadow"],
+    ),
+    "a climb out of the directory itself": ("cat ../../x/y", ["fs.read /home/x/y"]),
+    "a climb that stays inside": ("cat link/../a", [f"fs.read {W}/a"]),
     "a here-string": ("sh <<< 'cat a'", [f"fs.read {W}/a"]),
     "text in a file that is opened": ("sh < a", [f"fs.read {W}/a", f"code.exec {W}/a"]),
     "known text of a process substitution": ("sh <(echo cat a)", [f"fs.read {W}/a"]),
