@@ -39,11 +39,23 @@ def explained() -> Iterator[None]:
     from policy.document import PolicyError  # noqa: PLC0415
     from sandbox.permit import SandboxError  # noqa: PLC0415
 
+    codes = {
+        AuditError: Exit.AUDIT_BROKEN,
+        SandboxError: Exit.SANDBOX_BELOW_MINIMUM,
+        **dict.fromkeys((PolicyError, ConfigError, CallRefusedError, ApprovalError), Exit.USAGE),
+    }
     try:
         yield
-    except AuditError as error:
-        raise stop(Exit.AUDIT_BROKEN, str(error)) from None
-    except (PolicyError, ConfigError, CallRefusedError, ApprovalError) as error:
-        raise stop(Exit.USAGE, str(error)) from None
-    except SandboxError as error:
-        raise stop(Exit.SANDBOX_BELOW_MINIMUM, str(error)) from None
+    except Exception as raised:
+        error = _first(raised)
+        for kind, code in codes.items():
+            if isinstance(error, kind):
+                raise stop(code, str(error)) from None
+        raise
+
+
+def _first(error: Exception) -> Exception:
+    """Return what happened inside the task group that wrapped it."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
