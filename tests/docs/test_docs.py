@@ -1,6 +1,7 @@
 """The pages in docs/ are true where a program can check it: names, keys, numbers, links."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,52 @@ def blocks(name: str, marker: str) -> list[str]:
 def test_every_relative_link_resolves(path: Path):
     targets = [target for target, _ in LINK.findall(path.read_text(encoding="utf-8")) if target]
     assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+SHOWN = sorted(
+    {
+        line
+        for path in PAGES
+        for line in re.findall(r"^\$ permitgate (.*)$", path.read_text(encoding="utf-8"), re.M)
+    }
+)
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_every_command_shown_exists_with_its_options(line: str):
+    command = typer.main.get_command(app)
+    words = shlex.split(line.partition(" -- ")[0], comments=True)
+    while words and words[0] in getattr(command, "commands", {}):
+        command = command.commands[words.pop(0)]
+    assert not getattr(command, "commands", {}), f"{line!r} names no command"
+    known = {option for parameter in command.params for option in parameter.opts}
+    assert [word for word in words if word.startswith("--") and word not in known] == []
+
+
+def test_every_decision_is_in_the_index():
+    folder = ROOT / "docs" / "adr"
+    index = {target for target, _ in LINK.findall((folder / "README.md").read_text("utf-8"))}
+    assert index == {path.name for path in folder.glob("0*.md")}
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "docs" / "adr").glob("0*.md")), ids=lambda path: path.name
+)
+def test_every_decision_says_context_options_choice_and_cost(path: Path):
+    text = path.read_text(encoding="utf-8")
+    assert [
+        part for part in ("**Context.", "**Options.", "**Choice.", "**Cost") if part not in text
+    ] == []
+
+
+def test_the_guide_names_every_tool():
+    # The surface is built from an open app; its names stand in the tool modules.
+    folder = ROOT / "mcp_server" / "tools"
+    texts = [path.read_text(encoding="utf-8") for path in folder.glob("*.py")]
+    names = {name for text in texts for name in re.findall(r'Tool\(\s*"(\w+)"', text)}
+    table = page("operators-guide.md").partition("| tools | do |")[2].partition("\n\n")[0]
+    assert len(names) == 12
+    assert set(re.findall(r"`(\w+)`", table)) == names
 
 
 # --- cli.md -----------------------------------------------------------------------------------
