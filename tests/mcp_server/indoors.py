@@ -22,18 +22,26 @@ from mcp_server.places import Places
 from mcp_server.surface import build_server
 from tests.mcp_server.rig import Answer, Rig
 
-ASKS = """\
+ATTESTED = """\
 version: 1
-name: asks-for-tests
+name: attested-for-tests
+default: ask
 rules:
   - id: attested
     ask: {operations: [fs.write, fs.create, code.exec], level: attested}
     resources: ["${workspace}/asks/**"]
+"""
+ASKS = (
+    ATTESTED
+    + """\
   - id: owner
     ask: {operations: [fs.write, fs.create], level: owner}
     resources: ["${workspace}/owner/**"]
 """
-ONLY_THE_CLIENT = "approvals: {channels: [elicitation], wait_s: 5}\n"
+)
+TERMINAL_AT_ONCE = "approvals: {channels: [terminal], wait_s: 0}\n"
+DEV_SAFE = ("dev-safe", "asks.yaml")
+NOT_HERE = "curl https://example.org/"  # runs unconfined, so it needs the owner's level
 
 
 @dataclass(frozen=True)
@@ -45,25 +53,28 @@ class Indoors:
     workspace: Path
 
     @classmethod
-    def make(cls, base: Path, config: str = ONLY_THE_CLIENT) -> "Indoors":
-        workspace = base / "workspace"
+    def make(
+        cls, base: Path, config: str = TERMINAL_AT_ONCE, policy: tuple[str, ...] = DEV_SAFE
+    ) -> "Indoors":
         for name in (".git", "asks", "owner"):
-            workspace.joinpath(name).mkdir(parents=True)
-        workspace.joinpath("notes.txt").write_text("alpha\nbeta\n")
-        policy = base / "asks.yaml"
-        policy.write_text(ASKS)
-        return cls.open(base, config)
+            base.joinpath("workspace", name).mkdir(parents=True)
+        base.joinpath("workspace", "notes.txt").write_text("alpha\nbeta\n")
+        base.joinpath("asks.yaml").write_text(ASKS)
+        base.joinpath("attested.yaml").write_text(ATTESTED)
+        return cls.open(base, config, policy)
 
     @classmethod
-    def open(cls, base: Path, config: str = ONLY_THE_CLIENT) -> "Indoors":
+    def open(
+        cls, base: Path, config: str = TERMINAL_AT_ONCE, policy: tuple[str, ...] = DEV_SAFE
+    ) -> "Indoors":
         """Open an app over directories that `make` made; again is a restart, or a second server."""
         directory = base / "config" / "permitgate"
         state = base / "state" / "permitgate"
         places = Places(directory / "config.yaml", directory / "policy.d", state)
-        policy = ("dev-safe", str(base / "asks.yaml"))
+        named = tuple(str(base / name) if name.endswith(".yaml") else name for name in policy)
         workspace = base / "workspace"
         app = open_app(
-            parse_config(config, "config.yaml"), places, Wishes("stdio", workspace, policy)
+            parse_config(config, "config.yaml"), places, Wishes("stdio", workspace, named)
         )
         return cls(app, build_server(app), workspace)
 

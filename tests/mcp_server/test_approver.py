@@ -9,19 +9,18 @@ from anyio import to_thread
 from mcp_types import ElicitResult
 
 from approvals.request import Answer, Level, Principal, State
-from tests.mcp_server.indoors import Indoors, append
-from tests.mcp_server.rig import ERAS, YES
+from tests.mcp_server.indoors import DEV_SAFE, NOT_HERE, TERMINAL_AT_ONCE, Indoors, append
+from tests.mcp_server.rig import ERAS
 
 OWNER = Principal("terminal", os.geteuid(), "owner", Level.OWNER)
-TERMINAL_AT_ONCE = "approvals: {channels: [terminal], wait_s: 0}\n"
 
 
 @pytest.fixture
 def house(tmp_path: Path):
     opened = []
 
-    def make(config: str = TERMINAL_AT_ONCE) -> Indoors:
-        opened.append(Indoors.make(tmp_path, config))
+    def make(config: str = TERMINAL_AT_ONCE, *policy: str) -> Indoors:
+        opened.append(Indoors.make(tmp_path, config, policy or DEV_SAFE))
         return opened[-1]
 
     yield make
@@ -171,12 +170,14 @@ async def test_a_client_that_is_too_fast_leaves_the_question_to_the_terminal(hou
 
 @pytest.mark.threat("T07")
 async def test_strict_owner_counts_the_owners_terminal_as_the_client(house):
-    indoors = house("approvals: {channels: [elicitation, terminal], wait_s: 0, strict_owner: true}")
-    async with indoors.connected("auto", YES) as client:
-        result = await structured(client, "exec", append("owner"))
+    strict = "approvals: {channels: [elicitation, terminal], wait_s: 0, strict_owner: true}"
+    indoors = house(strict, "attested.yaml")
+    async with indoors.connected("auto") as client:
+        result = await structured(client, "exec", {"command": NOT_HERE})
         assert result["status"] == "declined"
         assert "level owner" in result["guidance"]["reason"]
-    assert indoors.app.desk.pending() == []
+        await answer(indoors, await pending(client))
+        assert (await structured(client, "exec", append()))["status"] == "ok"
 
 
 @pytest.mark.threat("T07")

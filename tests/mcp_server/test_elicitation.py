@@ -9,8 +9,10 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitResult, ErrorData, InputRequiredResult
 
 from mcp_server.elicit import FORM_KEY
-from tests.mcp_server.indoors import Indoors, append
+from tests.mcp_server.indoors import NOT_HERE, Indoors, append
 from tests.mcp_server.rig import ERAS, HUMAN_S, YES, answering
+
+ONLY_THE_CLIENT = "approvals: {channels: [elicitation], wait_s: 5}\n"
 
 
 async def _at_once(_: object, __: object) -> ElicitResult:
@@ -43,7 +45,7 @@ NOT_A_YES = {
 
 @pytest.fixture
 def indoors(tmp_path: Path):
-    made = Indoors.make(tmp_path)
+    made = Indoors.make(tmp_path, ONLY_THE_CLIENT, ("attested.yaml",))
     yield made
     made.app.close()
 
@@ -175,7 +177,7 @@ async def test_a_client_that_cannot_be_asked_is_told_at_once_that_nobody_can(ind
 @ERAS
 async def test_a_clients_yes_does_not_reach_the_owners_level(indoors, era):
     async with indoors.connected(era, YES) as client:
-        result = await client.call_tool("exec", append("owner"))
+        result = await client.call_tool("exec", {"command": NOT_HERE})
     assert result.structured_content["status"] == "declined"
     assert "level owner" in result.content[0].text
-    assert indoors.runs("owner") == 0
+    assert not [r for r in indoors.records() if r["event"] == "exec.intent"]

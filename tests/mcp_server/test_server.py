@@ -159,6 +159,9 @@ class Context:
         self.request_state = None
         self.protocol_version = None
 
+    async def report_progress(self, *_: object) -> None:
+        pass
+
 
 async def test_a_failure_of_the_house_is_said_and_the_server_goes_on(indoors, monkeypatch):
     async def full(*_: object, **__: object):
