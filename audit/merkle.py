@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 HASH_BYTES = 32
-BLOCK = 256  # a power of two
 EMPTY_ROOT = sha256(b"").digest()
 
 
@@ -40,39 +39,21 @@ class Frontier:
 
     def append(self, leaf: bytes) -> None:
         """Add one leaf hash on the right."""
-        peaks, bits = self._peaks, self.size
-        while bits & 1:
-            leaf = sha256(b"\x01" + peaks.pop() + leaf).digest()
-            bits >>= 1
-        peaks.append(leaf)
-        self.size += 1
+        self.extend((leaf,))
 
     def extend(self, leaves: Sequence[bytes]) -> None:
-        """Add leaf hashes on the right; whole blocks are hashed level by level, which is faster."""
-        done = 0
-        while done < len(leaves):
-            if self.size % BLOCK or len(leaves) - done < BLOCK:
-                self.append(leaves[done])
-                done += 1
-            else:
-                self._append_block(leaves[done : done + BLOCK])
-                done += BLOCK
-
-    def _append_block(self, level: Sequence[bytes]) -> None:
-        while len(level) > 1:
+        """Add leaf hashes on the right, level by level: at each, an odd node out is a peak."""
+        level, bits, peaks = list(leaves), self.size, list[bytes]()
+        while level:
+            if bits & 1:
+                level.insert(0, self._peaks.pop())
+            if len(level) & 1:
+                peaks.append(level.pop())
             pairs = zip(level[::2], level[1::2], strict=True)
             level = [sha256(b"\x01" + left + right).digest() for left, right in pairs]
-        blocks = Frontier(
-            self.size // BLOCK, self._peaks
-        )  # a block is a leaf of the tree of blocks
-        blocks.append(level[0])
-        self._peaks = blocks.peaks
-        self.size += BLOCK
-
-    @property
-    def peaks(self) -> list[bytes]:
-        """Return the roots of the perfect subtrees, largest first."""
-        return self._peaks
+            bits >>= 1
+        self._peaks += reversed(peaks)
+        self.size += len(leaves)
 
     def root(self) -> bytes:
         """Return the tree's root, 32 bytes."""

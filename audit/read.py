@@ -6,11 +6,13 @@ record's place needs no counting.
 
 import os
 from collections.abc import Iterator
+from io import BytesIO
 
 from audit.chain import MAX_LINE_BYTES
 from audit.directory import LogDirectory, segment_name
 
 _BUFFER_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 16  # fits the processor's cache, and the allocator's free lists
 
 
 def raw_lines(directory: LogDirectory, first: int) -> Iterator[bytes]:
@@ -26,6 +28,21 @@ def raw_lines(directory: LogDirectory, first: int) -> Iterator[bytes]:
         while line := stream.readline(MAX_LINE_BYTES + 1):
             yield line
             if not line.endswith(b"\n"):
+                return
+
+
+def raw_blocks(directory: LogDirectory, first: int) -> Iterator[list[bytes]]:
+    """Yield the same lines in lists, which is faster; a line that is too long may be whole here.
+
+    Raises:
+        OSError: as `raw_lines`.
+    """
+    descriptor = directory.file(segment_name(first), os.O_RDONLY)
+    with os.fdopen(descriptor, "rb", buffering=_BUFFER_BYTES) as stream:
+        while data := stream.read(BLOCK_BYTES):
+            lines = BytesIO(data + stream.readline(MAX_LINE_BYTES + 1)).readlines()
+            yield lines
+            if not lines[-1].endswith(b"\n"):
                 return
 
 

@@ -14,12 +14,10 @@ from audit.writers import Writer
 
 _INTENT_END = f'{INTENT}"'.encode()
 _OUTCOME_END = f'{OUTCOME}"'.encode()
+_EVENT = b'"event":"'
 # A line as the log writes it, read without parsing: keys are sorted, so `action_id` leads, and a
 # quote inside a string is escaped, so `"event":"` can only be a key.
-_USUAL_LINE = re.compile(
-    rb'\{"@prev":"[0-9a-f]{64}","@seq":\d+,"action_id":"([^"\\]*)",.*?"event":"([a-z]+\.[a-z]+)",',
-    re.DOTALL,
-)
+_USUAL_HEAD = re.compile(rb'\{"@prev":"[0-9a-f]{64}","@seq":\d+,"action_id":"([^"\\]*)",')
 
 
 @final
@@ -51,9 +49,10 @@ class OpenIntents:
 
 
 def _named(line: bytes) -> tuple[str, str]:
-    usual = _USUAL_LINE.match(line)
-    if usual is not None and line.count(b'"event":"') == 1:
-        return usual[1].decode(), usual[2].decode()
+    usual, start = _USUAL_HEAD.match(line), line.find(_EVENT) + len(_EVENT)
+    event = line[start : line.find(b'"', start)]
+    if usual is not None and b"\\" not in event and line.find(_EVENT, start) < 0:
+        return usual[1].decode(), event.decode()
     record = decode_object(line)
     action_id = record.get("action_id")
     return action_id if isinstance(action_id, str) else "", str(record.get("event"))

@@ -15,9 +15,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from io import BytesIO
 from typing import final
 
-from audit.chain import MAX_LINE_BYTES, Chain, ChainBroken
+from audit.chain import MAX_LINE_BYTES, Chain
 from audit.directory import (
     CHECKPOINT,
     DURABLE_CHECKPOINT,
@@ -27,6 +28,7 @@ from audit.directory import (
 )
 from audit.errors import AuditTampered, AuditUnavailable, NoteError
 from audit.note import Checkpoint, Signer, open_checkpoint, pad_note, sign_note, unpad_note
+from audit.read import BLOCK_BYTES
 
 DURABLE_EVERY_S = 1.0
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -183,21 +185,21 @@ class Tail:
             raise self._not_what_was_signed(signed, "it was rolled back")
         self._check_root(signed)
         cut = None
-        for line in self._new_lines():
-            try:
-                self.chain.follow(line)
-            except ChainBroken as broken:
-                if self.chain.size < signed.size:
+        for block in self._new_blocks():
+            unread = max(signed.size - self.chain.size, 0)
+            for lines in (block[:unread], block[unread:]):
+                broken = self._take(lines, observe)
+                self._check_root(signed)
+                if broken and self.chain.size < signed.size:
                     raise AuditTampered(
                         f"{self._place()}: record {self.chain.size} is not what was signed: "
-                        f"{broken}. {WHAT_TO_DO}"
-                    ) from None
-                cut = self._cut()
+                        f"{self.chain.why_not(broken)}. {WHAT_TO_DO}"
+                    )
+                if broken:
+                    cut = self._cut()
+                    break
+            if cut:
                 break
-            self._offset += len(line) + 1
-            observe(line)
-            if self.chain.size == signed.size:
-                self._check_root(signed)
         if self.chain.size < signed.size:
             raise self._not_what_was_signed(signed, f"it ends at record {self.chain.size - 1}")
         kept = (signed.size, self.chain.size - 1) if self.chain.size > signed.size else None
@@ -213,18 +215,27 @@ class Tail:
             f"signed: {how}. {WHAT_TO_DO}"
         )
 
-    def _new_lines(self) -> Iterator[bytes]:
-        """Yield every line after the offset, the last one perhaps torn; cross into new segments."""
+    def _take(self, lines: Sequence[bytes], observe: Callable[[bytes], None]) -> bytes:
+        """Move past the lines that follow; return the first that does not, or nothing."""
+        count = self.chain.follow_block(lines)
+        self._offset += sum(map(len, lines[:count]))
+        for raw in lines[:count]:
+            observe(raw[:-1])
+        return lines[count] if count < len(lines) else b""
+
+    def _new_blocks(self) -> Iterator[list[bytes]]:
+        """Yield the lines after the offset, the last one perhaps torn; cross into new segments."""
         while True:
             position, rest = self._offset, b""
-            while chunk := os.pread(self._segment, _CHUNK_BYTES, position):
+            while chunk := os.pread(self._segment, BLOCK_BYTES, position):
                 position += len(chunk)
-                *lines, rest = (rest + chunk).split(b"\n")
-                yield from lines
+                lines = BytesIO(rest + chunk).readlines()
+                rest = b"" if lines[-1].endswith(b"\n") else lines.pop()
+                yield lines
                 if len(rest) > MAX_LINE_BYTES:
                     break
             if rest:
-                yield rest + b"\0"  # no newline: never a whole line, whatever it says
+                yield [rest]  # no newline: it does not follow, whatever it says
             if not self._has_next_segment():
                 return
             self._open_segment(self.chain.size)

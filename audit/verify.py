@@ -11,10 +11,9 @@ The argument:
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import islice
 from pathlib import Path
 from typing import final
 
@@ -25,11 +24,10 @@ from audit.diagnose import Break, Finding, explain
 from audit.directory import CHECKPOINT, DURABLE_CHECKPOINT, LogDirectory, segment_name
 from audit.errors import NoteError, RecordRefused
 from audit.note import Checkpoint, PublicKey, open_checkpoint, unpad_note
-from audit.read import place, raw_lines
+from audit.read import place, raw_blocks
 
 TORN_READ_S = 0.2  # a note that is being overwritten verifies on a later look
 _PAUSE_S = 0.005
-STRIDE_LINES = 2048
 _RECOVERED = b'"event":"log.recovered"'
 
 
@@ -193,15 +191,15 @@ class _Walk:
     def _walk_segment(self, directory: LogDirectory, first: int, *, is_last: bool) -> None:
         chain, heads = self._chain, self._heads
         signed = self._signed.size if self._signed else 0
-        lines, previous = raw_lines(directory, first), b""
-        while block := list(islice(lines, self._stride(signed))):
+        previous, stretches = b"", self._stretches(raw_blocks(directory, first), signed)
+        for block in stretches:
             count = chain.follow_block(block)
             self._look_inside(first, block[:count])
             if count < len(block):
                 before = block[count - 1] if count else previous
-                after = block[count + 1] if count + 1 < len(block) else next(lines, b"")
+                after = block[count + 1] if count + 1 < len(block) else next(stretches, [b""])[0]
                 found = Break(
-                    first, chain.size, before, block[count], after, chain.why_not_raw(block[count])
+                    first, chain.size, before, block[count], after, chain.why_not(block[count])
                 )
                 self._broken(found, is_unsigned=is_last and chain.size >= signed)
                 return
@@ -211,11 +209,20 @@ class _Walk:
                 self._tail_roots[chain.size] = chain.frontier.root()
             previous = block[-1]
 
+    def _stretches(self, blocks: Iterator[list[bytes]], signed: int) -> Iterator[list[bytes]]:
+        """Yield the blocks, cut wherever a root must be looked at."""
+        for block in blocks:
+            rest = block
+            while rest:
+                stride = self._stride(signed)
+                yield rest[:stride]
+                rest = rest[stride:]
+
     def _stride(self, signed: int) -> int:
         """Return how many lines may be followed before a root must be looked at."""
         size = self._chain.size
         next_head = min((head for head in self._heads if head > size), default=size + 1)
-        return 1 if size >= signed else min(next_head - size, STRIDE_LINES)
+        return 1 if size >= signed else next_head - size
 
     def _meet_heads(self) -> None:
         root = self._chain.frontier.root()
@@ -243,15 +250,13 @@ class _Walk:
         self._tampered(finding.kind, finding.place, finding.seq, finding.message)
 
     def _look_inside(self, first: int, block: Sequence[bytes]) -> None:
-        if self._deep is None and _RECOVERED not in b"".join(block):
-            return
-        for seq, raw in enumerate(block, start=self._chain.size - len(block)):
-            where, line = place(first, seq), raw[:-1]
-            if self._deep is not None:
-                for finding in self._deep.look(seq, where, line):
+        start = self._chain.size - len(block)
+        if self._deep is not None:
+            for seq, raw in enumerate(block, start):
+                for finding in self._deep.look(seq, place(first, seq), raw[:-1]):
                     self.say(Code.TAMPERED, finding)
-            if _RECOVERED in line:
-                self._take_recovered(where, line)
+        for seq in [seq for seq, raw in enumerate(block, start) if _RECOVERED in raw]:
+            self._take_recovered(place(first, seq), block[seq - start][:-1])
 
     def _take_recovered(self, where: str, line: bytes) -> None:
         try:
