@@ -122,18 +122,16 @@ def is_error(reply: Reply) -> bool:
 
 def stream(output: Output) -> StreamResult:
     """Return one stream: text where all of it is UTF-8, else base64; head and tail if truncated."""
-    gap = b""
-    if output.truncated:
-        left_out = output.total_bytes - len(output.head) - len(output.tail)
-        gap = b"\n[... %d bytes left out ...]\n" % left_out
-    data = output.head + gap + output.tail
-    text, encoded = _text_or_base64(data, cut=output.truncated)
+    # Redaction changed the lengths since, so only the tail still says that something was cut out.
+    is_cut = bool(output.tail)
+    gap = b"\n[... cut here; %d bytes in all ...]\n" % output.total_bytes if is_cut else b""
+    text, encoded = _text_or_base64(output.head + gap + output.tail, cut=is_cut)
     return StreamResult(
         text=text,
         base64=encoded,
         bytes=output.total_bytes,
         sha256=output.sha256,
-        truncated=output.truncated,
+        truncated=is_cut,
     )
 
 
