@@ -138,6 +138,7 @@ OBEYED = {
     "policy": "test_policy_names_what_is_in_force",
     "minimum_enforcement": "test_below_the_minimum_enforcement_nothing_runs",
     "known_hosts": "test_hosts_and_their_known_keys_are_what_a_human_approves",
+    "approvals.unreachable": "test_a_level_that_nobody_can_reach_is_a_no_if_the_operator_says_so",
     "approvals.channels": "test_limits_times_and_places_are_obeyed",
     "approvals.wait_s": "test_limits_times_and_places_are_obeyed",
     "approvals.ttl_s": "test_limits_times_and_places_are_obeyed",
@@ -208,14 +209,14 @@ async def test_limits_times_and_places_are_obeyed(tmp_path):
 @pytest.mark.threat("T25")
 async def test_below_the_minimum_enforcement_nothing_runs(tmp_path):
     indoors = Indoors.make(tmp_path)
-    weak = replace(indoors.app.host, rung="none")
-    freezer = indoors.app.freezer
-    freezer._host = weak
+    indoors.app.freezer._host = replace(indoors.app.host, rung="none")
     async with indoors.connected("auto") as client:
         result = await client.call_tool("exec", {"command": "ls"})
     assert result.is_error
     assert result.structured_content["status"] == "blocked"
-    assert "minimum_enforcement is 'namespaces', so nothing ran" in result.content[0].text
+    assert (
+        "cannot confine commands: it does not reach minimum_enforcement" in result.content[0].text
+    )
     assert not [r for r in indoors.records() if r["event"] == "exec.intent"]
     indoors.app.close()
 
