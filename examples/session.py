@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import anyio
@@ -42,6 +42,7 @@ class Stage:
     clone: Path
     environment: Mapping[str, str]
     answers_itself: bool
+    said_no: list[bool] = field(default_factory=list)
 
 
 def main() -> None:
@@ -58,7 +59,7 @@ def main() -> None:
                 **os.environ,
                 "XDG_STATE_HOME": f"{scratch}/state",
                 "XDG_CONFIG_HOME": f"{scratch}/config",
-                "PERMITGATE_CONFIG": "",
+                "PERMITGATE_CONFIG": str(_configuration(Path(scratch))),
             },
             answers_itself=options.yes or not sys.stdin.isatty(),
         )
@@ -66,6 +67,14 @@ def main() -> None:
         passed = _audit(stage, Path(scratch)) and passed
     _how_to_connect(console)
     sys.exit(0 if passed else 1)
+
+
+def _configuration(scratch: Path) -> Path:
+    """Give the person at the terminal ten minutes to answer, where a call would wait for less."""
+    path = scratch / "config.yaml"
+    path.write_text("approvals: {wait_s: 600}\n")
+    path.chmod(0o600)
+    return path
 
 
 def _clone(target: Path) -> Path:
@@ -171,6 +180,8 @@ async def _patch(stage: Stage, client: Client) -> bool:
     edits = [{"path": path, "old": "", "new": WORKFLOW}]
     reason = "Run the tests on every push."
     result = await client.call_tool("patch", {"edits": edits, "reason": reason})
+    if stage.said_no:
+        return _show(stage, result, "declined") and not (stage.clone / path).exists()
     return _show(stage, result, "ok") and (stage.clone / path).read_text() == WORKFLOW
 
 
@@ -187,7 +198,9 @@ async def _answer(stage: Stage, params: ElicitRequestParams) -> ElicitResult:
         stage.console.print("\nthe scripted approver answers: [bold]yes[/bold]")
         return ElicitResult(action="accept", content={"approve": True})
     answer = await anyio.to_thread.run_sync(input, "\nRun exactly this once? Type yes or no: ")
-    return ElicitResult(action="accept", content={"approve": answer.strip() == "yes"})
+    if answer.strip() != "yes":
+        stage.said_no.append(True)
+    return ElicitResult(action="accept", content={"approve": not stage.said_no})
 
 
 def _audit(stage: Stage, scratch: Path) -> bool:

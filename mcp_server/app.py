@@ -4,6 +4,7 @@ May touch: all four rooms, the configuration, the facts about the owner. State b
 built here, never to a module.
 """
 
+import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +14,13 @@ from typing import Literal
 
 from approvals import terminal
 from approvals.desk import Desk
+from approvals.request import ApprovalError, Level
 from approvals.store import Store
 from audit.query import Query, records
 from audit.redact import Redactor
-from mcp_server.approver import Approver
+from mcp_server.approver import Approver, highest_level
 from mcp_server.caller import Caller
-from mcp_server.config import Config
+from mcp_server.config import ApprovalSettings, Config
 from mcp_server.freeze import Freezer
 from mcp_server.gate import Gate, Rooms
 from mcp_server.journal import Journal
@@ -31,7 +33,8 @@ from mcp_server.road import Road
 from mcp_server.runners import Runners
 from policy.classify import classify
 from policy.decide import denied_reads
-from policy.model import Context, Decision, Request
+from policy.document import PolicyError
+from policy.model import Context, Decision, Effect, Request
 from policy.rules import Policy
 from sandbox.host import HostFacts
 from sandbox.patch_run import recover
@@ -39,6 +42,7 @@ from sandbox.permit import PermitOffice
 from sandbox.probe import probe
 
 Auth = Literal["stdio", "http", "cli"]
+logger = logging.getLogger(__name__)
 SOME_DAY_MS = 1 << 62  # by then every open request is due
 APPROVAL_RECORD = '"event":"approval.'  # how the approval room's records read in the log
 
@@ -70,7 +74,10 @@ class App:
         """Answer the owner's terminal until cancelled, where that channel is on."""
         if "terminal" not in self.config.approvals.channels:
             return
-        await terminal.serve(self.desk, self.places.approvals)
+        try:
+            await terminal.serve(self.desk, self.places.approvals)
+        except ApprovalError as error:
+            logger.warning("%s", error)  # the other channels still answer
 
     def close(self) -> None:
         """Make the log's last checkpoint durable."""
@@ -94,6 +101,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
         PolicyError, AuditError, ApprovalError, SandboxError, CallRefusedError: a room cannot do
             its job, so nothing may run; the message says what to do.
     """
+    where.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     owner = current_owner()
     roots = workspace_roots(config, wishes.workspace, owner.home)
     # The command line is one session for its user, so a yes outlives the process that asked.
@@ -105,6 +113,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
         workspaces=roots,
         is_server=wishes.auth != "cli",
     )
+    check_levels(policy, config.approvals)
     redactor = Redactor()
     journal = Journal(open_log(config, where), log_directory(config, where), redactor)
     journal.note(
@@ -130,6 +139,25 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     )
     freezer = Freezer(policy, host, config.limits, config.minimum_enforcement)
     return App(config, where, caller, policy, host, journal, desk, freezer, Road(gate))
+
+
+def check_levels(policy: Policy, approvals: ApprovalSettings) -> None:
+    """Return when every rule's level can be reached by some configured channel.
+
+    Raises:
+        PolicyError: one cannot, so what it asks for could never be answered.
+    """
+    if approvals.unreachable == "deny":
+        return  # then each such call is declined when it comes
+    reached = highest_level(approvals)
+    for rule in policy.rules:
+        if rule.effect is Effect.ASK and rule.obligations.level > reached:
+            needed = Level(rule.obligations.level).name.lower()
+            raise PolicyError(
+                f"{rule.place}: rule {rule.id!r} asks for level {needed}, and approvals.channels "
+                f"({', '.join(approvals.channels) or 'none'}) reaches {reached.name.lower()} at "
+                "most; add a channel, or set approvals.unreachable to deny."
+            )
 
 
 def _desk(where: Places, journal: Journal, log: Path) -> Desk:

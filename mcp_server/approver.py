@@ -122,8 +122,7 @@ class Approver:
             and client.can_be_asked
         ):
             usable.append("elicitation")
-        owner = Level.ATTESTED if self._settings.strict_owner else Level.OWNER
-        if "terminal" in configured and question.need.level <= owner:
+        if "terminal" in configured and question.need.level <= owner_level(self._settings):
             usable.append("terminal")
         return usable
 
@@ -201,3 +200,14 @@ class Approver:
         if pending.state is State.PENDING:
             return Waiting(pending.id)
         return Refused(f"The request was {pending.state.value}.", pending.id)
+
+
+def owner_level(settings: ApprovalSettings) -> Level:
+    """Return what a yes from the owner's own terminal counts as."""
+    return Level.ATTESTED if settings.strict_owner else Level.OWNER
+
+
+def highest_level(settings: ApprovalSettings) -> Level:
+    """Return the highest level that any configured channel reaches."""
+    levels = {"elicitation": Level.ATTESTED, "terminal": owner_level(settings)}
+    return max((levels[channel] for channel in settings.channels), default=Level.POLICY)

@@ -37,6 +37,7 @@ class ApprovalSettings(_Strict):
     ttl_s: int = Field(default=600, ge=1, le=86_400)  # how long a request may be answered
     use_within_s: int = Field(default=120, ge=1, le=86_400)  # how long a yes may be used
     strict_owner: bool = False  # count the owner's own terminal as level 1
+    unreachable: Literal["error", "deny"] = "error"  # a rule's level that no channel reaches
 
 
 class LimitSettings(_Strict):
@@ -81,7 +82,7 @@ class Config(_Strict):
 
     workspace_roots: tuple[Path, ...] = ()
     policy: tuple[str, ...] = ("dev-safe",)
-    minimum_enforcement: Literal["namespaces", "landlock"] = "namespaces"
+    minimum_enforcement: Literal["namespaces"] = "namespaces"
     approvals: ApprovalSettings = ApprovalSettings()
     limits: LimitSettings = LimitSettings()
     audit: AuditSettings = AuditSettings()

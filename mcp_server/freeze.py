@@ -20,7 +20,7 @@ from policy.model import Context, Decision, Exec
 from policy.rules import Policy
 from sandbox.action import Command, Limits, Pin
 from sandbox.host import HostFacts, Rung
-from sandbox.profile import NoProfile, Profile, Touch, derive
+from sandbox.profile import NoProfile, Profile, Touch, derive, is_within
 from sandbox.programs import resolve
 
 MAX_PINNED_BYTES = 16 << 20
@@ -52,7 +52,7 @@ class Freezer:
     async def command(self, wish: CommandWish, decision: Decision) -> Frozen | Unrunnable:
         """Return the frozen command, or why there is none."""
         if not self._host.meets(self._minimum):
-            return Unrunnable("blocked", advice(self._host, self._minimum))
+            return Unrunnable("blocked", f"{self._host.advice}. Nothing ran.")
         profile = derive(
             [Touch(a.operation, a.resource, a.how) for a in decision.accesses],
             workspace=wish.context.workspace,
@@ -68,7 +68,16 @@ class Freezer:
             )
         return await to_thread.run_sync(self._command, wish, decision, profile)
 
-    def _command(self, wish: CommandWish, decision: Decision, profile: Profile) -> Frozen:
+    def _command(
+        self, wish: CommandWish, decision: Decision, profile: Profile
+    ) -> Frozen | Unrunnable:
+        absent = [path for path in profile.write_paths if not Path(path).exists()]
+        if absent:
+            return Unrunnable(
+                "blocked",
+                f"{absent[0]} is outside the workspace and does not exist, so no profile can show "
+                "it writable. Ask the owner to create it first. Nothing ran.",
+            )
         argv, script = decision.executable.argv, decision.executable.script
         verbatim = argv is None and script is None
         command = Command(
@@ -109,15 +118,6 @@ class Freezer:
             tmp_bytes=limits.tmp_bytes,
             output_bytes=limits.output_bytes,
         )
-
-
-def advice(host: HostFacts, minimum: Rung) -> str:
-    """Return what to do on a host that enforces less than it must."""
-    fixes = "; ".join(c.fix for c in host.controls if c.seen == "absent" and c.fix)
-    return (
-        f"This host was seen to enforce {host.rung!r} and minimum_enforcement is {minimum!r}, so "
-        f"nothing ran. {fixes or 'See permitgate doctor'}."
-    )
 
 
 def _pins(decision: Decision) -> Iterator[Pin]:
@@ -170,3 +170,6 @@ def _profile_facts(profile: Profile) -> Iterator[tuple[str, str]]:
     yield "profile", f"{profile.name} ({meaning[profile.name]})"
     for path in profile.write_paths:
         yield "also-writes", path
+    for path in profile.reads:
+        if not is_within(path, profile.workspace):
+            yield "reads", path

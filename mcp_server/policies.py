@@ -51,7 +51,12 @@ def source(name: str) -> Source:
     Raises:
         PolicyError: there is neither.
     """
-    return pack(name) if is_pack(name) else Source(name, _text(Path(name)))
+    if is_pack(name):
+        return pack(name)
+    path = Path(name)
+    if path.is_file() and stat.S_IMODE(path.stat().st_mode) & 0o002:
+        raise PolicyError(f"{path}:1:1: everybody may write this policy; chmod o-w it")
+    return Source(name, _text(path))
 
 
 def is_pack(name: str) -> bool:

@@ -75,10 +75,12 @@ class _Door:
 @contextmanager
 def _own_desk(directory: Path) -> Iterator[Desk]:
     """Yield a desk over this user's store, recorded in this user's log."""
+    config, where = load_config(places().config_file), places()
+    if "terminal" not in config.approvals.channels:
+        raise ApprovalError("approvals.channels in the configuration leaves the terminal out")
     store = directory / "approvals.sqlite"
     if not store.exists():
         raise ApprovalError("nothing waits for an answer: no agent has asked yet")
-    config, where = load_config(places().config_file), places()
     journal = Journal(open_log(config, where), log_directory(config, where), Redactor())
     try:
         yield Desk(Store(store), journal.note)

@@ -119,9 +119,9 @@ def _key(given: str | None) -> PublicKey:
     if given is None:
         return public_key(places())
     try:
-        text = given if "+" in given else _bytes(Path(given)).decode("ascii")
+        text = given if "+" in given else Path(given).read_text(encoding="ascii")
         return PublicKey.parse(text)
-    except (NoteError, UnicodeDecodeError) as error:
+    except (OSError, NoteError, UnicodeDecodeError) as error:
         raise stop(Exit.USAGE, f"--key: {error}") from None
 
 

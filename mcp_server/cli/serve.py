@@ -13,7 +13,6 @@ import anyio
 
 from mcp_server.app import App, Auth, Wishes, open_app
 from mcp_server.config import load_config
-from mcp_server.freeze import advice
 from mcp_server.places import places
 
 
@@ -37,7 +36,7 @@ def _warn(app: App) -> None:
         _say("no workspace here; every call will say what to set")
     minimum = app.config.minimum_enforcement
     if not app.host.meets(minimum):
-        _say(f"commands will be refused. {advice(app.host, minimum)}")
+        _say(f"commands will be refused. {app.host.advice}")
 
 
 def _serve_stdio(app: App) -> None:

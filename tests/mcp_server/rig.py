@@ -55,12 +55,16 @@ class Rig:
         rig.workspace.mkdir(parents=True)
         subprocess.run(["git", "init", "-q", str(rig.workspace)], check=True)
         (rig.workspace / "notes.txt").write_text("alpha\nbeta\n")
-        directory = base / "config" / "permitgate"
-        directory.mkdir(parents=True)
         if config:
-            (directory / "config.yaml").write_text(config)
-            (directory / "config.yaml").chmod(0o600)
+            rig.configure(config)
         return rig
+
+    def configure(self, config: str) -> None:
+        """Write the owner's configuration file."""
+        path = self.base / "config" / "permitgate" / "config.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(config)
+        path.chmod(0o600)
 
     @property
     def workspace(self) -> Path:
