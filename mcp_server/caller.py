@@ -40,7 +40,13 @@ class Caller:
         return path
 
     def path(self, asked: str) -> Path:
-        """Return an absolute path without `.` and `..`; symbolic links are left to the sandbox."""
+        """Return an absolute path without `.` and `..`; symbolic links are left to the sandbox.
+
+        Raises:
+            CallRefusedError: there is no workspace, or no file can have this name.
+        """
+        if "\0" in asked:
+            raise CallRefusedError(f"path {asked[:200]!r} holds a NUL byte. Nothing ran.")
         joined = self._first_root() / asked
         parts: list[str] = []
         for part in joined.parts[1:]:
