@@ -1,85 +1,25 @@
-"""The words of a record: events, common fields, and builders for what the log itself says.
+"""The words of a record that the log itself needs: event endings, times, and its own records.
 
 May touch: values only. May not touch: clocks, files, keys. A record is a mapping of the canonical
 domain; `@prev` and `@seq` belong to the chain, `v`, `ts` and an intent's `writer` to the log.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
-from audit.canonical import Json, os_value
+from audit.canonical import Json
 
 VERSION = 1
 INTENT = ".intent"
 OUTCOME = ".outcome"
 
-Family: TypeAlias = Literal["exec", "patch", "ssh", "read"]
 Record: TypeAlias = Mapping[str, Json]
-
-
-@dataclass(frozen=True, slots=True)
-class Common:
-    """What every record about one call carries."""
-
-    action_id: str
-    session: str
-    tool: str
-    actor: Mapping[str, Json]  # kind, id, auth
-    trace: Mapping[str, Json] | None = None  # trace_id, span_id
-
-    def fields(self) -> dict[str, Json]:
-        """Return the fields as a record has them."""
-        found: dict[str, Json] = {
-            "action_id": self.action_id,
-            "session": self.session,
-            "tool": self.tool,
-            "actor": self.actor,
-        }
-        return found | ({"trace": self.trace} if self.trace is not None else {})
 
 
 def timestamp(moment: datetime) -> str:
     """Return a moment as UTC text with microseconds, which sorts as it reads (RFC 3339)."""
     return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def intent(family: Family, common: Common, *, request: Record, policy: Record) -> Record:
-    """Return the record that must be durable before an allowed action starts."""
-    return {
-        "event": family + INTENT,
-        **common.fields(),
-        "request": request,
-        "policy": policy,
-    }
-
-
-def outcome(family: Family, common: Common, *, result: Record, policy: Record) -> Record:
-    """Return the record of what became of an action; `result` has status, exit, signal, dur_us…"""
-    return {"event": family + OUTCOME, **common.fields(), "outcome": result, "policy": policy}
-
-
-def tool_classified(common: Common, *, request: Record, policy: Record) -> Record:
-    """Return the record of a classification that ran nothing."""
-    return {"event": "tool.classified", **common.fields(), "request": request, "policy": policy}
-
-
-def approval(
-    step: Literal["opened", "voted", "resolved", "consumed"], common: Common, *, detail: Record
-) -> Record:
-    """Return the record of one step of an approval; `detail` has id, level and votes."""
-    return {"event": f"approval.{step}", **common.fields(), "approval": detail}
-
-
-def policy_loaded(*, digest: str, sources: Sequence[str]) -> Record:
-    """Return the record that names the policy in force from here on."""
-    return {"event": "policy.loaded", "policy": {"digest": digest, "sources": list(sources)}}
-
-
-def audit_read(common: Common, *, query: Record) -> Record:
-    """Return the record that someone read the log, and what they asked for."""
-    return {"event": "audit.read", **common.fields(), "request": query}
 
 
 def log_open(*, origin: str, vkey: str, writer: Record) -> Record:
@@ -105,8 +45,3 @@ def lost(opened: Record) -> Record:
         "outcome": {"status": "lost"},
         "intent_seq": opened["@seq"],
     }
-
-
-def os_argv(argv: Sequence[bytes]) -> Json:
-    """Return an argument vector as a record holds it: text, or base64 where it is not UTF-8."""
-    return [os_value(argument) for argument in argv]

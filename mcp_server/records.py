@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import assert_never
 
-from audit.canonical import Json
+from audit.canonical import Json, os_value
 from mcp_server.calls import Call, Reply
 from policy.model import AuditRead, Exec, Patch, Read, Ssh, Undo
 from sandbox.action import Command, RemoteCommand
@@ -110,26 +110,38 @@ def _request(call: Call) -> Record:
     match action:
         case Exec(command=command, argv=argv, cwd=cwd, env=env):
             return {
-                **({"command": command} if command is not None else {"argv": list(argv or ())}),
-                "cwd": cwd,
+                **_asked(command, argv),
+                "cwd": _text(cwd),
                 "env_keys": sorted(name for name, _ in env),
                 **reason,
             }
         case Ssh(hosts=hosts, command=command, argv=argv, sudo=sudo):
-            asked = {"command": command} if command is not None else {"argv": list(argv or ())}
-            return {**asked, "hosts": list(hosts), "sudo": sudo, **reason}
+            return {**_asked(command, argv), "hosts": list(hosts), "sudo": sudo, **reason}
         case Patch(changes=changes) | Undo(changes=changes):
             return {
-                "files": [f"{operation} {path}" for operation, path in changes[:RECORDED_FILES]],
+                "files": [
+                    _text(f"{operation} {path}") for operation, path in changes[:RECORDED_FILES]
+                ],
                 "file_count": len(changes),
                 **reason,
             }
         case Read(operation=operation, path=path):
-            return {"operation": operation, "path": path}
+            return {"operation": operation, "path": _text(path)}
         case AuditRead(query=query):
             return {"query": query}
         case other:
             assert_never(other)
+
+
+def _asked(command: str | None, argv: tuple[str, ...] | None) -> dict[str, Json]:
+    if command is not None:
+        return {"command": _text(command)}
+    return {"argv": [_text(word) for word in argv or ()]}
+
+
+def _text(text: str) -> Json:
+    """Return text, or base64 of the bytes the operating system gave where they are not UTF-8."""
+    return os_value(text.encode("utf-8", "surrogateescape"))
 
 
 def _frozen(reply: Reply) -> Record:
@@ -140,12 +152,12 @@ def _frozen(reply: Reply) -> Record:
     frozen: dict[str, Json] = {"digest": action_digest(action)}
     if isinstance(action, Command | RemoteCommand):
         if action.argv is not None:
-            frozen["argv"] = list(action.argv)
+            frozen["argv"] = [_text(word) for word in action.argv]
         elif action.script is not None:
             frozen["script_sha256"] = hashlib.sha256(
                 action.script.encode("utf-8", "surrogateescape")
             ).hexdigest()
-            frozen["script"] = action.script[:4096]
+            frozen["script"] = _text(action.script[:4096])
     if isinstance(action, Command):
         frozen["profile"] = action.profile.name
     return frozen

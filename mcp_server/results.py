@@ -255,3 +255,4 @@ class ApprovalStatusResult(_Result):
         "pending", "approved", "denied", "expired", "cancelled", "consumed", "lapsed", "revoked"
     ]
     result: dict[str, object] | None
+    receipt: ReceiptResult | None

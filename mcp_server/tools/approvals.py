@@ -10,11 +10,15 @@ from pydantic import Field
 
 from approvals.desk import wait_resolved
 from approvals.request import NotPending, State
+from audit.canonical import Json
+from audit.log import Receipt
 from mcp_server.app import App
 from mcp_server.client import Client
 from mcp_server.owner import CallRefusedError
+from mcp_server.present import receipt_result
 from mcp_server.results import ApprovalStatusResult
 from mcp_server.tool import Answered, AnyTool, Arguments, Tool
+from policy.model import Subject
 
 if TYPE_CHECKING:
     from mcp_types import InputRequiredResult
@@ -41,12 +45,13 @@ def tools(app: App) -> list[AnyTool]:
             raise unknown from None
         if pending.question.session != app.caller.session:
             raise unknown
+        receipt = await app.journal.append(_read_record(app.caller.subject(client), approval_id))
         state = pending.state
         if state is State.PENDING and arguments.wait_s:
             state = await wait_resolved(app.desk, approval_id, deadline_s=arguments.wait_s)
         parked = app.road.parked(approval_id, app.caller.session)
         if state is not State.APPROVED or parked is None:
-            return _state_only(approval_id, state)
+            return _state_only(approval_id, state, receipt)
         answered = await app.road.take(parked.call, client, parked.shape)
         if not isinstance(answered, Answered):
             return answered
@@ -55,6 +60,7 @@ def tools(app: App) -> list[AnyTool]:
             approval_id=approval_id,
             state=after.state.value,
             result=answered.result.model_dump(mode="json"),
+            receipt=receipt_result(receipt),
         )
         return Answered(result, answered.text, answered.is_error)
 
@@ -73,7 +79,19 @@ def tools(app: App) -> list[AnyTool]:
     ]
 
 
-def _state_only(approval_id: str, state: State) -> Answered:
-    result = ApprovalStatusResult(approval_id=approval_id, state=state.value, result=None)
+def _read_record(subject: Subject, approval_id: str) -> dict[str, Json]:
+    return {
+        "event": "approval.read",
+        "session": subject.session,
+        "actor": {"kind": "agent", "id": subject.name, "auth": subject.auth},
+        "tool": "approval_status",
+        "approval": {"id": approval_id},
+    }
+
+
+def _state_only(approval_id: str, state: State, receipt: Receipt) -> Answered:
+    result = ApprovalStatusResult(
+        approval_id=approval_id, state=state.value, result=None, receipt=receipt_result(receipt)
+    )
     more = " Repeat the identical call to run it." if state is State.APPROVED else ""
     return Answered(result, f"{approval_id} is {state.value}.{more}")

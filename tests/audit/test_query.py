@@ -4,7 +4,6 @@ import pytest
 
 from audit.errors import AuditError
 from audit.query import Query, record_at, records
-from audit.record import Common, intent, outcome
 
 
 @pytest.fixture
@@ -13,10 +12,17 @@ def told(house):
     for number, (who, effect, host) in enumerate(
         [("ada", "allow", "web1"), ("bob", "deny", "web2"), ("ada", "deny", "web1")]
     ):
-        common = Common(f"a{number}", f"s{number}", "exec", {"kind": "agent", "id": who})
-        policy = {"effect": effect}
-        log.append(intent("exec", common, request={"host": host, "script": "ls é"}, policy=policy))
-        log.append(outcome("exec", common, result={"status": "ok"}, policy=policy), is_outcome=True)
+        common = {
+            "action_id": f"a{number}",
+            "session": f"s{number}",
+            "actor": {"kind": "agent", "id": who},
+            "policy": {"effect": effect},
+        }
+        request = {"host": host, "script": "ls é"}
+        log.append({"event": "exec.intent", **common, "request": request})
+        log.append(
+            {"event": "exec.outcome", **common, "outcome": {"status": "ok"}}, is_outcome=True
+        )
     log.close()
     return house
 
