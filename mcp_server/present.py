@@ -222,6 +222,12 @@ def head_line(result: CallResult) -> str:
     return result.status
 
 
+def says_the_same(result: CallResult) -> bool:
+    """Return whether the guidance only repeats the reasons of the rules beside it."""
+    reason = result.guidance.reason if result.guidance is not None else ""
+    return result.status in NOT_RUN and reason == result.decision.reason
+
+
 def tail_lines(result: CallResult) -> list[str]:
     """Return the rules, the guidance and the log position of a result as lines."""
     lines: list[str] = []
@@ -230,7 +236,7 @@ def tail_lines(result: CallResult) -> list[str]:
             f"rule {rule.id} at {rule.place}: {rule.reason}" for rule in result.decision.rules
         ]
     if result.guidance is not None:
-        if not any(line.endswith(result.guidance.reason) for line in lines):
+        if not says_the_same(result):
             lines.append(result.guidance.reason)
         lines += [f"instead: {text}" for text in result.guidance.alternatives]
         if result.status == "denied":

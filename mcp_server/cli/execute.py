@@ -16,6 +16,7 @@ from mcp_server.client import NoClient
 from mcp_server.config import load_config
 from mcp_server.owner import CallRefusedError
 from mcp_server.places import places
+from mcp_server.present import says_the_same
 from mcp_server.results import ExecResult
 from mcp_server.tool import Answered
 from mcp_server.tools.execute import ExecArguments, execute
@@ -90,7 +91,8 @@ def _print(result: ExecResult) -> None:
     if result.status in ("denied", "declined", "pending"):
         lines += [f"  {rule.place} {rule.id}: {rule.reason}" for rule in decision.rules]
     if result.guidance is not None:
-        lines.append(f"  {result.guidance.reason}")
+        if not says_the_same(result):
+            lines.append(f"  {result.guidance.reason}")
         lines += [f"  instead: {text}" for text in result.guidance.alternatives]
     typer.echo("\n".join(lines), err=True)
 
