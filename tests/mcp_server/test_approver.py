@@ -9,6 +9,7 @@ from anyio import to_thread
 from mcp_types import ElicitResult
 
 from approvals.request import Answer, Level, Principal, State
+from mcp_server import elicit
 from tests.mcp_server.indoors import DEV_SAFE, NOT_HERE, TERMINAL_AT_ONCE, Indoors, append
 from tests.mcp_server.rig import ERAS
 
@@ -158,7 +159,11 @@ async def test_parallel_repeats_of_an_approved_call_run_once(house):
 
 
 @ERAS
-async def test_a_client_that_is_too_fast_leaves_the_question_to_the_terminal(house, era):
+async def test_a_client_that_is_too_fast_leaves_the_question_to_the_terminal(
+    house, era, monkeypatch
+):
+    monkeypatch.setattr(elicit, "FASTEST_HUMAN_S", 60)
+
     async def at_once(_: object, __: object) -> ElicitResult:
         return ElicitResult(action="accept", content={"approve": True})
 

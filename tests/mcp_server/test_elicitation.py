@@ -8,6 +8,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitResult, ErrorData, InputRequiredResult
 
+from mcp_server import elicit
 from mcp_server.elicit import FORM_KEY
 from tests.mcp_server.indoors import NOT_HERE, Indoors, append
 from tests.mcp_server.rig import ERAS, HUMAN_S, YES, answering
@@ -38,7 +39,6 @@ NOT_A_YES = {
     "cancel": answering("cancel"),
     "cancel with a filled form": answering("cancel", {"approve": True}),
     "an error": _error,
-    "faster than a person": _at_once,
     "no capability": None,
 }
 
@@ -59,6 +59,12 @@ async def test_a_clear_yes_runs_exactly_once(indoors, era):
     assert result["approval"]["by"].endswith("via elicitation")
 
 
+@pytest.fixture
+def long_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a round takes as long as a fast reader; so a human needs a minute here."""
+    monkeypatch.setattr(elicit, "FASTEST_HUMAN_S", 60)
+
+
 @pytest.mark.threat("T08")
 @pytest.mark.parametrize("answer", NOT_A_YES.values(), ids=NOT_A_YES.keys())
 async def test_whatever_is_not_a_clear_yes_runs_nothing(indoors, answer):
@@ -75,6 +81,16 @@ async def test_whatever_is_not_a_clear_yes_runs_nothing(indoors, answer):
     async with anyio.create_task_group() as both_eras:
         both_eras.start_soon(ask, "legacy")
         both_eras.start_soon(ask, "auto")
+    assert indoors.runs() == 0
+
+
+@pytest.mark.threat("T07")
+@ERAS
+async def test_a_yes_that_is_faster_than_a_person_runs_nothing(indoors, era, long_reading):
+    async with indoors.connected(era, _at_once) as client:
+        result = await client.call_tool("exec", append())
+    assert result.structured_content["status"] == "declined"
+    assert "faster than a person can read" in result.content[0].text
     assert indoors.runs() == 0
 
 
@@ -147,11 +163,14 @@ async def test_a_forged_answer_on_a_first_call_runs_nothing(indoors, state):
 
 
 @pytest.mark.threat("T07")
-async def test_a_second_round_that_is_too_fast_is_no_answer_even_to_an_old_request(indoors):
+async def test_a_second_round_that_is_too_fast_is_no_answer_even_to_an_old_request(
+    indoors, monkeypatch
+):
     yes = {FORM_KEY: ElicitResult(action="accept", content={"approve": True})}
     async with indoors.connected("auto", YES) as client:
         await _first_round(client, append())
-        await anyio.sleep(HUMAN_S)
+        await anyio.sleep(0.5)
+        monkeypatch.setattr(elicit, "FASTEST_HUMAN_S", 0.5)
         again = await _first_round(client, append())
         result = await client.session.call_tool(
             "exec",
