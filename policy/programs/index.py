@@ -13,6 +13,9 @@ from typing_extensions import override
 
 from policy.programs.spec import Spec, SpecError, SpecReader, entries_of
 
+# Every scalar is text to us, so no time is spent on telling numbers and booleans from words.
+_LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
+
 
 class Programs(Mapping[str, Spec]):
     """The specs of all programs, by name."""
@@ -57,7 +60,7 @@ class Programs(Mapping[str, Spec]):
 
 def _composed(source: str, text: str) -> yaml.Node:
     try:
-        root = yaml.compose(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        root = yaml.compose(text, Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{mark.line + 1}:{mark.column + 1}" if mark else "1:1"
