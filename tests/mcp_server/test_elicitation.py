@@ -113,15 +113,17 @@ async def _first_round(client, arguments) -> InputRequiredResult:
     return first
 
 
-async def _again(client, arguments, state):
+YES_TO_THE_FORM = {FORM_KEY: ElicitResult(action="accept", content={"approve": True})}
+
+
+async def _again(client, arguments, state, responses=YES_TO_THE_FORM):
     """Call again with a yes, after the time a person needs."""
     await anyio.sleep(HUMAN_S)
-    yes = ElicitResult(action="accept", content={"approve": True})
     return await client.session.call_tool(
         "exec",
         arguments,
         request_state=state,
-        input_responses={FORM_KEY: yes},
+        input_responses=responses,
         allow_input_required=True,
     )
 
@@ -149,6 +151,31 @@ async def test_an_old_state_with_other_arguments_runs_nothing(indoors):
     assert indoors.runs() == 0
 
 
+@pytest.mark.threat("T08")
+@pytest.mark.parametrize("responses", [None, {}, {"other": YES_TO_THE_FORM[FORM_KEY]}])
+async def test_a_second_round_without_our_answer_runs_nothing(indoors, responses):
+    async with indoors.connected("auto", YES) as client:
+        first = await _first_round(client, append())
+        result = await _again(client, append(), first.request_state, responses)
+    assert result.structured_content["status"] == "declined"
+    assert "answers no question" in result.content[0].text
+    assert indoors.runs() == 0
+
+
+@pytest.mark.threat("T06")
+async def test_a_yes_to_a_file_that_changed_since_it_was_shown_is_not_even_counted(indoors):
+    script = indoors.workspace / "asks" / "tool.sh"
+    script.write_text("echo ran >> asks/ran.txt\n")
+    call = {"command": "bash asks/tool.sh"}
+    async with indoors.connected("auto", YES) as client:
+        first = await _first_round(client, call)
+        script.write_text("echo other >> asks/ran.txt\n")
+        result = await _again(client, call, first.request_state)
+    assert "answers another request" in result.content[0].text
+    assert "approval.voted" not in [record["event"] for record in indoors.records()]
+    assert indoors.runs() == 0
+
+
 @pytest.mark.threat("T07")
 @pytest.mark.parametrize("state", [None, "", "{}", json.dumps({"approval_id": "ap_1"}), "\0"])
 async def test_a_forged_answer_on_a_first_call_runs_nothing(indoors, state):
@@ -166,7 +193,6 @@ async def test_a_forged_answer_on_a_first_call_runs_nothing(indoors, state):
 async def test_a_second_round_that_is_too_fast_is_no_answer_even_to_an_old_request(
     indoors, monkeypatch
 ):
-    yes = {FORM_KEY: ElicitResult(action="accept", content={"approve": True})}
     async with indoors.connected("auto", YES) as client:
         await _first_round(client, append())
         await anyio.sleep(0.5)
@@ -176,7 +202,7 @@ async def test_a_second_round_that_is_too_fast_is_no_answer_even_to_an_old_reque
             "exec",
             append(),
             request_state=again.request_state,
-            input_responses=yes,
+            input_responses=YES_TO_THE_FORM,
             allow_input_required=True,
         )
     assert result.structured_content["status"] == "declined"
