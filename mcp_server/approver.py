@@ -158,23 +158,37 @@ class Approver:
         self, pending: Pending, channels: Sequence[Channel], client: Client
     ) -> "ClientAnswer | InputRequiredResult | None":
         """Return the client's answer; None when another channel answered or time is up."""
+        try:
+            with anyio.move_on_after(self._settings.wait_s):
+                return await self._first_answer(pending, channels, client)
+        except ExceptionGroup as group:
+            # The desk's refusal comes out of the waiting tasks wrapped; it is still just a no.
+            refusals, others = group.split(ApprovalError)
+            if refusals is None or others is not None:
+                raise
+            raise ApprovalError(str(refusals.exceptions[0])) from None
+        return None
+
+    async def _first_answer(
+        self, pending: Pending, channels: Sequence[Channel], client: Client
+    ) -> "ClientAnswer | InputRequiredResult | None":
+        """Ask the client while the desk is watched for an answer from elsewhere."""
         answer: ClientAnswer | InputRequiredResult | None = None
         text = f"waiting for approval {pending.id}: permitgate approvals show {pending.id}"
-        with anyio.move_on_after(self._settings.wait_s):
-            async with anyio.create_task_group() as group:
+        async with anyio.create_task_group() as group:
 
-                async def watch() -> None:
-                    await wait_resolved(self._desk, pending.id, deadline_s=self._settings.wait_s)
-                    group.cancel_scope.cancel()
-
-                group.start_soon(watch)
-                group.start_soon(client.keep_alive, text)
-                if "elicitation" in channels:
-                    answer = await client.ask(pending.id, "\n".join(as_lines(pending)))
-                if answer is None or (answer == "unavailable" and "terminal" in channels):
-                    answer = None
-                    await anyio.sleep_forever()
+            async def watch() -> None:
+                await wait_resolved(self._desk, pending.id, deadline_s=self._settings.wait_s)
                 group.cancel_scope.cancel()
+
+            group.start_soon(watch)
+            group.start_soon(client.keep_alive, text)
+            if "elicitation" in channels:
+                answer = await client.ask(pending.id, "\n".join(as_lines(pending)))
+            if answer is None or (answer == "unavailable" and "terminal" in channels):
+                answer = None
+                await anyio.sleep_forever()
+            group.cancel_scope.cancel()
         return answer
 
     async def _record(self, pending: Pending, answer: ClientAnswer, client: Client) -> None:

@@ -116,7 +116,7 @@ class Gate:
         return await self._run(call, replace(reply, receipt=receipt), permit)
 
     async def _run(self, call: Call, reply: Reply, permit: Permit) -> Reply:
-        ended = replace(reply, status="error", message="cancelled; every process was killed")
+        ended = replace(reply, status="error", message="interrupted; every process was killed")
         try:
             # 8 run, 9 redact: what leaves the runner is redacted before anyone else sees it.
             outcome = self._rooms.redact(await self._rooms.runner.run(permit))

@@ -14,7 +14,7 @@ from typing import IO
 import typer
 
 from mcp_server.config import load_config
-from mcp_server.owner import CallRefusedError, current_owner, workspace_roots
+from mcp_server.owner import CallRefusedError, current_owner, standing_in, workspace_roots
 from mcp_server.places import places
 from mcp_server.policies import policy_in_force
 from policy.classify import classify
@@ -40,6 +40,7 @@ class _Desk:
     policy: Policy
     context: Context
     subject: Subject
+    cwd: str
 
     def decide(self, command: str, cwd: str) -> Decision:
         action = Exec(command, None, cwd)
@@ -58,9 +59,9 @@ def classify_one(given: Given, command: tuple[str, ...], *, as_json: bool) -> No
     gc.disable()  # one answer and out: looking for garbage would be a fifth of the time
     desk = _desk(given)
     if len(command) == 1:
-        decision = desk.decide(command[0], desk.context.workspace)
+        decision = desk.decide(command[0], desk.cwd)
     else:
-        decision = desk.decide_argv(command, desk.context.workspace)
+        decision = desk.decide_argv(command, desk.cwd)
     if as_json:
         typer.echo(json.dumps(_row(None, decision)))
     else:
@@ -94,7 +95,7 @@ def _answer(desk: _Desk, number: int, line: str) -> dict[str, object]:
     try:
         row = json.loads(line)
         identifier, command = row["id"], row["command"]
-        cwd = row.get("cwd", desk.context.workspace)
+        cwd = row.get("cwd", desk.cwd)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {"id": None, "error": f"line {number}: needs an object with id and command"}
     if not isinstance(command, str) or not isinstance(cwd, str):
@@ -133,4 +134,5 @@ def _desk(given: Given) -> _Desk:
     )
     workspace = roots[0] if roots else Path.cwd()
     context = Context(str(workspace), str(owner.home), owner.user, owner.host)
-    return _Desk(policy, context, Subject("agent:cli", "classify", owner.uid, "cli"))
+    subject = Subject("agent:cli", "classify", owner.uid, "cli")
+    return _Desk(policy, context, subject, str(standing_in(roots) or workspace))

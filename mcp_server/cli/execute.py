@@ -14,7 +14,7 @@ from mcp_server.app import App, Wishes, open_app
 from mcp_server.cli.exits import Exit
 from mcp_server.client import NoClient
 from mcp_server.config import load_config
-from mcp_server.owner import CallRefusedError
+from mcp_server.owner import CallRefusedError, standing_in
 from mcp_server.places import places
 from mcp_server.present import says_the_same
 from mcp_server.results import ExecResult
@@ -57,10 +57,11 @@ def execute_one(command: tuple[str, ...], choice: Choice, times: Times, *, as_js
 
 
 async def _run(app: App, command: tuple[str, ...], timeout_s: float | None) -> ExecResult:
+    cwd = standing_in(app.caller.roots)
     arguments = ExecArguments(
         command=command[0] if len(command) == 1 else None,
         argv=command if len(command) > 1 else None,
-        cwd=_cwd(app),
+        cwd=None if cwd is None else str(cwd),
         timeout_s=timeout_s,
     )
     async with anyio.create_task_group() as group:
@@ -70,13 +71,6 @@ async def _run(app: App, command: tuple[str, ...], timeout_s: float | None) -> E
     if not isinstance(answered, Answered) or not isinstance(answered.result, ExecResult):
         raise CallRefusedError("the command line cannot be asked; use the owner's terminal")
     return answered.result
-
-
-def _cwd(app: App) -> str | None:
-    """Return where we stand when that is inside a workspace, else its top."""
-    here = Path.cwd()
-    inside = any(here == root or root in here.parents for root in app.caller.roots)
-    return str(here) if inside else None
 
 
 def _print(result: ExecResult) -> None:

@@ -230,4 +230,4 @@ async def test_a_client_that_hangs_up_still_gets_an_outcome_on_disk():
         await house.handle()
     assert scope.cancelled_caught
     assert house.story == ["intent", "run", "outcome"]
-    assert house.records[-1]["outcome"]["message"] == "cancelled; every process was killed"
+    assert house.records[-1]["outcome"]["message"] == "interrupted; every process was killed"

@@ -42,7 +42,8 @@ def test_a_stopped_command_says_why_and_what_else_to_do():
     decision = run("cat .env README.md")
     assert decision.effect is Effect.DENY
     assert decision.reason == "The name says that it holds a secret."
-    assert decision.instead == ("Ask the owner to provide the value through an environment grant.",)
+    instead = "Ask the owner to run this part, or to give you what you need of it."
+    assert decision.instead == (instead,)
 
 
 def test_a_rule_without_a_reason_is_named():
