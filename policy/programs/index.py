@@ -1,9 +1,11 @@
 """From a program's name to its spec, built when it is first asked for.
 
 May touch: the packaged `*.yaml` of this folder, through importlib.resources, once. May not touch:
-commands. Composing every file costs a few milliseconds; building every spec would cost far more.
+commands. Composing every file would cost the command line a tenth of its time, so the names are
+found in the text and a file is composed when one of its programs is asked for.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
@@ -14,6 +16,11 @@ from typing_extensions import override
 from policy.programs.spec import Spec, SpecError, SpecReader, entries_of
 
 # Every scalar is text to us, so no time is spent on telling numbers and booleans from words.
+# An entry begins in the first column: `a b:`, or `? a b` on several lines until `:`.
+_HEAD = re.compile(
+    r"""^(?:\?[ ](?P<many>[^:]*?)\n: | "(?P<quoted>[^"\n]*)": | (?P<one>[^\s#?:"][^:\n]*):)""",
+    re.MULTILINE | re.VERBOSE,
+)
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
@@ -72,15 +79,47 @@ def _composed(source: str, text: str) -> yaml.Node:
     return root
 
 
-@cache
-def packaged() -> Programs:
-    """Return the programs that come with Permitgate.
+class Library(Mapping[str, Spec]):
+    """Many files, of which one is composed when a program in it is first asked for."""
 
-    Raises:
-        SpecError: a packaged file breaks the language.
-    """
+    def __init__(self, sources: Mapping[str, str]) -> None:
+        """Find where every program is described, from the lines that begin an entry."""
+        self._sources = sources
+        self._files: dict[str, Programs] = {}
+        self._where = {name: file for file, text in sources.items() for name in heads(text)}
+
+    @override
+    def __getitem__(self, name: str) -> Spec:
+        source = self._where[name]
+        programs = self._files.get(source)
+        if programs is None:
+            programs = self._files[source] = Programs({source: self._sources[source]})
+        return programs[name]
+
+    @override
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._where)
+
+    @override
+    def __len__(self) -> int:
+        return len(self._where)
+
+    @override
+    def __contains__(self, name: object) -> bool:
+        return name in self._where
+
+
+def heads(text: str) -> Iterator[str]:
+    """Yield the names that a file's entries begin with, without reading the entries."""
+    for found in _HEAD.finditer(text):
+        yield from (found["many"] or found["quoted"] or found["one"]).split()
+
+
+@cache
+def packaged() -> Library:
+    """Return the programs that come with Permitgate; a test holds every file to the language."""
     folder = files("policy.programs")
-    return Programs(
+    return Library(
         {
             entry.name: entry.read_text(encoding="utf-8")
             for entry in folder.iterdir()

@@ -10,7 +10,7 @@ import yaml
 
 from policy.footprint import footprint
 from policy.model import Context, Exec
-from policy.programs.index import packaged
+from policy.programs.index import Programs, heads, packaged
 from policy.programs.spec import NO_COMMAND, STRONG, Spec
 
 WORKSPACE = "/home/dev/work"
@@ -23,6 +23,13 @@ SOURCES = {
 
 
 # Reading the files
+
+
+def test_the_names_found_in_the_text_are_those_of_the_entries():
+    """All files at once, so that a program described in two of them is an error too."""
+    assert set(Programs(SOURCES)) == set(packaged())
+    for source, text in SOURCES.items():
+        assert sorted(heads(text)) == sorted(Programs({source: text}))
 
 
 @pytest.mark.parametrize("name", SOURCES)
