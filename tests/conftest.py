@@ -7,7 +7,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # No example database: the suite also runs as a user who may not write here.
-settings.register_profile("default", max_examples=60, deadline=None, database=None)
+settings.register_profile(
+    "default", max_examples=60, deadline=None, database=None, derandomize=True
+)
 settings.register_profile(
     "thorough",
     max_examples=2_000,
