@@ -37,7 +37,7 @@ from policy.document import PolicyError
 from policy.model import Context, Decision, Effect, Request
 from policy.rules import Policy
 from sandbox.host import HostFacts
-from sandbox.patch_run import recover
+from sandbox.patches.run import recover
 from sandbox.permit import PermitOffice
 from sandbox.probe import probe
 

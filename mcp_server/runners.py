@@ -20,7 +20,7 @@ from sandbox.action import (
 from sandbox.files import FileRunner
 from sandbox.host import HostFacts
 from sandbox.outcome import Outcome
-from sandbox.patch_run import PatchRunner
+from sandbox.patches.run import PatchRunner
 from sandbox.permit import Permit, PermitOffice
 from sandbox.run import CommandRunner
 
@@ -46,7 +46,7 @@ class Runners:
             case ReadFile() | ListDirectory() | SearchFiles():
                 return await self._files.run(permit)
             case RemoteCommand():
-                from sandbox.ssh import RemoteRunner  # noqa: PLC0415  # asyncssh loads in 0.25 s
+                from sandbox.remote.ssh import RemoteRunner  # noqa: PLC0415  # asyncssh loads in 0.25 s
 
                 return await RemoteRunner(self._office).run(permit)
             case other:

@@ -21,7 +21,7 @@ STARTERS = {
     "sandbox/init.py": "the command itself, as the last stage inside",
     "sandbox/probe.py": "constant canaries, before any permit exists",
 }
-OTHER_HOSTS = {"sandbox/ssh.py"}
+OTHER_HOSTS = {"sandbox/remote/ssh.py"}
 # What can start a process or load code by name; `os.` calls by their first letters.
 STARTING_MODULES = {
     "subprocess", "_posixsubprocess", "multiprocessing", "pty", "pexpect", "runpy", "asyncio",

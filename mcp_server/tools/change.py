@@ -20,10 +20,10 @@ from mcp_server.tool import Answered, AnyTool, Arguments, Tool
 from policy.classify import classify
 from policy.model import Decision, Effect, Patch, Request, Undo
 from sandbox.action import UndoPatch
-from sandbox.edits import Edit
 from sandbox.outcome import PatchOutcome
-from sandbox.patch import PatchRefused, named_paths, plan, preview
-from sandbox.patch_run import undo_paths
+from sandbox.patches.edits import Edit
+from sandbox.patches.plan import PatchRefused, named_paths, plan, preview
+from sandbox.patches.run import undo_paths
 
 if TYPE_CHECKING:
     from mcp_types import InputRequiredResult

@@ -20,12 +20,12 @@ from mcp_server.results import HostResult, SshResult
 from mcp_server.tool import Answered, AnyTool, Arguments, Tool
 from policy.model import Decision, Request, Ssh
 from sandbox.action import RemoteCommand, RemoteHost
-from sandbox.hosts import HostEntry, Refused, resolve
-from sandbox.hosts import Ssh as SshFiles
-from sandbox.known_hosts import load_known_hosts
 from sandbox.outcome import RemoteOutcome
 from sandbox.permit import SandboxError
-from sandbox.ssh_config import load_ssh_config
+from sandbox.remote.hosts import HostEntry, Refused, resolve
+from sandbox.remote.hosts import Ssh as SshFiles
+from sandbox.remote.known_hosts import load_known_hosts
+from sandbox.remote.ssh_config import load_ssh_config
 
 if TYPE_CHECKING:
     from mcp_types import InputRequiredResult

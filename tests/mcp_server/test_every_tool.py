@@ -8,7 +8,7 @@ import pytest
 
 from tests.mcp_server.conftest import HTTP_ANY_PORT
 from tests.mcp_server.rig import ERAS, YES, Rig
-from tests.sandbox import sshd
+from tests.sandbox.remote import sshd
 
 TOOLS = {
     "approval_status", "audit_prove", "audit_query", "audit_verify", "classify", "exec", "list_dir",

@@ -15,14 +15,14 @@ from sandbox.action import (
     UndoPatch,
     digest,
 )
-from sandbox.edits import Edit
 from sandbox.files import FileRunner
-from sandbox.patch import plan
-from sandbox.patch_run import PatchRunner
+from sandbox.patches.edits import Edit
+from sandbox.patches.plan import plan
+from sandbox.patches.run import PatchRunner
 from sandbox.permit import Permit, PermitError, PermitOffice
+from tests.sandbox.remote.sshd import SSHD, start
+from tests.sandbox.remote.test_ssh import command, host_of, run
 from tests.sandbox.rig import HOST, Rig
-from tests.sandbox.sshd import SSHD, start
-from tests.sandbox.test_ssh import command, host_of, run
 
 confined = pytest.mark.skipif(not HOST.meets("namespaces"), reason="this host cannot confine")
 

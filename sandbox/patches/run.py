@@ -10,13 +10,13 @@ from typing import Literal
 from anyio import to_thread
 
 from sandbox.action import PatchFiles, UndoPatch
-from sandbox.commit import Change, land
-from sandbox.commit import recover as recover_store
-from sandbox.diffs import Operation
 from sandbox.outcome import FileChange, PatchOutcome
-from sandbox.patch import PatchRefused, Paths, line_counts
+from sandbox.patches.commit import Change, land
+from sandbox.patches.commit import recover as recover_store
+from sandbox.patches.diffs import Operation
+from sandbox.patches.plan import PatchRefused, Paths, line_counts
+from sandbox.patches.undo import Record, Replaced, UndoError, UndoStore
 from sandbox.permit import Permit, PermitOffice, SandboxError
-from sandbox.undo import Record, Replaced, UndoError, UndoStore
 
 
 class PatchRunner:

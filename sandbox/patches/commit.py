@@ -29,10 +29,10 @@ from sandbox.dirfd import (
     relative_parts,
     stamp_of,
 )
-from sandbox.matching import MAX_FILE_BYTES
-from sandbox.patch import current_state, sha256_or_none
+from sandbox.patches.matching import MAX_FILE_BYTES
+from sandbox.patches.plan import current_state, sha256_or_none
+from sandbox.patches.undo import Record, Replaced, UndoStore
 from sandbox.permit import SandboxError
-from sandbox.undo import Record, Replaced, UndoStore
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY_MODE = 0o755

@@ -10,10 +10,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sandbox.action import NewContent, PatchFiles
-from sandbox.diffs import DiffError, Operation, Section, parse
 from sandbox.dirfd import FileState, PathRefusedError, below, directory, read_state, relative_parts
-from sandbox.edits import Edit, by_path, edited
-from sandbox.matching import MAX_FILE_BYTES, patched, split_lines
+from sandbox.patches.diffs import DiffError, Operation, Section, parse
+from sandbox.patches.edits import Edit, by_path, edited
+from sandbox.patches.matching import MAX_FILE_BYTES, patched, split_lines
 
 MAX_FILES = 500
 _MAX_COMPARED_LINES = 40_000  # beyond, the changed middle is shown whole: difflib is quadratic

@@ -13,13 +13,13 @@ import anyio
 import pytest
 
 from sandbox.action import RemoteCommand, RemoteHost, digest
-from sandbox.hosts import HostEntry, Refused, Ssh, resolve
-from sandbox.known_hosts import KnownHosts, fingerprint
 from sandbox.outcome import RemoteOutcome
 from sandbox.permit import PermitError, PermitOffice, SandboxError
-from sandbox.ssh import RemoteRunner, quoted, script_of
-from sandbox.ssh_config import parse_ssh_config
-from tests.sandbox.sshd import SSHD, Server, keygen, start
+from sandbox.remote.hosts import HostEntry, Refused, Ssh, resolve
+from sandbox.remote.known_hosts import KnownHosts, fingerprint
+from sandbox.remote.ssh import RemoteRunner, quoted, script_of
+from sandbox.remote.ssh_config import parse_ssh_config
+from tests.sandbox.remote.sshd import SSHD, Server, keygen, start
 
 needs_sshd = pytest.mark.skipif(SSHD is None, reason="no sshd on this machine")
 

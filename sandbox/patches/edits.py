@@ -6,9 +6,9 @@ Pure. Since no edit sees another's result, their order never matters and overlap
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sandbox.diffs import DiffError, Operation
 from sandbox.dirfd import PathRefusedError, relative_parts
-from sandbox.matching import convention, require_text
+from sandbox.patches.diffs import DiffError, Operation
+from sandbox.patches.matching import convention, require_text
 
 _SHOWN = 3
 

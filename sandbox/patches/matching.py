@@ -6,7 +6,7 @@ is never moved: when it does not match where it says, the answer names where it 
 
 from dataclasses import dataclass
 
-from sandbox.diffs import DiffError, Section, first_index
+from sandbox.patches.diffs import DiffError, Section, first_index
 
 MAX_FILE_BYTES = 5 << 20
 _BOM = b"\xef\xbb\xbf"

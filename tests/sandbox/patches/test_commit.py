@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandbox import commit, undo
 from sandbox.action import NewContent, PatchFiles, UndoPatch, digest
 from sandbox.dirfd import Metadata, PathRefusedError
 from sandbox.outcome import FileChange, PatchOutcome
-from sandbox.patch import PatchRefused, plan, sha256_or_none
-from sandbox.patch_run import PatchRunner, recover, undo_paths
+from sandbox.patches import commit, undo
+from sandbox.patches.plan import PatchRefused, plan, sha256_or_none
+from sandbox.patches.run import PatchRunner, recover, undo_paths
 from sandbox.permit import PermitError, PermitOffice
 
 THREE = (

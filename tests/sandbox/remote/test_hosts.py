@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from sandbox.action import RemoteHost
-from sandbox.hosts import HostEntry, Refused, Ssh, resolve
-from sandbox.known_hosts import KnownHosts, KnownHostsError, fingerprint, load_known_hosts
-from sandbox.ssh_config import SshConfig, SshConfigError, load_ssh_config, parse_ssh_config
-from tests.sandbox.sshd import keygen
+from sandbox.remote.hosts import HostEntry, Refused, Ssh, resolve
+from sandbox.remote.known_hosts import KnownHosts, KnownHostsError, fingerprint, load_known_hosts
+from sandbox.remote.ssh_config import SshConfig, SshConfigError, load_ssh_config, parse_ssh_config
+from tests.sandbox.remote.sshd import keygen
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJL0B1YDWBv6Bsgb6DUIHJ2kTzFYPZS7vcm9ylVRBVHP"
 OTHER = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAvTmRR8dBGfHJdGWbWcKdjeGBsVJkxZR3mAXXxbTq4M"

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sandbox.action import RemoteHost
-from sandbox.known_hosts import KnownHosts, fingerprint, host_name
 from sandbox.permit import SandboxError
-from sandbox.ssh_config import SshConfig
+from sandbox.remote.known_hosts import KnownHosts, fingerprint, host_name
+from sandbox.remote.ssh_config import SshConfig
 
 MAX_HOSTS = 500
 _MAX_JUMPS = 4

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from sandbox.action import PatchFiles
-from sandbox.edits import Edit
-from sandbox.patch import PatchRefused, named_paths, plan, preview
+from sandbox.patches.edits import Edit
+from sandbox.patches.plan import PatchRefused, named_paths, plan, preview
 
 FILES: dict[str, bytes] = {
     "a.txt": b"one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\n",

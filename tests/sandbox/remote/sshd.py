@@ -1,4 +1,4 @@
-"""A real sshd on loopback with keys and configuration of its own, for the tests of sandbox.ssh."""
+"""A real sshd on loopback with keys and configuration of its own, for tests."""
 
 import os
 import pwd

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandbox.diffs import DiffError, parse
-from sandbox.matching import patched
+from sandbox.patches.diffs import DiffError, parse
+from sandbox.patches.matching import patched
 
 lines = st.lists(
     st.sampled_from(["a", "b", "", "--- a/x", "+++ b/x", "@@ -1 +1 @@", "é\u2028", " s", "\\ No"]),
