@@ -5,6 +5,7 @@ May touch: configuration and policy files, standard input and output.
 
 import gc
 import json
+import os
 import shlex
 import sys
 from dataclasses import dataclass
@@ -13,16 +14,22 @@ from typing import IO
 
 import typer
 
-from mcp_server.config import load_config
-from mcp_server.owner import CallRefusedError, current_owner, standing_in, workspace_roots
-from mcp_server.places import places
+from mcp_server.config import Config, load_config
+from mcp_server.owner import (
+    CallRefusedError,
+    Owner,
+    current_owner,
+    standing_in,
+    workspace_roots,
+)
+from mcp_server.places import is_too_wide, places
 from mcp_server.policies import policy_in_force
 from policy.classify import classify
 from policy.explain import as_text, explain
 from policy.model import Context, Decision, Effect, Exec, Request, Subject
 from policy.rules import Policy
 
-MAX_LINE_CHARACTERS = 4 << 20
+NOWHERE = Path("/nonexistent/workspace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +135,28 @@ def _headline(decision: Decision, command: str) -> str:
 
 def _desk(given: Given) -> _Desk:
     config, where, owner = load_config(places().config_file), places(), current_owner()
-    roots = workspace_roots(config, given.workspace, owner.home)
+    workspace, cwd = _workspace(given, config, owner)
     policy = policy_in_force(
-        given.policy or config.policy, directory=where.policy_directory, workspaces=roots
+        given.policy or config.policy, directory=where.policy_directory, workspaces=(workspace,)
     )
-    workspace = roots[0] if roots else Path.cwd()
     context = Context(str(workspace), str(owner.home), owner.user, owner.host)
-    subject = Subject("agent:cli", "classify", owner.uid, "cli")
-    return _Desk(policy, context, subject, str(standing_in(roots) or workspace))
+    return _Desk(policy, context, Subject("agent:cli", "classify", owner.uid, "cli"), str(cwd))
+
+
+def _workspace(given: Given, config: Config, owner: Owner) -> tuple[Path, Path]:
+    """Return the workspace and the directory that relative paths start from.
+
+    Nothing runs here, so a named workspace need not exist, and outside a checkout the current
+    directory stands in for one; but never the machine or the whole home.
+    """
+    if given.workspace is not None and not given.workspace.exists():
+        named = Path(os.path.normpath(given.workspace.absolute()))
+        return named, named
+    roots = workspace_roots(config, given.workspace, owner.home)
+    here = Path.cwd()
+    if roots:
+        return roots[0], standing_in(roots) or roots[0]
+    if is_too_wide(here, owner.home):
+        typer.echo(f"permitgate: {here} is no workspace; judged as outside of one", err=True)
+        return NOWHERE, here
+    return here, here
