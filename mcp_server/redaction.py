@@ -9,6 +9,8 @@ from dataclasses import replace
 from audit.redact import Redactor
 from sandbox.outcome import CommandOutcome, FileOutcome, Outcome, Output, RemoteOutcome
 
+LONGEST_SECRET = 4096  # bytes; a longer line is cut by as much on either side
+
 
 def redacted(redactor: Redactor, outcome: Outcome) -> Outcome:
     """Return the outcome with every secret we can recognise replaced by its kind."""
@@ -40,4 +42,19 @@ def redacted(redactor: Redactor, outcome: Outcome) -> Outcome:
 
 
 def _output(redactor: Redactor, output: Output) -> Output:
-    return replace(output, head=redactor.redact(output.head), tail=redactor.redact(output.tail))
+    head, tail = output.head, output.tail
+    if tail:
+        # What lies across the cut cannot be recognised from its two ends: whole lines only.
+        head, tail = _until_last_line_end(head), _from_first_line_start(tail)
+    return replace(output, head=redactor.redact(head), tail=redactor.redact(tail))
+
+
+def _until_last_line_end(data: bytes) -> bytes:
+    end = data.rfind(b"\n", -LONGEST_SECRET)
+    return data[: end + 1] if end >= 0 else data[:-LONGEST_SECRET]
+
+
+def _from_first_line_start(data: bytes) -> bytes:
+    end = data.find(b"\n", 0, LONGEST_SECRET)
+    # Never empty: the tail is what says that something was cut out.
+    return data[end:] if end >= 0 else data[LONGEST_SECRET:] or b"\n"

@@ -58,7 +58,10 @@ def test_a_character_that_the_cut_went_through_does_not_make_the_output_binary(w
 @pytest.mark.threat("T17")
 @pytest.mark.parametrize(
     ("output", "is_cut"),
-    [(Output.whole(b"a " + TOKEN + b"\n"), False), (Output(TOKEN, TOKEN, 90, "0" * 64), True)],
+    [
+        (Output.whole(b"a " + TOKEN + b"\n"), False),
+        (Output(TOKEN + b"\n", b"\n" + TOKEN, 900, "0" * 64), True),
+    ],
 )
 def test_a_redacted_output_is_not_called_cut_and_a_cut_one_is(output, is_cut):
     outcome = redacted(Redactor(), replace(OUTCOME, stdout=output))
