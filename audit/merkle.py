@@ -99,33 +99,6 @@ def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
     return siblings[::-1]
 
 
-def consistency_proof(leaves: Sequence[bytes], old_size: int) -> list[bytes]:
-    """Return the hashes that show a tree of `old_size` leaves is a prefix of this one.
-
-    Raises:
-        IndexError: the tree has no prefix of that size.
-
-    Source: RFC 6962 §2.1.2.
-    """
-    if not 0 < old_size <= len(leaves):
-        raise IndexError(f"the tree has {len(leaves)} leaves and no prefix of {old_size}")
-    hashes: list[bytes] = []
-    low, high = 0, len(leaves)
-    is_left_edge = True  # the verifier knows the old root itself
-    while old_size != high:
-        middle = low + _split(high - low)
-        if old_size <= middle:
-            hashes.append(tree_root(leaves[middle:high]))
-            high = middle
-        else:
-            hashes.append(tree_root(leaves[low:middle]))
-            low = middle
-            is_left_edge = False
-    if not is_left_edge:
-        hashes.append(tree_root(leaves[low:high]))
-    return hashes[::-1]
-
-
 def root_from_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes:
     """Return the root that `leaf` at `index` of a tree of `size` leads to.
 
@@ -150,45 +123,6 @@ def root_from_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[byte
     if last:
         raise ValueError("the proof is too short for its place")
     return root
-
-
-def is_prefix(old: tuple[int, bytes], new: tuple[int, bytes], proof: Sequence[bytes]) -> bool:
-    """Return whether the tree (size, root) `old` is proven to be a prefix of `new`.
-
-    Source: RFC 9162 §2.1.4.2, and the trivial cases of C2SP tlog-witness.
-    """
-    (old_size, old_root), (new_size, new_root) = old, new
-    if old_size == new_size:
-        return not proof and old_root == new_root
-    if old_size == 0:
-        return not proof and old_root == EMPTY_ROOT
-    path = list(proof)
-    if old_size & (old_size - 1) == 0:
-        path.insert(0, old_root)  # a perfect old tree is its own first node
-    if not 0 < old_size < new_size or not path:
-        return False
-    return _walk_consistency(old_size, new_size, path) == (old_root, new_root)
-
-
-def _walk_consistency(
-    old_size: int, new_size: int, path: list[bytes]
-) -> tuple[bytes, bytes] | None:
-    place, last = old_size - 1, new_size - 1
-    while place & 1:
-        place >>= 1
-        last >>= 1
-    old_root = new_root = path[0]
-    for node in path[1:]:
-        if last == 0 or len(node) != HASH_BYTES:
-            return None
-        if place & 1 or place == last:
-            old_root, new_root = node_hash(node, old_root), node_hash(node, new_root)
-            place, last = _skip_right_edge(place, last)
-        else:
-            new_root = node_hash(new_root, node)
-        place >>= 1
-        last >>= 1
-    return None if last else (old_root, new_root)
 
 
 def _skip_right_edge(place: int, last: int) -> tuple[int, int]:

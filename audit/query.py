@@ -28,8 +28,12 @@ class Query:
     text: str | None = None  # anywhere in the record's canonical text
     after_seq: int = -1  # exclusive; for paging
 
-    def matches(self, line: bytes, record: Mapping[str, Json]) -> bool:
-        """Return whether the record, given with its bytes, is asked for."""
+    def may_match(self, line: bytes) -> bool:
+        """Return whether a record's bytes hold the text asked for; cheap, before it is decoded."""
+        return self.text is None or self.text.encode() in line
+
+    def matches(self, record: Mapping[str, Json]) -> bool:
+        """Return whether the record is asked for, whose bytes may match."""
         moment = str(record.get("ts"))
         named = (
             (self.subject, _inner(record, "actor", "id")),
@@ -41,7 +45,6 @@ class Query:
             all(wanted is None or wanted == found for wanted, found in named)
             and (self.since is None or moment >= timestamp(self.since))
             and (self.until is None or moment < timestamp(self.until))
-            and (self.text is None or self.text.encode() in line)
         )
 
 
@@ -57,26 +60,14 @@ def records(directory: Path, query: Query = EVERYTHING) -> Iterator[dict[str, Js
         AuditError: the log cannot be read, or a line is not a record; the message names it.
     """
     for seq, line in _lines(directory):
-        if seq <= query.after_seq:
+        if seq <= query.after_seq or not query.may_match(line):
             continue
         try:
             record = decode_object(line)
         except RecordRefused as error:
             raise AuditError(f"{directory}: record {seq}: {error}. Run audit verify.") from error
-        if query.matches(line, record):
+        if query.matches(record):
             yield record
-
-
-def record_at(directory: Path, seq: int) -> bytes:
-    """Return one record's canonical bytes.
-
-    Raises:
-        AuditError: there is no such record, or the log cannot be read.
-    """
-    for number, line in _lines(directory):
-        if number == seq:
-            return line
-    raise AuditError(f"{directory}: there is no record {seq}")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

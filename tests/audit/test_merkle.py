@@ -7,9 +7,7 @@ from hypothesis import strategies as st
 from audit.merkle import (
     EMPTY_ROOT,
     Frontier,
-    consistency_proof,
     inclusion_proof,
-    is_prefix,
     leaf_hash,
     node_hash,
     root_from_inclusion,
@@ -77,9 +75,6 @@ def test_every_small_tree_agrees_with_the_definition_and_its_proofs_hold():
         for index in range(size):
             proof = inclusion_proof(leaves, index)
             assert root_from_inclusion(leaves[index], index, size, proof) == root
-        for old in range(1, size + 1):
-            proof = consistency_proof(leaves, old)
-            assert is_prefix((old, naive_root(leaves[:old])), (size, root), proof)
 
 
 def test_a_copied_frontier_grows_alone():
@@ -121,21 +116,3 @@ def test_a_path_that_cannot_belong_there_is_refused(index, size, proof):
 def test_a_proof_for_no_leaf_is_an_index_error():
     with pytest.raises(IndexError):
         inclusion_proof(LEAVES, 40)
-    with pytest.raises(IndexError):
-        consistency_proof(LEAVES, 41)
-
-
-def test_a_prefix_is_only_what_is_proven():
-    roots = [tree_root(LEAVES[:size]) for size in range(8)]
-    proof = consistency_proof(LEAVES[:7], 3)
-    assert is_prefix((0, EMPTY_ROOT), (7, roots[7]), [])
-    assert is_prefix((7, roots[7]), (7, roots[7]), [])
-    assert not is_prefix((0, roots[1]), (7, roots[7]), [])
-    assert not is_prefix((7, roots[6]), (7, roots[7]), [])
-    assert not is_prefix((3, roots[2]), (7, roots[7]), proof)
-    assert not is_prefix((3, roots[3]), (7, roots[6]), proof)
-    assert not is_prefix((3, roots[3]), (7, roots[7]), proof[:-1])
-    assert not is_prefix((3, roots[3]), (7, roots[7]), [*proof, LEAVES[0]])
-    assert not is_prefix((3, roots[3]), (7, roots[7]), [proof[0], b"x", *proof[2:]])
-    assert not is_prefix((3, roots[3]), (7, roots[7]), [])
-    assert not is_prefix((7, roots[7]), (3, roots[3]), proof)
