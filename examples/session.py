@@ -159,7 +159,7 @@ def _how(found: Mapping[str, object]) -> str:
     if found.get("exit_code") is not None:
         words.append(f"exit {found['exit_code']}, {found.get('duration_ms')} ms")
     approval = found.get("approval")
-    if isinstance(approval, dict):
+    if isinstance(approval, dict) and approval["by"]:
         words.append(f"approved by {approval['by']}")
     if not words:
         words.append("nothing ran")
