@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from approvals.request import ApprovalError, Pending
+from approvals.request import ApprovalError, Need, Pending
 
 MAGIC = "permitgate-approval-v1"
 HEAD_KEYS = frozenset(
@@ -25,6 +25,10 @@ _SHORT_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _BIDI = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 _TWIN_SCRIPTS = ("ARMENIAN", "CHEROKEE", "COPTIC", "CYRILLIC", "DESERET", "GREEK", "LISU")
 _PADDING = re.compile(r" {8,}|^ +| +$")
+
+
+def _needs(need: Need) -> str:
+    return f"{need.quorum} of level {need.level:d} ({need.level.name.lower()}) or higher"
 
 
 def visible(text: str, max_chars: int = MAX_VALUE_CHARS) -> str:
@@ -68,7 +72,7 @@ def statement(pending: Pending) -> str:
         ("tool", question.tool),
         ("session", question.session),
         ("requester", question.requester.identity),
-        ("needs", f"{question.need.quorum} of level {question.need.level:d} or higher"),
+        ("needs", _needs(question.need)),
         ("not-after", _utc(pending.expires_ms)),
         ("preview-sha256", hashlib.sha256(_utf8(question.preview)).hexdigest()),
     )

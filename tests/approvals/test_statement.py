@@ -133,7 +133,7 @@ def test_the_statement_is_these_lines_in_this_order():
         "tool exec",
         "session s1",
         "requester agent:codex@1000 via mcp",
-        "needs 1 of level 1 or higher",
+        "needs 1 of level 1 (attested) or higher",
         "not-after 2027-01-15T08:05:00.000Z",
         f"preview-sha256 {hashlib.sha256(b'--- a' + bytes([10]) + b'+++ b').hexdigest()}",
         "argv systemctl restart nginx",
