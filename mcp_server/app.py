@@ -26,7 +26,7 @@ from mcp_server.gate import Gate, Rooms
 from mcp_server.journal import Journal
 from mcp_server.log_place import log_directory, open_log, public_key
 from mcp_server.owner import current_owner, workspace_roots
-from mcp_server.places import Places
+from mcp_server.places import NOWHERE, Places
 from mcp_server.policies import policy_in_force
 from mcp_server.redaction import redacted
 from mcp_server.road import Road
@@ -178,6 +178,6 @@ def _classified(policy: Policy, request: Request, context: Context) -> Decision:
 
 def _denies(policy: Policy, caller: Caller) -> Callable[[str], bool]:
     """Return whether a path may never be read: denied in any of the workspaces."""
-    contexts = [caller.context(root) for root in caller.roots or (Path("/nonexistent"),)]
+    contexts = [caller.context(root) for root in caller.roots or (NOWHERE,)]
     denied = [denied_reads(policy, context) for context in contexts]
     return lambda path: any(one.denies(path) for one in denied)

@@ -114,17 +114,11 @@ class Approver:
 
     def _channels(self, question: Question, client: Client) -> Sequence[Channel]:
         """Return the channels whose level suffices and that can answer now."""
-        usable: list[Channel] = []
-        configured = self._settings.channels
-        if (
-            "elicitation" in configured
-            and question.need.level <= Level.ATTESTED
-            and client.can_be_asked
-        ):
-            usable.append("elicitation")
-        if "terminal" in configured and question.need.level <= owner_level(self._settings):
-            usable.append("terminal")
-        return usable
+        return [
+            channel
+            for channel, level in levels(self._settings).items()
+            if question.need.level <= level and (channel != "elicitation" or client.can_be_asked)
+        ]
 
     def _nobody(self, question: Question) -> str:
         return (
@@ -216,12 +210,13 @@ class Approver:
         return Refused(f"The request was {pending.state.value}.", pending.id)
 
 
-def owner_level(settings: ApprovalSettings) -> Level:
-    """Return what a yes from the owner's own terminal counts as."""
-    return Level.ATTESTED if settings.strict_owner else Level.OWNER
+def levels(settings: ApprovalSettings) -> dict[Channel, Level]:
+    """Return the configured channels, and what a yes through each of them counts as."""
+    owner = Level.ATTESTED if settings.strict_owner else Level.OWNER
+    known: dict[Channel, Level] = {"elicitation": Level.ATTESTED, "terminal": owner}
+    return {channel: known[channel] for channel in settings.channels}
 
 
 def highest_level(settings: ApprovalSettings) -> Level:
     """Return the highest level that any configured channel reaches."""
-    levels = {"elicitation": Level.ATTESTED, "terminal": owner_level(settings)}
-    return max((levels[channel] for channel in settings.channels), default=Level.POLICY)
+    return max(levels(settings).values(), default=Level.POLICY)

@@ -3,11 +3,12 @@
 May touch: values and path resolution. A call without a workspace is answered with what to set.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mcp_server.client import Client
 from mcp_server.owner import CallRefusedError, Owner
+from mcp_server.places import NOWHERE
 from policy.model import Context, Subject
 
 
@@ -62,9 +63,9 @@ class Caller:
         Raises:
             CallRefusedError: it lies in none of them.
         """
-        for root in self.roots:
-            if path == root or root in path.parents:
-                return root
+        root = self._around(path)
+        if root is not None:
+            return root
         raise CallRefusedError(
             f"{path} is outside the workspace ({', '.join(map(str, self.roots))}). Use a cwd "
             "inside it, or add the directory to workspace_roots in the configuration. Nothing ran."
@@ -79,15 +80,16 @@ class Caller:
             host=self.owner.host,
         )
 
+    def context_around(self, path: Path) -> Context:
+        """Return the facts for the workspace that `path` lies in, else for the first."""
+        return self.context(self._around(path) or self._first_root())
+
     def remote_context(self) -> Context:
         """Return the facts for a command on another host: no workspace, and nothing is masked."""
-        return Context(
-            workspace="/nonexistent",
-            home=str(self.owner.home),
-            user=self.owner.user,
-            host=self.owner.host,
-            can_mask=False,
-        )
+        return replace(self.context(NOWHERE), can_mask=False)
+
+    def _around(self, path: Path) -> Path | None:
+        return next((root for root in self.roots if path.is_relative_to(root)), None)
 
     def _first_root(self) -> Path:
         if not self.roots:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from anyio import to_thread
 
+from approvals.request import Level
 from mcp_server.calls import Frozen, Unrunnable
 from mcp_server.config import LimitSettings
 from policy.decide import readable_roots
@@ -24,7 +25,6 @@ from sandbox.profile import NoProfile, Profile, Touch, derive, is_within
 from sandbox.programs import resolve
 
 MAX_PINNED_BYTES = 16 << 20
-OWNER = 2  # the least level of a yes to leave the sandbox
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class Freezer:
             action=command,
             facts=tuple(_facts(command, wish.context)),
             needs_yes=_needs_yes(command, decision),
-            least_level=OWNER if profile.name == "unconfined" else 1,
+            least_level=Level.OWNER if profile.name == "unconfined" else Level.ATTESTED,
         )
 
     def _located(self, argv: tuple[str, ...] | None) -> tuple[str, ...] | None:

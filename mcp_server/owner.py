@@ -73,6 +73,6 @@ def checked_roots(roots: tuple[Path, ...], home: Path) -> tuple[Path, ...]:
 def standing_in(roots: tuple[Path, ...]) -> Path | None:
     """Return the current directory when it lies in a workspace, else the first workspace."""
     here = Path.cwd()
-    if any(here == root or root in here.parents for root in roots):
+    if any(here.is_relative_to(root) for root in roots):
         return here
     return roots[0] if roots else None

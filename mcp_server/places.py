@@ -10,6 +10,7 @@ from pathlib import Path
 import platformdirs
 
 APPLICATION = "permitgate"
+NOWHERE = Path("/nonexistent")  # stands for a workspace where there is none
 
 
 @dataclass(frozen=True, slots=True)

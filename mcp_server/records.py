@@ -10,7 +10,7 @@ from typing import assert_never
 
 from audit.canonical import Json, os_value
 from mcp_server.calls import Call, Reply
-from policy.model import AuditRead, Exec, Patch, Read, Ssh, Undo
+from policy.model import AuditRead, Exec, Patch, Read, Ssh, Subject, Undo
 from sandbox.action import Command, RemoteCommand
 from sandbox.action import digest as action_digest
 from sandbox.outcome import (
@@ -45,11 +45,20 @@ def family(call: Call) -> str:
             assert_never(other)
 
 
+def by(subject: Subject, tool: str) -> dict[str, Json]:
+    """Return the fields that say who asked, through which tool; every record of a call has them."""
+    return {
+        "session": subject.session,
+        "actor": {"kind": "agent", "id": subject.name, "auth": subject.auth},
+        "tool": tool,
+    }
+
+
 def intent_record(call: Call, reply: Reply, permit: Permit) -> Record:
     """Return the record that must be on disk before a permit is used."""
     return {
         **_common(call, reply, "intent"),
-        "request": {**_request(call), "digest": permit.action_digest, **_frozen(reply)},
+        "request": {**_request(call), **_frozen(reply), "digest": permit.action_digest},
     }
 
 
@@ -76,9 +85,7 @@ def _common(call: Call, reply: Reply, kind: str) -> Record:
     return {
         "event": f"{family(call)}.{kind}",
         "action_id": reply.action_id,
-        "session": subject.session,
-        "actor": {"kind": "agent", "id": subject.name, "auth": subject.auth},
-        "tool": call.request.tool,
+        **by(subject, call.request.tool),
         "policy": {
             "effect": decision.effect.name.lower(),
             "rules": _rules(reply),

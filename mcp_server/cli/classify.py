@@ -22,14 +22,12 @@ from mcp_server.owner import (
     standing_in,
     workspace_roots,
 )
-from mcp_server.places import is_too_wide, places
+from mcp_server.places import NOWHERE, is_too_wide, places
 from mcp_server.policies import policy_in_force
 from policy.classify import classify
 from policy.explain import as_text, explain
 from policy.model import Context, Decision, Effect, Exec, Request, Subject
 from policy.rules import Policy
-
-NOWHERE = Path("/nonexistent/workspace")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,15 @@ May touch: what the app touches; a canary command runs through the real road.
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import typer
 
 from mcp_server.cli.exits import Exit
-from mcp_server.config import load_config
+from mcp_server.config import Config, load_config
+from mcp_server.log_place import log_directory, open_log
 from mcp_server.owner import current_owner, workspace_roots
-from mcp_server.places import places
+from mcp_server.places import Places, places
 from mcp_server.policies import policy_in_force
 from sandbox.probe import probe
 
@@ -41,25 +42,18 @@ def examine(*, as_json: bool) -> int:
     rows.append(
         Row("policy", "loaded", f"{len(policy.rules)} rules from {', '.join(policy.names)}")
     )
-    rows.append(_log_row())
+    rows.append(_log_row(config, where))
     if as_json:
-        found = [
-            {"name": r.name, "state": r.state, "evidence": r.evidence, "fix": r.fix} for r in rows
-        ]
-        typer.echo(json.dumps({"rung": host.rung, "rows": found}))
+        typer.echo(json.dumps({"rung": host.rung, "rows": [asdict(row) for row in rows]}))
     else:
         _print(rows)
         typer.echo(f"rung: {host.rung} (minimum: {config.minimum_enforcement})")
     return Exit.OK if host.meets(config.minimum_enforcement) else Exit.SANDBOX_BELOW_MINIMUM
 
 
-def _log_row() -> Row:
-    from mcp_server.log_place import open_log  # noqa: PLC0415  # only the doctor needs it here
-
-    config, where = load_config(places().config_file), places()
-    log = open_log(config, where)
-    log.close()
-    return Row("audit log", "writable", str(config.audit.directory or where.audit))
+def _log_row(config: Config, where: Places) -> Row:
+    open_log(config, where).close()
+    return Row("audit log", "writable", str(log_directory(config, where)))
 
 
 def _print(rows: list[Row]) -> None:

@@ -10,15 +10,14 @@ from pydantic import Field
 
 from approvals.desk import wait_resolved
 from approvals.request import NotPending, State
-from audit.canonical import Json
 from audit.log import Receipt
 from mcp_server.app import App
 from mcp_server.client import Client
 from mcp_server.owner import CallRefusedError
 from mcp_server.present import receipt_result
+from mcp_server.records import by
 from mcp_server.results import ApprovalStatusResult
 from mcp_server.tool import Answered, AnyTool, Arguments, Tool
-from policy.model import Subject
 
 if TYPE_CHECKING:
     from mcp_types import InputRequiredResult
@@ -45,7 +44,13 @@ def tools(app: App) -> list[AnyTool]:
             raise unknown from None
         if pending.question.session != app.caller.session:
             raise unknown
-        receipt = await app.journal.append(_read_record(app.caller.subject(client), approval_id))
+        receipt = await app.journal.append(
+            {
+                "event": "approval.read",
+                **by(app.caller.subject(client), "approval_status"),
+                "approval": {"id": approval_id},
+            }
+        )
         state = pending.state
         if state is State.PENDING and arguments.wait_s:
             state = await wait_resolved(app.desk, approval_id, deadline_s=arguments.wait_s)
@@ -77,16 +82,6 @@ def tools(app: App) -> list[AnyTool]:
             approval_status,
         )
     ]
-
-
-def _read_record(subject: Subject, approval_id: str) -> dict[str, Json]:
-    return {
-        "event": "approval.read",
-        "session": subject.session,
-        "actor": {"kind": "agent", "id": subject.name, "auth": subject.auth},
-        "tool": "approval_status",
-        "approval": {"id": approval_id},
-    }
 
 
 def _state_only(approval_id: str, state: State, receipt: Receipt) -> Answered:

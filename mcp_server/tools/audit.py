@@ -23,6 +23,7 @@ from mcp_server.app import App
 from mcp_server.client import Client
 from mcp_server.owner import CallRefusedError
 from mcp_server.present import receipt_result
+from mcp_server.records import by
 from mcp_server.results import AuditProofResult, AuditRecordsResult, AuditVerdictResult
 from mcp_server.tool import Answered, AnyTool, Arguments, Tool
 from policy.model import Subject
@@ -135,12 +136,7 @@ def read_checkpoint(app: App) -> str:
 
 
 def _read_record(subject: Subject, tool: str) -> dict[str, Json]:
-    return {
-        "event": "audit.read",
-        "session": subject.session,
-        "actor": {"kind": "agent", "id": subject.name, "auth": subject.auth},
-        "tool": tool,
-    }
+    return {"event": "audit.read", **by(subject, tool)}
 
 
 def _own_records(

@@ -4,10 +4,11 @@ May touch: the gate, through the app. `exec` freezes exactly what was classified
 """
 
 import re
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
+from approvals.request import Level
 from audit.log import Receipt
 from mcp_server.app import App
 from mcp_server.calls import Call, Frozen, Reply, Unrunnable
@@ -22,8 +23,9 @@ from mcp_server.present import (
     readable,
     receipt_result,
 )
+from mcp_server.records import by
 from mcp_server.results import AccessResult, ClassifyResult, ExecResult
-from mcp_server.tool import Answered, AnyTool, Arguments, Tool
+from mcp_server.tool import Answered, AnyTool, CommandArguments, Tool
 from policy.classify import classify
 from policy.explain import as_text, explain
 from policy.model import Decision, Effect, Exec, Request
@@ -34,28 +36,13 @@ if TYPE_CHECKING:
 
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 MAX_FOOTPRINT = 200
-LEVELS = {1: "attested", 2: "owner", 3: "separate", 4: "present"}
 
 
-class _Command(Arguments):
-    command: str | None = Field(default=None, description="A shell command line (bash).")
-    argv: tuple[str, ...] | None = Field(
-        default=None, description="An argument vector; no shell syntax means anything in it."
-    )
+class _InWorkspace(CommandArguments):
     cwd: str | None = Field(default=None, description="Working directory inside the workspace.")
 
-    @model_validator(mode="after")
-    def _one_of(self) -> Self:
-        if (self.command is None) == (self.argv is None):
-            raise ValueError("give exactly one of command and argv")
-        if self.argv is not None and not self.argv:
-            raise ValueError("argv is empty")
-        if any("\0" in word for word in self.argv or ()):
-            raise ValueError("argv holds a NUL byte, which no program can receive")
-        return self
 
-
-class ExecArguments(_Command):
+class ExecArguments(_InWorkspace):
     """Arguments of `exec`."""
 
     env: dict[str, str] = Field(
@@ -80,7 +67,7 @@ class ExecArguments(_Command):
         return value
 
 
-class ClassifyArguments(_Command):
+class ClassifyArguments(_InWorkspace):
     """Arguments of `classify`."""
 
 
@@ -173,9 +160,7 @@ async def classified(app: App, arguments: ClassifyArguments, client: Client) -> 
     receipt = await app.journal.append(
         {
             "event": "tool.classified",
-            "session": subject.session,
-            "actor": {"kind": "agent", "id": subject.name, "auth": subject.auth},
-            "tool": "classify",
+            **by(subject, "classify"),
             "request": {
                 "command": arguments.command,
                 "argv": list(arguments.argv) if arguments.argv is not None else None,
@@ -221,7 +206,7 @@ def _classify_result(
         opaque=decision.opaque,
         executed=decision.executable.script,
         profile=profile,
-        approval_level=LEVELS[level] if asks else None,
+        approval_level=Level(level).name.lower() if asks else None,
         receipt=receipt_result(receipt),
     )
 

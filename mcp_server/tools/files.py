@@ -23,7 +23,7 @@ from mcp_server.results import (
 )
 from mcp_server.road import Shape
 from mcp_server.tool import Answered, AnyTool, Arguments, Tool
-from policy.model import Context, Decision, Read, Request
+from policy.model import Decision, Read, Request
 from sandbox.action import Action, ListDirectory, ReadFile, SearchFiles
 from sandbox.outcome import FileOutcome, Output
 
@@ -147,8 +147,8 @@ async def _ask(
 ) -> "Answered | InputRequiredResult":
     app = ask.app
     operation, asked = wish
-    path = str(app.caller.path(asked))
-    context = _context_for(app, path)
+    found = app.caller.path(asked)
+    path, context = str(found), app.caller.context_around(found)
 
     async def freeze(decision: Decision) -> Frozen:
         action = make(path, decision.policy_digest)
@@ -156,12 +156,6 @@ async def _ask(
 
     request = Request(app.caller.subject(ask.client), Read(operation, path), ask.tool)
     return await app.road.take(Call(request, context, freeze), ask.client, ask.shape)
-
-
-def _context_for(app: App, path: str) -> Context:
-    """Return the context of the workspace a path lies in, else of the first."""
-    root = next((r for r in app.caller.roots if path.startswith(f"{r}/")), app.caller.roots[0])
-    return app.caller.context(root)
 
 
 def _outcome(reply: Reply) -> FileOutcome | None:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Self
 from anyio import to_thread
 from pydantic import Field, model_validator
 
+from approvals.request import Level
 from mcp_server.app import App
 from mcp_server.calls import Call, Frozen, Reply, Unrunnable
 from mcp_server.client import Client
 from mcp_server.owner import CallRefusedError
 from mcp_server.present import call_fields, executed, head_line, is_error, stream, tail_lines
 from mcp_server.results import HostResult, SshResult
-from mcp_server.tool import Answered, AnyTool, Arguments, Tool
+from mcp_server.tool import Answered, AnyTool, CommandArguments, Tool
 from policy.model import Decision, Request, Ssh
 from sandbox.action import RemoteCommand, RemoteHost
 from sandbox.outcome import RemoteOutcome
@@ -30,15 +31,11 @@ from sandbox.remote.ssh_config import load_ssh_config
 if TYPE_CHECKING:
     from mcp_types import InputRequiredResult
 
-OWNER = 2  # the least level of a yes: nothing is known of what the other host enforces
 
-
-class SshArguments(Arguments):
+class SshArguments(CommandArguments):
     """Arguments of `ssh`."""
 
     hosts: tuple[str, ...] = Field(min_length=1, max_length=100, description="Hosts or groups.")
-    command: str | None = Field(default=None, description="A shell command line (bash).")
-    argv: tuple[str, ...] | None = Field(default=None, description="An argument vector.")
     sudo: bool = Field(default=False, description="Run argv with sudo -n.")
     max_parallel: int = Field(default=8, ge=1, le=64)
     timeout_s: float = Field(default=60, gt=0, le=3600, description="Per host.")
@@ -46,11 +43,7 @@ class SshArguments(Arguments):
     reason: str = Field(default="", max_length=2000, description="Why; shown to the human.")
 
     @model_validator(mode="after")
-    def _one_of(self) -> Self:
-        if (self.command is None) == (self.argv is None):
-            raise ValueError("give exactly one of command and argv")
-        if self.argv is not None and not self.argv:
-            raise ValueError("argv is empty")
+    def _sudo_is_of_argv(self) -> Self:
         if self.sudo and self.argv is None:
             raise ValueError("sudo takes an argv, not a command line")
         return self
@@ -132,7 +125,8 @@ def _frozen(
         policy_digest=decision.policy_digest,
     )
     why = f"it was not wholly understood ({decision.opaque})" if verbatim else ""
-    return Frozen(command, tuple(_facts(command)), needs_yes=why, least_level=OWNER)
+    # Nothing is known of what the other host enforces, so a yes is the owner's at least.
+    return Frozen(command, tuple(_facts(command)), needs_yes=why, least_level=Level.OWNER)
 
 
 def _facts(command: RemoteCommand) -> Iterator[tuple[str, str]]:
