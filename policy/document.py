@@ -156,12 +156,13 @@ def one_text(node: Node, what: str) -> Text:
     return node
 
 
-def positive(node: Node, what: str) -> int:
-    """Return a whole number from 1 to 999,999.
+def positive(node: Node, what: str, *, digits: int = 6) -> int:
+    """Return a whole number from 1 on, of at most so many digits.
 
     Raises:
         PolicyError: anything else.
     """
-    if isinstance(node, Text) and node.plain and re.fullmatch(r"[1-9][0-9]{0,5}", node.value):
+    number = rf"[1-9][0-9]{{0,{digits - 1}}}"
+    if isinstance(node, Text) and node.plain and re.fullmatch(number, node.value):
         return int(node.value)
     refuse(node.place, f"{what} is a whole number from 1 on; write it without quotes")

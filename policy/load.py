@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from types import MappingProxyType
 from typing import Final
 
 from policy.document import (
@@ -31,7 +32,10 @@ from policy.rules import FIXED_VARIABLES, Example, Policy, Rule, Source, variabl
 EFFECTS: Final = {"allow": Effect.ALLOW, "ask": Effect.ASK, "deny": Effect.DENY}
 LEVELS: Final = {"attested": 1, "owner": 2, "separate": 3, "present": 4}
 HOST_OPERATIONS: Final = frozenset({"net.connect", "remote.exec"})
-FILE_KEYS: Final = frozenset({"version", "name", "description", "default", "variables", "rules"})
+FILE_KEYS: Final = frozenset(
+    {"version", "name", "description", "revision", "default", "variables", "rules"}
+)
+REVISION_DIGITS: Final = 15  # room for a date with its time
 RULE_KEYS: Final = frozenset(EFFECTS) | {
     "id", "resources", "except", "with", "programs", "tools", "hosts",
     "reason", "instead", "match", "not_match",
@@ -63,15 +67,21 @@ def load(sources: Sequence[Source], *, check_examples: bool = True) -> Policy:
         raise PolicyError("no policy was given, so nothing could be allowed; name a file or a pack")
     rules: list[Rule] = []
     defaults: list[tuple[Effect, str]] = []
+    revisions: dict[str, int] = {}
     for source in sources:
         top = read(source.name, source.text)
         fields = _fields(top, FILE_KEYS, "a policy file")
         defaults.append(_header(top, fields))
+        if "revision" in fields:
+            number = positive(fields["revision"], "revision", digits=REVISION_DIGITS)
+            revisions[source.name] = number
         rules.extend(_rules(source, fields))
     _refuse_repeated_ids(rules)
     default, place = max(defaults, key=lambda one: one[0])
     names = tuple(source.name for source in sources)
-    policy = Policy(tuple(rules), default, place, _digest(sources), names)
+    policy = Policy(
+        tuple(rules), default, place, _digest(sources), names, MappingProxyType(revisions)
+    )
     if check_examples:
         run_examples(policy)
     return policy

@@ -76,6 +76,7 @@ class Policy:
     default_place: str
     digest: str  # sha256 hex over the names and texts of all sources
     names: tuple[str, ...]
+    revisions: Mapping[str, int] = field(default_factory=dict)  # of the sources that state one
 
     def for_operation(self, operation: str) -> tuple[Rule, ...]:
         """Return the rules that speak of one operation, in the order read."""

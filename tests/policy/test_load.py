@@ -69,6 +69,9 @@ MISTAKES = [
     ("version: 1\nrules: [x]\n", "p.yaml:2:9: a rule is a mapping"),
     ("version: 1\nname: []\nrules: []\n", "p.yaml:2:7: name is text"),
     ("version: 1\ndefault: allow\nrules: []\n", "p.yaml:2:10: default 'allow': what no rule"),
+    ("version: 1\nrevision: 0\nrules: []\n", "p.yaml:2:11: revision is a whole number from 1"),
+    ("version: 1\nrevision: 1234567890123456\nrules: []\n", "revision is a whole number"),
+    ("version: 1\nrevision: '7'\nrules: []\n", "revision is a whole number from 1"),
     ("version: 1\nvariables: []\nrules: []\n", "variables is a mapping"),
     ("version: 1\nvariables: {home: /x}\nrules: []\n", "'home' cannot be a variable's name"),
     ("version: 1\nvariables: {A-b: /x}\nrules: []\n", "'A-b' cannot be a variable's name"),
@@ -186,6 +189,12 @@ def test_several_sources_have_the_strictest_default_and_one_set_of_ids():
     rule = broken("    ask: [git.read]\n")
     with pytest.raises(PolicyError, match=r"b.yaml:3:5: rule id 'r' is already at a.yaml:3:5"):
         load([Source("a.yaml", rule), Source("b.yaml", rule)])
+
+
+def test_the_revision_of_each_source_that_states_one_is_kept():
+    one, two = "version: 1\nrevision: 202611210904\nrules: []\n", "version: 1\nrules: []\n"
+    policy = load([Source("one.yaml", one), Source("two.yaml", two)])
+    assert policy.revisions == {"one.yaml": 202611210904}
 
 
 def test_no_source_is_no_policy():
