@@ -137,7 +137,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
             redact=partial(redacted, redactor),
         )
     )
-    freezer = Freezer(policy, host, config.limits, config.minimum_enforcement)
+    freezer = Freezer(lambda: policy, host, config.limits, config.minimum_enforcement)
     return App(config, where, caller, policy, host, journal, desk, freezer, Road(gate))
 
 

@@ -7,7 +7,7 @@ the host itself asks for a human's yes to exactly that.
 
 import hashlib
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from sandbox.profile import NoProfile, Profile, Touch, derive, is_within
 from sandbox.programs import resolve
 
 MAX_PINNED_BYTES = 16 << 20
+POLICY_CHANGED = "The policy changed while this call was decided. Nothing ran; call again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Freezer:
     """Makes commands runnable under the policy and on the host of this server."""
 
     def __init__(
-        self, policy: Policy, host: HostFacts, limits: LimitSettings, minimum: Rung
+        self, policy: Callable[[], Policy], host: HostFacts, limits: LimitSettings, minimum: Rung
     ) -> None:
         self._policy = policy
         self._host = host
@@ -53,10 +54,13 @@ class Freezer:
         """Return the frozen command, or why there is none."""
         if not self._host.meets(self._minimum):
             return Unrunnable("blocked", f"{self._host.advice}. Nothing ran.")
+        policy = self._policy()
+        if policy.digest != decision.policy_digest:
+            return Unrunnable("blocked", POLICY_CHANGED)
         profile = derive(
             [Touch(a.operation, a.resource, a.how) for a in decision.accesses],
             workspace=wish.context.workspace,
-            read_roots=readable_roots(self._policy, wish.context),
+            read_roots=readable_roots(policy, wish.context),
         )
         if isinstance(profile, NoProfile):
             return Unrunnable("blocked", profile.reason)

@@ -25,6 +25,7 @@ from sandbox.outcome import Outcome
 from sandbox.permit import Permit, PermitOffice, SandboxError
 
 RECORD_GRACE_S = 5.0
+POLICY_CHANGED = "The policy changed while a human was asked. Nothing ran; call again."
 
 
 class Journal(Protocol):
@@ -96,6 +97,10 @@ class Gate:
             if not isinstance(verdict, Approved):
                 return await self._unapproved(call, reply, verdict)
             reply = replace(reply, approval=verdict.approval, approval_id=verdict.approval.id)
+            # The yes was to what another policy decided: it is spent, and permits nothing.
+            now = self._rooms.classify(call.request, call.context)
+            if now.policy_digest != decision.policy_digest:
+                return await self._refused(call, replace(reply, status="declined"), POLICY_CHANGED)
             return await self._permitted(call, reply, frozen.action, verdict.action_digest)
         return await self._permitted(call, reply, frozen.action, digest(frozen.action))
 

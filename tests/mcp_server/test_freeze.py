@@ -106,6 +106,17 @@ async def test_what_no_profile_covers_needs_a_yes_of_the_owner(indoors):
     assert "outside the sandbox" in found.needs_yes
 
 
+@pytest.mark.threat("T06")
+async def test_a_decision_of_a_policy_that_is_no_longer_in_force_freezes_nothing(indoors):
+    app = indoors.app
+    reloaded, kept = replace(app.policy, digest="1" * 64), app.freezer._policy
+    app.freezer._policy = lambda: reloaded
+    refused = await frozen(indoors, "ls")
+    app.freezer._policy = kept
+    assert isinstance(refused, Unrunnable)
+    assert "policy changed" in refused.message
+
+
 @pytest.mark.threat("T25")
 async def test_a_host_below_the_minimum_is_told_what_to_do(indoors):
     app = indoors.app

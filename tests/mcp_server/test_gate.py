@@ -56,10 +56,10 @@ OUTCOME = CommandOutcome(
 APPROVAL = Approval("ap_1", Level.ATTESTED, ("client:x@0 via elicitation",), "d" * 64)
 
 
-def decision(effect: Effect) -> Decision:
+def decision(effect: Effect, policy: str = "0" * 64) -> Decision:
     verdict = Verdict(Access("fs.read", "/w"), effect, "rule", "p.yaml:1:1", "because")
     return Decision(
-        effect, (verdict,), 1, "because", (), Obligations(), "0" * 64, Executable(argv=("ls",))
+        effect, (verdict,), 1, "because", (), Obligations(), policy, Executable(argv=("ls",))
     )
 
 
@@ -74,10 +74,10 @@ class House:
         self.full_disk_for: set[str] = set()
         self.failure: BaseException | None = None
         self.office = PermitOffice()
-        self.effect = effect
+        self.effect, self.policy = effect, "0" * 64
         self.gate = Gate(
             Rooms(
-                classify=lambda request, context: decision(self.effect),
+                classify=lambda request, context: decision(self.effect, self.policy),
                 asker=self,
                 office=self.office,
                 journal=self,
@@ -185,6 +185,22 @@ async def test_a_yes_to_another_action_permits_nothing():
     reply = await house.handle()
     assert reply.status == "error"
     assert "approval_mismatch" in reply.message
+    assert house.story == ["asked", "outcome"]
+
+
+@pytest.mark.threat("T06")
+async def test_a_yes_under_a_policy_that_changed_since_permits_nothing():
+    house = House(Effect.ASK)
+    asked = house.decide
+
+    async def decide(*arguments):
+        house.policy = "1" * 64
+        return await asked(*arguments)
+
+    house.decide = decide
+    reply = await house.handle()
+    assert reply.status == "declined"
+    assert "policy changed" in reply.message
     assert house.story == ["asked", "outcome"]
 
 
