@@ -8,8 +8,9 @@ Source: getopt_long(3); POSIX.1-2024 XBD §12.2.
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
-from policy.programs.spec import NO_COMMAND, STRONG, Option, Role, Spec
+from policy.programs.spec import NO_COMMAND, STRONG, Does, Option, Role, Spec
 from policy.programs.words import HOLE, Argument
 
 Value = Argument | list[Argument] | None
@@ -89,6 +90,8 @@ class _Sorter:
     def _positional(self, word: Argument) -> bool:
         """Place a word that is no option; True when the rest is no longer ours to sort."""
         line, count = self._line, len(self._line.words)
+        if self._spec.words and self._has_own_meaning(word):
+            return False
         if self._has_commands and count == self._positions and not line.has_mode:
             line.command, line.rest = word, self._queue[self._index :]
             return True
@@ -100,6 +103,12 @@ class _Sorter:
             line.rest = self._queue[self._index :]
             return True
         return False
+
+    def _has_own_meaning(self, word: Argument) -> bool:
+        """Use a word by its glob; a word that is not known may also be any other."""
+        found = by_glob(self._spec.words, word)
+        self._line.used += [Used("a word", option, word) for option in found]
+        return bool(found) and is_known(word)
 
     def _is_option(self, word: Argument) -> bool:
         text, options = word.text, self._spec.options
@@ -171,12 +180,12 @@ class _Sorter:
             used.append(Used(name, option, first + queue[self._index :]))
             self._index = len(queue)
         elif role is None or attached is not None or role.optional:
-            used.append(Used(name, option, attached))
+            used += meanings(name, option, attached)
         elif role.name == "command;":
             self._take_command(name, option)
         else:
             value = queue[self._index] if self._index < len(queue) else None
-            used.append(Used(name, option, value))
+            used += meanings(name, option, value)
             self._index += 1
 
     def _take_command(self, name: str, option: Option) -> None:
@@ -185,6 +194,29 @@ class _Sorter:
         end = next(ends, len(queue))
         self._line.used.append(Used(name, option, queue[start:end]))
         self._index = end + 1
+
+
+def is_known(word: Argument) -> bool:
+    """Return whether a word is one certain text."""
+    return word.how == "exact" and not word.several
+
+
+def by_glob(meanings: Sequence[tuple[str, Option]], word: Argument) -> list[Option]:
+    """Return the first meaning whose glob the word matches; all of them if it is not known."""
+    if not is_known(word):
+        return list(dict.fromkeys(option for _, option in meanings))
+    return [option for glob, option in meanings if fnmatchcase(word.text, glob)][:1]
+
+
+def meanings(name: str, option: Option, value: Value) -> Iterator[Used]:
+    """Yield an option with its value, and once more for what that value means besides."""
+    yield Used(name, option, value)
+    if option.values and isinstance(value, Argument):
+        found = by_glob(option.values, value)
+        yield from (Used(name, one, value) for one in found)
+        if not found:
+            unknown = Does("opaque", f"<a value of {name} that is not described>")
+            yield Used(name, Option(does=(unknown,)), value)
 
 
 def bind(

@@ -13,7 +13,8 @@ from importlib.resources import files
 import yaml
 from typing_extensions import override
 
-from policy.programs.spec import Spec, SpecError, SpecReader, entries_of
+from policy.programs.spec import Example, Spec, SpecError
+from policy.programs.spec_reader import SpecReader, entries_of
 
 # Every scalar is text to us, so no time is spent on telling numbers and booleans from words.
 # An entry begins in the first column: `a b:`, or `? a b` on several lines until `:`.
@@ -63,6 +64,21 @@ class Programs(Mapping[str, Spec]):
     @override
     def __contains__(self, name: object) -> bool:
         return name in self._entries
+
+    def examples(self) -> Mapping[tuple[str, ...], tuple[Example, ...]]:
+        """Return the examples of every entry, by the names it describes.
+
+        Raises:
+            SpecError: they are not lists of command lines.
+        """
+        names: dict[int, tuple[str, ...]] = {}
+        for name, (_, node) in self._entries.items():
+            names[id(node)] = (*names.get(id(node), ()), name)
+        return {
+            many: tuple(reader.examples(node))
+            for many in names.values()
+            for reader, node in (self._entries[many[0]],)
+        }
 
 
 def _composed(source: str, text: str) -> yaml.Node:

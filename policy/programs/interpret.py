@@ -7,11 +7,11 @@ written <in brackets>); no word of the command is dropped because nobody expecte
 
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from policy.model import Access
-from policy.programs.arguments import Line, Used, bind, sort
+from policy.programs.arguments import Line, Used, bind, meanings, sort
 from policy.programs.run import Nested, Run
 from policy.programs.spec import NO_COMMAND, Role, Spec
 from policy.programs.words import FETCHED, HOLE, Argument, Place, Stdin, shown
@@ -128,10 +128,10 @@ def _meaning(run: Run, spec: Spec, mode: Spec, line: Line) -> None:
     # INVARIANT: what standard input adds is known before the command that it is added to.
     if mode.stdin is not None and mode.stdin.name == "words":
         run.standard_input(mode.stdin)
-    used = line.used if mode is spec else [_in_mode(mode, one) for one in line.used]
+    used = line.used if mode is spec else [two for one in line.used for two in _in_mode(mode, one)]
     # A directory counts for every path after it, and a placeholder for the command.
     for one in sorted(used, key=_takes_command) if len(used) > 1 else used:
-        _used(run, one)
+        _used(run, mode, one)
     for does in mode.does:
         run.does(does)
     for word in line.unknown:
@@ -147,23 +147,42 @@ def _meaning(run: Run, spec: Spec, mode: Spec, line: Line) -> None:
         run.standard_input(mode.stdin)
 
 
-def _in_mode(mode: Spec, used: Used) -> Used:
-    return Used(used.name, mode.options.get(used.name, used.option), used.value)
+def _in_mode(mode: Spec, used: Used) -> Iterable[Used]:
+    """Return what an option means in a mode that describes it again."""
+    option = mode.options.get(used.name)
+    return (used,) if option is None else meanings(used.name, option, used.value)
 
 
 def _takes_command(used: Used) -> bool:
     return used.option.takes is not None and used.option.takes.name == "command"
 
 
-def _used(run: Run, used: Used) -> None:
+def _used(run: Run, meaning: Spec, used: Used) -> None:
     for does in used.option.does:
         run.does(does)
     role, value = used.option.takes, used.value
     if role is None or value is None:
         return
-    if role.name in ("shell", "code.exec"):
+    if role.name == "code.exec" and _runs_code(meaning) and not _may_be_program(value):
+        run.value(role, value)  # more of the project's own code: judged by where it lies
+    elif role.name in ("shell", "code.exec"):
         run.add("code.exec", f"<named by the option {used.name}>")
     run.value(Role("fs.read") if role.name == "code.exec" else role, value)
+
+
+def _runs_code(meaning: Spec) -> bool:
+    return any(one.operation == "code.exec" for one in meaning.does) or any(
+        role.name == "code.exec" for role in meaning.args or ()
+    )
+
+
+def _may_be_program(value: Argument | list[Argument]) -> bool:
+    """Return whether a value may name a program on the path: a file has a slash, a dot, a capital.
+
+    What is not known before the run may be both.
+    """
+    word = value if isinstance(value, Argument) else Argument(HOLE, "dynamic")
+    return word.how != "exact" or not re.search(r"[/.A-Z]", word.text)
 
 
 def _unknown_option(run: Run, meaning: Spec, word: Argument) -> None:

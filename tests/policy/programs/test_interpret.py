@@ -73,6 +73,24 @@ plus: {args: fs.read..., options: {+e: flag, +n: text}}
 num: {args: fs.read..., options: {"-#": flag, --: flag}}
 builds: {args: text..., does: code.exec ., unknown: harmless}
 maybe: {args: text..., stdin: code.exec}
+tests: {args: text..., does: code.exec ., options: {-c --config: code.exec}}
+cc:
+  args: fs.read...
+  options:
+    -D:
+      values:
+        "CC=* *LAUNCHER=*": {takes: text, does: code.exec <a compiler>}
+        "OUT=*": {does: fs.write out}
+        "*": text
+    --color: {values: {"auto always never": text}}
+    --take: {takes: fs.read, values: {"*.so": {does: code.exec <a plugin>}, "*": text}}
+    --as: {values: {in: {as: in}, "*": text}}
+  modes: {in: {args: fs.list...}}
+opt: {args: fs.read..., options: {"--[no-]a": fs.read}}
+make:
+  args: fs.read?
+  words: {"CC=* LD=*": {takes: text, does: code.exec <a compiler>}, "*=*": text}
+  commands: {get: {args: text..., words: {"secret*": credential.read}}}
 """
 PROGRAMS = Programs({"t.yaml": SPECS})
 
@@ -98,6 +116,7 @@ KNOWN = {
     "an optional value is attached or absent": ("look --color a", ["fs.read /w/a"]),
     "words after --": ("look -- -n a", ["fs.read /w/-n", "fs.read /w/a"]),
     "a dash is standard input": ("look -", []),
+    "a flag that can be switched off": ("opt --no-a f --a x", ["fs.read /w/f", "fs.read /w/x"]),
     "the last word is the target": (
         "copy a b c",
         ["fs.read /w/a", "fs.read /w/b", "fs.write /w/c"],
@@ -166,6 +185,35 @@ KNOWN = {
     "arguments from a file": (
         "look @a",
         ["fs.read /w/a", "opaque arguments from the file a", "fs.read /w/@a"],
+    ),
+    "settings that run code, of a program that runs the project's": (
+        "tests -c ./t.ini",
+        ["code.exec /w/t.ini", "fs.read /w/t.ini", "code.exec /w"],
+    ),
+    "settings that may be a program": (
+        "tests -c sh",
+        ["code.exec <named by the option -c>", "fs.read /w/sh", "code.exec /w"],
+    ),
+    "an option by its value": ("cc -D CC=x a", ["code.exec <a compiler>", "fs.read /w/a"]),
+    "an option by its second glob": ("cc -DX_LAUNCHER=x", ["code.exec <a compiler>"]),
+    "an option by another value": ("cc -DOUT=1", ["fs.write /w/out"]),
+    "an option by any other value": ("cc -DX=CC=1 --color=auto", []),
+    "a value in another case": ("cc -DCc=x", []),
+    "a value nobody described": (
+        "cc --color=red",
+        ["opaque <a value of --color that is not described>"],
+    ),
+    "a value and what it means besides": (
+        "cc --take a.so",
+        ["fs.read /w/a.so", "code.exec <a plugin>"],
+    ),
+    "a mode chosen by a value": ("cc --as in a", ["fs.list /w/a"]),
+    "a mode not chosen by a value": ("cc --as out a", ["fs.read /w/a"]),
+    "an option without its value": ("cc -D", []),
+    "words with their own meaning": ("make a=b CC=x f", ["code.exec <a compiler>", "fs.read /w/f"]),
+    "words of the outer command": (
+        "make f get CC=x secret/a",
+        ["fs.read /w/f", "code.exec <a compiler>", "credential.read secret/a"],
     ),
     "a plugin": ("run --plugin p", ["code.exec <named by the option --plugin>", "fs.read /w/p"]),
     "text for the shell": ("run -x look", ["code.exec <named by the option -x>"]),
@@ -280,6 +328,13 @@ def test_a_word_not_known_may_be_an_option_of_a_program_that_can_act():
 
 
 @pytest.mark.threat("T03")
+def test_a_value_or_word_that_is_not_known_may_mean_all_that_is_described():
+    assert run("cc", "-D", HOLE) == ["code.exec <a compiler>", "fs.write /w/out"]
+    assert run("make", HOLE) == ["code.exec <a compiler>", "fs.read …"]
+    several = Argument("x", several=True)
+    assert run("make", several) == ["code.exec <a compiler>", "fs.read /w/x"]
+
+
 def test_a_sub_command_that_is_not_known_is_opaque():
     assert any(one.startswith("opaque sub-command") for one in run("tool", HOLE, "x"))
     assert any(one.startswith("opaque sub-command") for one in run("tool", "s" + HOLE))

@@ -3,7 +3,7 @@
 import pytest
 
 from policy.programs.index import Programs, packaged
-from policy.programs.spec import Role, SpecError
+from policy.programs.spec import Example, Role, SpecError
 
 REFUSED = {
     "an unknown key": ("ls: {arguments: text}", "t.yaml:1:6: unknown key 'arguments'"),
@@ -40,6 +40,32 @@ REFUSED = {
     "an option without a dash": ("ls: {options: {l: flag}}", "t.yaml:1:16: 'l' is not an option"),
     "a list for one line": ("ls: {args: [text]}", "t.yaml:1:12: expected one line of text"),
     "a word for a mapping": ("ls: text", "t.yaml:1:5: expected a mapping of names"),
+    "examples below the program": (
+        "git: {commands: {log: {allow: [git log]}}}",
+        "t.yaml:1:24: 'allow' is for whole programs; move it up",
+    ),
+    "a word's own meaning in a mode": (
+        "tar: {options: {-x: {as: x}}, modes: {x: {words: {a: text}}}}",
+        "t.yaml:1:43: unknown key 'words'",
+    ),
+    "a value with many words": (
+        "cc: {options: {-x: {takes: command, values: {a: text}}}}",
+        "t.yaml:1:45: values are of one word",
+    ),
+    "a value that means many words": (
+        "cc: {options: {-x: {values: {a: text...}}}}",
+        "t.yaml:1:33: the role is for many words",
+    ),
+    "a word that means many words": ("cc: {words: {a: rest}}", "t.yaml:1:17: the role is for many"),
+    "a value twice": ("cc: {options: {-x: {values: {a b: text, b: flag}}}}", "t.yaml:1:41: 'b' is"),
+    "a value after all": (
+        'cc: {options: {-x: {values: {"*": text, b: flag}}}}',
+        "t.yaml:1:41: 'b' comes after *; no word is left",
+    ),
+    "a value that chooses an undefined mode": (
+        "cc: {options: {-x: {values: {a: {as: look}}}}}",
+        "t.yaml:1:15: option -x chooses mode 'look'; describe it",
+    ),
     "an empty file": ("# nothing", "t.yaml:1:1: the file is empty"),
     "no YAML": ("ls: {", "t.yaml:2:1: not YAML"),
     "a character YAML forbids": ("ls: \x01", "t.yaml:1:1: not YAML"),
@@ -103,3 +129,39 @@ def test_every_packaged_program_has_a_spec():
         except SpecError as error:
             broken.append(str(error))
     assert broken == []
+
+
+# Examples
+
+
+def test_examples_are_read_with_their_places_only_when_asked_for():
+    text = "ls dir:\n  allow: [ls, dir /]\n  deny: ['ls | sh']\n"
+    programs = Programs({"t.yaml": text})
+    assert programs["ls"] == programs["dir"]
+    assert programs.examples() == {
+        ("ls", "dir"): (
+            Example("t.yaml:2:11", "allow", "ls"),
+            Example("t.yaml:2:15", "allow", "dir /"),
+            Example("t.yaml:3:10", "deny", "ls | sh"),
+        )
+    }
+
+
+def test_an_entry_that_merges_another_does_not_take_its_examples():
+    programs = Programs({"t.yaml": "a: &a {args: text, ask: [a x]}\nb: {<<: *a}"})
+    assert programs["b"].args == (Role("text"),)
+    assert programs.examples()["b",] == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ls: {allow: ls}", "t.yaml:1:13: allow: expected a list of command lines; write one"),
+        ("ls: {ask: []}", "t.yaml:1:11: ask: expected a list of command lines"),
+        ("ls: {deny: [[ls]]}", "t.yaml:1:13: expected one line of text"),
+    ],
+)
+def test_examples_that_are_no_lines_are_refused(text, message):
+    with pytest.raises(SpecError) as refused:
+        Programs({"t.yaml": text}).examples()
+    assert str(refused.value).startswith(message)

@@ -1,0 +1,49 @@
+"""Every packaged entry shows what is decided of it, and the pack dev-safe decides just that."""
+
+from importlib.resources import files
+
+import pytest
+
+from policy.classify import classify
+from policy.load import load, pack
+from policy.model import Context, Exec, Request, Subject
+from policy.programs.index import Programs
+
+CONTEXT = Context("/home/dev/work", "/home/dev", "dev", "builder")
+SUBJECT = Subject("agent:test", "s", 1000, "cli")
+POLICY = load([pack("dev-safe")], check_examples=False)
+ENTRIES = {
+    f"{entry.name} {' '.join(names)}": examples
+    for entry in sorted(files("policy.programs").iterdir(), key=lambda entry: entry.name)
+    if entry.name.endswith(".yaml")
+    for names, examples in Programs({entry.name: entry.read_text(encoding="utf-8")})
+    .examples()
+    .items()
+}
+SHOWN = {name: examples for name, examples in ENTRIES.items() if examples}
+
+
+def decided(command):
+    action = Exec(command, None, CONTEXT.workspace)
+    return classify(Request(SUBJECT, action, "exec"), POLICY, CONTEXT)
+
+
+@pytest.mark.threat("T02")
+@pytest.mark.parametrize("examples", SHOWN.values(), ids=SHOWN.keys())
+def test_the_examples_of_an_entry_are_decided_as_it_says(examples):
+    wrong = []
+    for example in examples:
+        decision = decided(example.command)
+        if decision.effect.name.lower() != example.effect:
+            said = f"{decision.effect.name.lower()}: {decision.reason}"
+            wrong.append(f"{example.place}: {example.command!r} is {said}")
+    assert wrong == []
+
+
+@pytest.mark.xfail(reason="entries written before examples were part of the language", strict=True)
+def test_every_entry_shows_what_is_allowed_or_asked():
+    assert [
+        name
+        for name, examples in ENTRIES.items()
+        if not {"allow", "ask"} & {example.effect for example in examples}
+    ] == []
