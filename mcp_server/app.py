@@ -6,7 +6,6 @@ built here, never to a module.
 
 import logging
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,15 +23,17 @@ from mcp_server.config import ApprovalSettings, Config
 from mcp_server.freeze import Freezer
 from mcp_server.gate import Gate, Rooms
 from mcp_server.journal import Journal
+from mcp_server.live_policy import Checks, LivePolicy
 from mcp_server.log_place import log_directory, open_log, public_key
 from mcp_server.owner import current_owner, workspace_roots
 from mcp_server.places import NOWHERE, Places
-from mcp_server.policies import policy_in_force
+from mcp_server.policies import policy_files
 from mcp_server.redaction import redacted
 from mcp_server.road import Road
 from mcp_server.runners import Runners
+from mcp_server.signed_policies import RevisionBook
 from policy.classify import classify
-from policy.decide import denied_reads
+from policy.decide import DeniedReads, denied_reads
 from policy.document import PolicyError
 from policy.model import Context, Decision, Effect, Request
 from policy.rules import Policy
@@ -63,12 +64,17 @@ class App:
     config: Config
     places: Places
     caller: Caller
-    policy: Policy
+    live: LivePolicy
     host: HostFacts
     journal: Journal
     desk: Desk
     freezer: Freezer
     road: Road
+
+    @property
+    def policy(self) -> Policy:
+        """Return the policy in force now."""
+        return self.live.current()
 
     async def serve_owner(self) -> None:
         """Answer the owner's terminal until cancelled, where that channel is on."""
@@ -107,29 +113,27 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     # The command line is one session for its user, so a yes outlives the process that asked.
     session = f"cli-{owner.uid}" if wishes.auth == "cli" else secrets.token_hex(8)
     caller = Caller(owner, session, wishes.auth, roots)
-    policy = policy_in_force(
-        wishes.policy or config.policy,
-        directory=where.policy_directory,
-        workspaces=roots,
-        is_server=wishes.auth != "cli",
-    )
-    check_levels(policy, config.approvals)
     redactor = Redactor()
     journal = Journal(open_log(config, where), log_directory(config, where), redactor)
-    journal.note(
-        {
-            "event": "policy.loaded",
-            "policy": {"digest": policy.digest, "sources": list(policy.names)},
-        }
+    checks = Checks(
+        reachable=partial(check_levels, approvals=config.approvals),
+        note=journal.note,
+        book=RevisionBook(where.state / "policy-revisions.json"),
     )
+    files = policy_files(config, where, roots, wishes.policy)
+    try:
+        live = LivePolicy(files, checks, is_server=wishes.auth != "cli")
+    except PolicyError:
+        journal.close()
+        raise
     desk = _desk(where, journal, log_directory(config, where))
     host = probe()
     recover(where.changes)
     office = PermitOffice()
-    denies = _denies(policy, caller)
+    denies = _Denied(live, caller)
     gate = Gate(
         Rooms(
-            classify=partial(_classified, policy),
+            classify=partial(_classified, live),
             asker=Approver(desk, config.approvals, owner.uid, redactor.redact_text),
             office=office,
             journal=journal,
@@ -137,8 +141,8 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
             redact=partial(redacted, redactor),
         )
     )
-    freezer = Freezer(lambda: policy, host, config.limits, config.minimum_enforcement)
-    return App(config, where, caller, policy, host, journal, desk, freezer, Road(gate))
+    freezer = Freezer(live.current, host, config.limits, config.minimum_enforcement)
+    return App(config, where, caller, live, host, journal, desk, freezer, Road(gate))
 
 
 def check_levels(policy: Policy, approvals: ApprovalSettings) -> None:
@@ -172,12 +176,22 @@ def _desk(where: Places, journal: Journal, log: Path) -> Desk:
     return desk
 
 
-def _classified(policy: Policy, request: Request, context: Context) -> Decision:
-    return classify(request, policy, context)
+def _classified(live: LivePolicy, request: Request, context: Context) -> Decision:
+    return classify(request, live.current(), context)
 
 
-def _denies(policy: Policy, caller: Caller) -> Callable[[str], bool]:
-    """Return whether a path may never be read: denied in any of the workspaces."""
-    contexts = [caller.context(root) for root in caller.roots or (NOWHERE,)]
-    denied = [denied_reads(policy, context) for context in contexts]
-    return lambda path: any(one.denies(path) for one in denied)
+class _Denied:
+    """Which paths may never be read: those denied in any of the workspaces, by the live policy."""
+
+    def __init__(self, live: LivePolicy, caller: Caller) -> None:
+        self._live = live
+        self._contexts = [caller.context(root) for root in caller.roots or (NOWHERE,)]
+        self._policy: Policy | None = None
+        self._denied: list[DeniedReads] = []
+
+    def __call__(self, path: str) -> bool:
+        policy = self._live.in_force  # what the call at hand was decided by
+        if policy is not self._policy:
+            self._denied = [denied_reads(policy, context) for context in self._contexts]
+            self._policy = policy
+        return any(one.denies(path) for one in self._denied)

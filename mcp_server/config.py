@@ -82,6 +82,7 @@ class Config(_Strict):
 
     workspace_roots: tuple[Path, ...] = ()
     policy: tuple[str, ...] = ("dev-safe",)
+    policy_signers: Path | None = None  # who may sign policies, in ssh-keygen's format
     minimum_enforcement: Literal["namespaces"] = "namespaces"
     approvals: ApprovalSettings = ApprovalSettings()
     limits: LimitSettings = LimitSettings()

@@ -23,7 +23,7 @@ from mcp_server.owner import (
     workspace_roots,
 )
 from mcp_server.places import NOWHERE, is_too_wide, places
-from mcp_server.policies import policy_in_force
+from mcp_server.policies import policy_files, quick_load
 from policy.classify import classify
 from policy.explain import as_text, explain
 from policy.model import Context, Decision, Effect, Exec, Request, Subject
@@ -134,9 +134,7 @@ def _headline(decision: Decision, command: str) -> str:
 def _desk(given: Given) -> _Desk:
     config, where, owner = load_config(places().config_file), places(), current_owner()
     workspace, cwd = _workspace(given, config, owner)
-    policy = policy_in_force(
-        given.policy or config.policy, directory=where.policy_directory, workspaces=(workspace,)
-    )
+    policy = quick_load(policy_files(config, where, (workspace,), given.policy))
     context = Context(str(workspace), str(owner.home), owner.user, owner.host)
     return _Desk(policy, context, Subject("agent:cli", "classify", owner.uid, "cli"), str(cwd))
 

@@ -13,7 +13,7 @@ from mcp_server.config import Config, load_config
 from mcp_server.log_place import log_directory, open_log
 from mcp_server.owner import current_owner, workspace_roots
 from mcp_server.places import Places, places
-from mcp_server.policies import policy_in_force
+from mcp_server.policies import policy_files, quick_load
 from sandbox.probe import probe
 
 
@@ -38,7 +38,7 @@ def examine(*, as_json: bool) -> int:
         if roots
         else Row("workspace", "none", "not in a git checkout", "pass --workspace DIR to serve")
     )
-    policy = policy_in_force(config.policy, directory=where.policy_directory, workspaces=roots)
+    policy = quick_load(policy_files(config, where, roots))
     rows.append(
         Row("policy", "loaded", f"{len(policy.rules)} rules from {', '.join(policy.names)}")
     )

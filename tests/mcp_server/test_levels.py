@@ -6,14 +6,14 @@ import pytest
 
 from mcp_server.app import check_levels
 from mcp_server.config import ApprovalSettings
-from mcp_server.policies import policy_in_force
+from mcp_server.policies import PolicyFiles, quick_load
 from policy.document import PolicyError
 
 CLIENT_ONLY = "approvals: {channels: [elicitation]}\n"
 
 
 def dev_safe(tmp_path):
-    return policy_in_force(("dev-safe",), directory=tmp_path, workspaces=())
+    return quick_load(PolicyFiles(("dev-safe",), tmp_path))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from mcp_server.config import ConfigError, load_config, parse_config
 from mcp_server.freeze import CommandWish
 from mcp_server.http import TokenFileError, bearer_token
 from mcp_server.journal import Journal
-from mcp_server.policies import policy_in_force
+from mcp_server.policies import PolicyFiles, quick_load
 from mcp_server.redaction import redacted
 from policy.classify import classify
 from policy.document import PolicyError
@@ -175,7 +175,7 @@ def test_a_policy_that_others_may_write_is_refused(tmp_path: Path):
     file.write_text("version: 1\nrules: []\n")
     file.chmod(0o622)
     with pytest.raises(PolicyError, match="others may write this policy"):
-        policy_in_force(["dev-safe"], directory=tmp_path, workspaces=())
+        quick_load(PolicyFiles(("dev-safe",), tmp_path))
 
 
 @pytest.mark.threat("T04")
@@ -184,7 +184,7 @@ def test_a_projects_policy_in_the_workspace_may_not_allow(tmp_path: Path):
         'version: 1\nrules:\n  - id: mine\n    allow: [fs.read]\n    resources: ["/**"]\n'
     )
     with pytest.raises(PolicyError, match="may only tighten"):
-        policy_in_force(["dev-safe"], directory=tmp_path / "none", workspaces=[tmp_path])
+        quick_load(PolicyFiles(("dev-safe",), tmp_path / "none", (tmp_path,)))
 
 
 @pytest.mark.threat("T20")
