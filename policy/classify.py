@@ -20,6 +20,7 @@ from policy.model import (
     Request,
     Verdict,
 )
+from policy.narrowing import asked_by, words_of
 from policy.risk import risk
 from policy.rules import Policy
 
@@ -40,7 +41,8 @@ def classify(request: Request, policy: Policy, context: Context) -> Decision:
 
 def _classify(request: Request, policy: Policy, context: Context) -> Decision:
     found = footprint(request.action, context)
-    ruling = decide(_complete(found), policy, context, request.tool)
+    asked = asked_by(request, words_of(found))
+    ruling = decide(_complete(found), policy, context, asked)
     stopping = [verdict for verdict in ruling.verdicts if _decides(verdict, ruling)]
     return Decision(
         effect=ruling.effect,
@@ -98,7 +100,8 @@ def _is_open(text: str, request: Request, policy: Policy, context: Context) -> b
 
 def _ruling(command: str, request: Request, policy: Policy, context: Context) -> Ruling:
     action: Action = Exec(command=command, argv=None, cwd=_cwd(request.action, context))
-    return decide(_complete(footprint(action, context)), policy, context, request.tool)
+    found = footprint(action, context)
+    return decide(_complete(found), policy, context, asked_by(request, words_of(found)))
 
 
 def _cwd(action: Action, context: Context) -> str:

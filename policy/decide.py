@@ -16,10 +16,13 @@ from typing import Final
 from policy.globs import path_regex
 from policy.match import Target, is_mask
 from policy.model import PATH_OPERATIONS, Access, Context, Effect, Obligations, Verdict
+from policy.narrowing import Asked, Narrowing, Truth
+from policy.obligations import NONE, strictest
 from policy.programs.words import shown
 from policy.rules import BoundPolicy, BoundRule, Policy, bind
 
 OWNER: Final = Obligations(level=2)
+NOBODY: Final = Asked()
 MAX_ACCESSES: Final = 2_000
 MAX_COMPARISONS: Final = 2_000  # about 20 microseconds each; a hundred files need some 600
 MAX_PATH: Final = 4_096  # PATH_MAX; no path beyond it can be opened in one piece
@@ -40,6 +43,7 @@ class Match:
 
     bound: BoundRule
     effect: Effect
+    certain: bool = True
 
     @property
     def obligations(self) -> Obligations:
@@ -47,9 +51,11 @@ class Match:
         return OWNER if self.bound.rule.effect is Effect.DENY else self.bound.rule.obligations
 
 
-def decide(accesses: Sequence[Access], policy: Policy, context: Context, tool: str = "") -> Ruling:
+def decide(
+    accesses: Sequence[Access], policy: Policy, context: Context, asked: Asked = NOBODY
+) -> Ruling:
     """Return the ruling over a footprint; no access at all is ALLOW, for nothing is touched."""
-    desk = _Desk(policy, context, tool, frozenset(access.operation for access in accesses))
+    desk = _Desk(policy, context, asked, frozenset(access.operation for access in accesses))
     verdicts: list[Verdict] = []
     obligations: list[Obligations] = []
     for access in dict.fromkeys(accesses):
@@ -66,22 +72,12 @@ def decide(accesses: Sequence[Access], policy: Policy, context: Context, tool: s
 
 
 def matching_rules(
-    accesses: Sequence[Access], policy: Policy, context: Context, tool: str = ""
+    accesses: Sequence[Access], policy: Policy, context: Context, asked: Asked = NOBODY
 ) -> frozenset[str]:
     """Return the ids of all rules that match any of the accesses, whatever the outcome."""
-    desk = _Desk(policy, context, tool, frozenset(access.operation for access in accesses))
+    desk = _Desk(policy, context, asked, frozenset(access.operation for access in accesses))
     return frozenset(
         match.bound.rule.id for access in dict.fromkeys(accesses) for match in desk.matches(access)
-    )
-
-
-def strictest(obligations: Sequence[Obligations]) -> Obligations:
-    """Return the highest level and quorum and the shortest time-out."""
-    timeouts = [one.timeout_s for one in obligations if one.timeout_s is not None]
-    return Obligations(
-        level=max((one.level for one in obligations), default=1),
-        quorum=max((one.quorum for one in obligations), default=1),
-        timeout_s=min(timeouts, default=None),
     )
 
 
@@ -98,14 +94,15 @@ class _Desk:
     """One decision: everything a rule may look at besides the access itself."""
 
     def __init__(
-        self, policy: Policy, context: Context, tool: str, present: frozenset[str]
+        self, policy: Policy, context: Context, asked: Asked, operations: frozenset[str]
     ) -> None:
-        self._policy, self._context, self._tool, self._present = policy, context, tool, present
+        self._policy, self._context = policy, context
+        self._narrowing = Narrowing(asked, operations)
         self._bound: BoundPolicy = bind(policy, context)
         self._comparisons = 0
 
     def verdict(self, access: Access, index: int) -> tuple[Verdict, tuple[Obligations, ...]]:
-        """Return the strictest matching rule's word, and the obligations of all that ask."""
+        """Return the strictest matching rule's word, and the obligations of all that match."""
         if index >= MAX_ACCESSES:
             return _limit(access, f"the command touches more than {MAX_ACCESSES} things"), ()
         if len(access.resource) > MAX_PATH and access.operation in PATH_OPERATIONS:
@@ -115,19 +112,24 @@ class _Desk:
             return _limit(access, "the command takes too long to check"), ()
         if not matches:
             return self._default(access), ()
-        # Among equals the rule that names the resource itself speaks before one that names what
-        # lies below it, then the first by id, so that the order of files shows nowhere.
-        best = min(
+        # Among equals the rule that is certain speaks first, then the one that names the resource
+        # itself, then the first by id, so that the order of files shows nowhere.
+        best = matches[0] if len(matches) == 1 else min(
             matches,
-            key=lambda match: (-match.effect, not _names(match, access), match.bound.rule.id),
-        )
-        asked = tuple(match.obligations for match in matches if match.effect is Effect.ASK)
+            key=lambda match: (
+                -match.effect, not match.certain, not _names(match, access), match.bound.rule.id
+            ),
+        )  # fmt: skip
+        also = tuple(own for match in matches if (own := match.obligations) is not NONE)
         # A project's ask covers nothing: it must not open what the default denies.
         covered = any(not match.bound.rule.tightens_only for match in matches)
         if not covered and best.effect < self._policy.default:
-            return self._default(access), asked
+            return self._default(access), also
         rule = best.bound.rule
-        return Verdict(access, best.effect, rule.id, rule.place, rule.reason, rule.instead), asked
+        verdict = Verdict(
+            access, best.effect, rule.id, rule.place, rule.reason, rule.instead, best.certain
+        )
+        return verdict, also
 
     def _default(self, access: Access) -> Verdict:
         policy = self._policy
@@ -138,35 +140,26 @@ class _Desk:
         """Yield every rule that matches one access."""
         target = Target(access, self._context)
         for bound in self._bound.rules_for(access.operation):
-            if self._holds(bound, access):
-                effect = self._effect(bound, target)
-                if effect is not None:
-                    yield Match(bound, effect)
+            holds = self._narrowing.holds(bound, access) if bound.narrows else Truth.YES
+            found = _match(bound, target, holds) if holds else None
+            if found is not None:
+                yield found
             self._comparisons += target.comparisons
             target.comparisons = 0
             if self._comparisons > MAX_COMPARISONS:
                 return
 
-    def _holds(self, bound: BoundRule, access: Access) -> bool:
-        rule = bound.rule
-        if rule.together_with and not rule.together_with & self._present:
-            return False
-        if rule.tools and self._tool not in rule.tools:
-            return False
-        program = access.program
-        return not rule.programs or any(
-            program == name or program.startswith(f"{name} ") for name in rule.programs
-        )
 
-    def _effect(self, bound: BoundRule, target: Target) -> Effect | None:
-        """Return what the rule says of this target, or None when it says nothing."""
-        effect = bound.rule.effect
-        if effect is Effect.ALLOW:
-            return effect if target.certainly(bound) else None
-        found = target.possibly(bound)
-        if found is None or effect is Effect.ASK:
-            return found and effect
-        return found
+def _match(bound: BoundRule, target: Target, holds: Truth) -> Match | None:
+    """Return what the rule says of this target, or None when it says nothing."""
+    effect = bound.rule.effect
+    if effect is Effect.ALLOW:
+        return Match(bound, effect) if holds is Truth.YES and target.certainly(bound) else None
+    found = target.possibly(bound)
+    if found is None:
+        return None
+    certain = found is Effect.DENY and holds is Truth.YES
+    return Match(bound, effect if certain else Effect.ASK, certain)
 
 
 def _names(match: Match, access: Access) -> bool:

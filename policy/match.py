@@ -173,4 +173,4 @@ def _shapes(access: Access) -> tuple[Path, ...]:
 
 def is_mask(bound: BoundRule) -> bool:
     """Return whether the sandbox can hold the rule by covering what it names."""
-    return bound.rule.effect is Effect.DENY and bound.rule.is_unconditional
+    return bound.rule.effect is Effect.DENY and not (bound.narrows or bound.hosts.texts)

@@ -36,7 +36,7 @@ class Effect(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Who asks: `agent:<client>@uid` over MCP, `agent:cli@uid` from the command line."""
+    """Who asks: `agent:<client>` over MCP, `agent:cli` from the command line, and for whom."""
 
     name: str
     session: str
@@ -130,11 +130,17 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Obligations:
-    """What must also hold for an ASK, combined to the strictest over all matching rules."""
+    """What must also hold, combined to the strictest over all matching rules (obligations.py)."""
 
     level: int = 1  # least approval level: 1 attested, 2 owner, 3 separate, 4 present
     quorum: int = 1
-    timeout_s: int | None = None
+    timeout_s: int | None = None  # how long a request may be answered
+    sandbox: frozenset[str] | None = None  # the profiles that are permitted; None: any
+    network: bool = True  # whether the command may reach one
+    limits: tuple[tuple[str, int], ...] = ()  # sorted; none raises what the configuration says
+    env: frozenset[str] | None = None  # the names that the call may set; None: any
+    redact: tuple[str, ...] = ()  # sorted globs over the words of output
+    places: tuple[tuple[str, str], ...] = field(default=(), compare=False)  # (key, rule at place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +153,7 @@ class Verdict:
     place: str
     reason: str
     instead: str = ""
+    certain: bool = True  # False where the rule only may concern the access
 
 
 @dataclass(frozen=True, slots=True)

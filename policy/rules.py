@@ -13,6 +13,7 @@ from typing import Final
 
 from policy.globs import Name, Path, escape, fixed_root, path_regex, policy_glob, text_regex
 from policy.model import Context, Effect, Obligations
+from policy.obligations import NONE
 
 FIXED_VARIABLES: Final = frozenset({"workspace", "home", "user", "host"})
 _FIRST_NAMES: Final = 64  # how many first names are remembered; a machine has fewer
@@ -52,9 +53,13 @@ class Rule:
     exceptions: tuple[str, ...] = ()
     together_with: frozenset[str] = frozenset()
     programs: frozenset[str] = frozenset()
+    args: tuple[str, ...] = ()
     tools: frozenset[str] = frozenset()
+    subjects: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
-    obligations: Obligations = field(default_factory=Obligations)
+    ports: tuple[tuple[int, int], ...] = ()  # first and last of each range
+    remote_hosts: tuple[str, ...] = ()
+    obligations: Obligations = NONE
     reason: str = ""
     instead: str = ""
     examples: tuple[Example, ...] = ()
@@ -64,7 +69,20 @@ class Rule:
     @property
     def is_unconditional(self) -> bool:
         """Return whether its resources alone decide: then the sandbox can hold it by a mask."""
-        return not (self.together_with or self.programs or self.tools or self.hosts)
+        return not (self.hosts or self.narrows)
+
+    @property
+    def narrows(self) -> bool:
+        """Return whether something else than the resource must hold (narrowing.py)."""
+        return bool(
+            self.together_with
+            or self.programs
+            or self.args
+            or self.tools
+            or self.subjects
+            or self.ports
+            or self.remote_hosts
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -130,6 +148,9 @@ class Globs:
         return tuple(root for text, root in roots if root != "/" or text in ("/", "/**"))
 
 
+_NO_GLOBS: Final = Globs(())
+
+
 def _may_begin(path: Path, first: str) -> bool:
     return not (path and isinstance(path[0], Name) and path[0].literal not in (None, first))
 
@@ -139,9 +160,13 @@ class BoundRule:
     """A rule with one context's paths in it."""
 
     rule: Rule
+    narrows: bool
     resources: Globs | None
     exceptions: Globs
     hosts: Globs
+    args: Globs
+    subjects: Globs
+    remote_hosts: Globs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -177,10 +202,18 @@ def _bound(rule: Rule, context: Context) -> BoundRule:
         values[name] = context.home + value[1:] if value[:2] in ("~", "~/") else value
 
     def filled(globs: tuple[str, ...]) -> Globs:
-        return Globs(tuple(_filled(glob, values) for glob in globs))
+        return Globs(tuple(_filled(glob, values) for glob in globs)) if globs else _NO_GLOBS
 
-    resources = None if rule.resources is None else filled(rule.resources)
-    return BoundRule(rule, resources, filled(rule.exceptions), filled(rule.hosts))
+    return BoundRule(
+        rule=rule,
+        narrows=rule.narrows,
+        resources=None if rule.resources is None else filled(rule.resources),
+        exceptions=filled(rule.exceptions),
+        hosts=filled(rule.hosts),
+        args=filled(rule.args),
+        subjects=filled(rule.subjects),
+        remote_hosts=filled(rule.remote_hosts),
+    )
 
 
 def _filled(glob: str, values: Mapping[str, str]) -> str:

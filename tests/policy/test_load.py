@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policy.document import MAX_CHARACTERS, PolicyError, read
-from policy.load import FILE_KEYS, PLANNED_KEYS, RULE_KEYS, load, pack
+from policy.load import FILE_KEYS, load, pack
 from policy.model import Effect, Obligations
+from policy.rule_file import PLANNED_KEYS, RULE_KEYS
 from policy.rules import Source
 
 GOOD = """\
@@ -24,7 +25,10 @@ rules:
     except: ["**/secret"]
     with: [git.read]
     programs: ["git log"]
+    args: ["--{oneline,stat}"]
     tools: [exec]
+    subjects: ["agent:*@${user}"]
+    remote_hosts: [web1]
     reason: It is harmless.
   - id: push
     ask: {operations: [git.history], level: owner, quorum: 2, timeout_s: 600}
@@ -32,6 +36,15 @@ rules:
   - id: site
     deny: [net.connect]
     hosts: ["*.Example.com"]
+    ports: [443, 8000-8999]
+  - id: bound
+    allow:
+      operations: [git.write]
+      sandbox: inspect
+      network: none
+      limits: {timeout_s: 9, memory_bytes: 268435456}
+      env: [A, B]
+      redact: ["ACME-*", "x{1,2}"]
 """
 
 
@@ -41,8 +54,19 @@ def load_text(text: str, **source: bool):
 
 def test_a_good_file_becomes_rules_with_places():
     policy = load_text(GOOD)
-    look, push, site = policy.rules
-    assert [rule.place for rule in policy.rules] == ["p.yaml:7:5", "p.yaml:15:5", "p.yaml:18:5"]
+    look, push, site, bound = policy.rules
+    assert [rule.place for rule in policy.rules[:3]] == ["p.yaml:7:5", "p.yaml:18:5", "p.yaml:21:5"]
+    assert look.args == ("--oneline", "--stat")
+    assert (look.subjects, look.remote_hosts) == (("agent:*@${user}",), ("web1",))
+    assert site.ports == ((443, 443), (8000, 8999))
+    assert bound.obligations == Obligations(
+        sandbox=frozenset({"read", "inspect"}),
+        network=False,
+        limits=(("memory_bytes", 268435456), ("timeout_s", 9)),
+        env=frozenset({"A", "B"}),
+        redact=("ACME-*", "x1", "x2"),
+    )
+    assert ("sandbox", "bound at p.yaml:25:5") in bound.obligations.places
     assert look.resources is not None
     assert "/a/*" in look.resources
     assert (look.programs, look.tools, look.together_with) == ({"git log"}, {"exec"}, {"git.read"})
@@ -54,6 +78,10 @@ def test_a_good_file_becomes_rules_with_places():
 
 def broken(rule: str) -> str:
     return f"version: 1\nrules:\n  - id: r\n{rule}"
+
+
+def asks(obligation: str) -> str:
+    return broken(f"    ask: {{operations: [git.read], {obligation}}}\n")
 
 
 MISTAKES = [
@@ -116,6 +144,31 @@ MISTAKES = [
         broken("    ask: [fs.read]\n    hosts: [x]\n"),
         "hosts narrows only net.connect",
     ),
+    (broken("    ask: [git.read]\n    ports: [1]\n"), "ports narrows only net.connect and"),
+    (broken("    ask: [net.listen]\n    ports: [x]\n"), "'x' is no port; write 443, or a range"),
+    (broken("    ask: [net.listen]\n    ports: [0]\n"), "'0' is no port"),
+    (broken("    ask: [net.listen]\n    ports: [9-8]\n"), "'9-8' is no port"),
+    (broken("    ask: [net.listen]\n    ports: [65536]\n"), "'65536' is no port"),
+    (broken("    ask: [net.listen]\n    ports: []\n"), "ports is a list with at least one entry"),
+    (broken("    ask: [git.read]\n    args: ['[a']\n"), "p.yaml:5:12: '[a' has a [ without"),
+    (broken("    ask: [git.read]\n    args: ['${x}']\n"), "unknown variable 'x'"),
+    (broken("    allow: {operations: [git.read], level: owner}\n"), "allow has no key 'level'"),
+    (broken("    allow: {sandbox: read}\n"), "p.yaml:4:12: allow has no operations; add"),
+    (asks("sandbox: write"), "no profile is called write yet; write live"),
+    (asks("sandbox: unconfined"), "sandbox 'unconfined' is not one of read, inspect, live"),
+    (asks("network: all"), "p.yaml:4:44: network 'all' cannot be enforced; write none"),
+    (asks("network: [a.example]"), "a list of hosts needs the network broker"),
+    (asks("limits: [a]"), "limits is a mapping; write {timeout_s: 60}"),
+    (asks("limits: {}"), "limits is a mapping"),
+    (asks("limits: {ram: 1}"), "limits has no key 'ram'; use one of cpu_s,"),
+    (asks("limits: {timeout_s: 0}"), "timeout_s is a whole number from 1"),
+    (asks("limits: {open_files: 9}"), "open_files 9 lets nothing start; write 32"),
+    (asks("env: A"), "env is a list with at least one entry"),
+    (asks("env: [A=1]"), "'A=1' is not a variable's name; write names, no values"),
+    (asks("redact: []"), "redact is a list with at least one entry"),
+    (asks("redact: ['*?']"), "'*?' cannot be redacted: a word's glob has 1 to 256 characters"),
+    (asks("redact: ['a b']"), "'a b' cannot be redacted"),
+    (asks("redact: ['[a']"), "'[a' has a [ without its ]"),
     (
         broken("    ask: [fs.read]\n    resource: [/x]\n"),
         "p.yaml:5:5: a rule has no key",
@@ -142,7 +195,7 @@ def test_a_mistake_is_refused_with_its_place(text, message):
 @pytest.mark.threat("T04")
 @pytest.mark.parametrize("key", sorted(PLANNED_KEYS))
 def test_a_key_that_nothing_enforces_is_refused(key):
-    with pytest.raises(PolicyError, match=f"p.yaml:5:5: key '{key}' is not supported in this"):
+    with pytest.raises(PolicyError, match=f"p.yaml:5:5: key '{key}' cannot be enforced: .*; "):
         load_text(broken(f"    ask: [git.read]\n    {key}: [x]\n"))
 
 
@@ -174,6 +227,11 @@ def test_any_text_is_a_policy_or_a_policy_error(text):
 def test_a_projects_file_may_only_tighten(text):
     with pytest.raises(PolicyError, match="may only tighten"):
         load_text(text, tightens_only=True)
+
+
+def test_no_name_of_the_environment_at_all_may_be_set():
+    (rule,) = load_text(asks("env: []")).rules
+    assert rule.obligations.env == frozenset()
 
 
 def test_a_projects_file_may_ask_and_deny():

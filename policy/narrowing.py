@@ -1,0 +1,140 @@
+"""What narrows a rule besides its resources: who asks, through what, with which words and ports.
+
+May touch: accesses, bound rules, the words of a command. May not touch: resources (match.py),
+effects (decide.py). Three answers: an allow needs YES, an ask or a deny needs more than NO, and
+MAYBE is why a human is asked where a rule would deny.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum
+from types import MappingProxyType
+from typing import Final
+
+from policy.model import Access, Effect, Request, Ssh
+from policy.overlap import text_inside, text_overlaps
+from policy.ports import port_of
+from policy.programs.words import Argument
+from policy.rules import BoundRule, Globs, Rule
+
+Words = Sequence[Argument]
+NOTHING: Final[Mapping[str, Sequence[Words]]] = MappingProxyType({})
+
+
+class Truth(IntEnum):
+    """Whether something holds; of several that must all hold, the least."""
+
+    NO = 0
+    MAYBE = 1
+    YES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a rule may look at besides the accesses: who asks, through what, in which words."""
+
+    tool: str = ""
+    subject: str = ""  # with the uid: agent:<client>@<uid>
+    remote_hosts: tuple[str, ...] = ()  # of the ssh tool, as configured
+    words: Mapping[str, Sequence[Words]] = field(default_factory=dict, compare=False)
+
+
+def asked_by(request: Request, words: Mapping[str, Sequence[Words]]) -> Asked:
+    """Return what rules may look at in a request; `words` are its programs' argument vectors."""
+    subject, action = request.subject, request.action
+    hosts = action.hosts if isinstance(action, Ssh) else ()
+    return Asked(request.tool, f"{subject.name}@{subject.uid}", hosts, words)
+
+
+def words_of(found: object) -> Mapping[str, Sequence[Words]]:
+    """Return the argument vectors of a footprint's programs."""
+    known: Mapping[str, Sequence[Words]] = getattr(found, "words", NOTHING)
+    return known
+
+
+class Narrowing:
+    """Everything of one request that narrows rules; answers about words are remembered."""
+
+    def __init__(self, asked: Asked, operations: frozenset[str]) -> None:
+        self._asked, self._operations = asked, operations
+        self._worded: dict[tuple[str, str], Truth] = {}
+
+    def holds(self, bound: BoundRule, access: Access) -> Truth:
+        """Return whether a rule that narrows speaks of this access, its resource aside."""
+        rule = bound.rule
+        if not self._is_spoken_of(rule, access):
+            return Truth.NO
+        truth = self._hosts(bound)
+        if bound.subjects.texts and not bound.subjects.has_text(self._asked.subject):
+            return Truth.NO
+        if rule.ports and truth:
+            truth = min(truth, _ports(rule, access))
+        if bound.args.texts and truth:
+            truth = min(truth, self._words(bound, access))
+        return truth
+
+    def _is_spoken_of(self, rule: Rule, access: Access) -> bool:
+        if rule.together_with and not rule.together_with & self._operations:
+            return False
+        if rule.tools and self._asked.tool not in rule.tools:
+            return False
+        program = access.program
+        return not rule.programs or any(
+            program == name or program.startswith(f"{name} ") for name in rule.programs
+        )
+
+    def _hosts(self, bound: BoundRule) -> Truth:
+        """One call is for all its hosts: an allow needs all of them, a deny any."""
+        if not bound.remote_hosts.texts:
+            return Truth.YES
+        named = [bound.remote_hosts.has_text(host) for host in self._asked.remote_hosts]
+        if bound.rule.effect is Effect.ALLOW:
+            return Truth.YES if named and all(named) else Truth.NO
+        return Truth.YES if any(named) else Truth.NO
+
+    def _words(self, bound: BoundRule, access: Access) -> Truth:
+        if not access.program:
+            return Truth.NO  # a redirection, or another tool than a command
+        key = (bound.rule.id, access.program)
+        if key not in self._worded:
+            self._worded[key] = self._worded_anew(bound, access.program)
+        return self._worded[key]
+
+    def _worded_anew(self, bound: BoundRule, program: str) -> Truth:
+        """Of several commands that could be the one, an allow needs all, a deny any."""
+        name, *deeper = program.split(" ")
+        vectors = self._asked.words.get(name, ())
+        if not vectors:
+            return Truth.MAYBE
+        own = [words for words in vectors if _may_hold(words, deeper)] or vectors
+        truths = [_any(words[1:], bound.args) for words in own]
+        return min(truths) if bound.rule.effect is Effect.ALLOW else max(truths)
+
+
+def _may_hold(words: Words, names: Iterable[str]) -> bool:
+    """Return whether a command may be of these sub-commands."""
+    known = {word.text for word in words if word.how == "exact"}
+    return any(word.how != "exact" for word in words) or all(name in known for name in names)
+
+
+def _any(words: Words, globs: Globs) -> Truth:
+    """Return whether one of the words matches; a word that is not known can be anything."""
+    return max((_one(word, globs) for word in words), default=Truth.NO)
+
+
+def _one(word: Argument, globs: Globs) -> Truth:
+    if word.how == "exact":
+        return Truth.YES if globs.has_text(word.text) else Truth.NO
+    if word.several and word.how == "dynamic":
+        return Truth.MAYBE  # it may become many words, or none
+    if not word.several and any(text_inside(word.text, glob) for glob in globs.texts):
+        return Truth.YES
+    overlaps = any(text_overlaps(word.text, glob) for glob in globs.texts)
+    return Truth.MAYBE if overlaps else Truth.NO
+
+
+def _ports(rule: Rule, access: Access) -> Truth:
+    port = port_of(access)
+    if port is None:
+        return Truth.MAYBE
+    return Truth.YES if any(low <= port <= high for low, high in rule.ports) else Truth.NO

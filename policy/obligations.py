@@ -1,0 +1,95 @@
+"""What must also hold besides the effect: the keys, their combination, and how they are said.
+
+May touch: obligations. May not touch: YAML (rule_file.py), accesses, the sandbox: what a profile is
+and how a limit is held is the hall's to know; here they are names.
+INVARIANT: combining only ever tightens, in any order: the highest level and quorum, the lowest
+limits, what all of them permit, all that any of them hides.
+"""
+
+from collections.abc import Iterable, Iterator
+from functools import reduce
+from types import MappingProxyType
+from typing import Final
+
+from policy.model import Obligations
+
+NONE: Final = Obligations()
+LEVELS: Final = MappingProxyType({"attested": 1, "owner": 2, "separate": 3, "present": 4})
+# The widest profile a rule permits, and those that allow no more than it does.
+WITHIN: Final = MappingProxyType(
+    {
+        "read": frozenset({"read"}),
+        "inspect": frozenset({"read", "inspect"}),
+        "live": frozenset({"read", "live"}),
+    }
+)
+# The bounds of one command, and the least a rule may set: with less, nothing would start.
+LIMITS: Final = MappingProxyType(
+    {
+        "timeout_s": 1, "cpu_s": 1, "memory_bytes": 16 << 20, "processes": 8,
+        "file_bytes": 1 << 10, "open_files": 32, "tmp_bytes": 1 << 20, "output_bytes": 1 << 10,
+    }
+)  # fmt: skip
+
+
+def strictest(many: Iterable[Obligations]) -> Obligations:
+    """Return what satisfies every one of them, and asks for no more than that."""
+    return reduce(_both, many, NONE)
+
+
+def _both(one: Obligations, other: Obligations) -> Obligations:
+    if other is NONE or one is other:
+        return one
+    if one is NONE:
+        return other
+    limits = dict(one.limits)
+    for name, value in other.limits:
+        limits[name] = min(value, limits.get(name, value))
+    timeouts = [each.timeout_s for each in (one, other) if each.timeout_s is not None]
+    return Obligations(
+        level=max(one.level, other.level),
+        quorum=max(one.quorum, other.quorum),
+        timeout_s=min(timeouts, default=None),
+        sandbox=_common(one.sandbox, other.sandbox),
+        network=one.network and other.network,
+        limits=tuple(sorted(limits.items())),
+        env=_common(one.env, other.env),
+        redact=tuple(sorted({*one.redact, *other.redact})),
+        places=tuple(sorted({*one.places, *other.places})),
+    )
+
+
+def _common(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
+    """Return the names that both permit; None permits all."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one & other
+
+
+def said_by(obligations: Obligations, key: str) -> str:
+    """Return the rules that set one of the keys, with their places."""
+    return ", ".join(place for name, place in obligations.places if name == key)
+
+
+def described(obligations: Obligations) -> tuple[tuple[str, str], ...]:
+    """Return (key, value and the rules behind it) of all that bounds a run, for people."""
+    return tuple(
+        (key, f"{value} ({said_by(obligations, key)})") for key, value in _bounds(obligations)
+    )
+
+
+def _bounds(obligations: Obligations) -> Iterator[tuple[str, str]]:
+    if obligations.sandbox is not None:
+        yield "sandbox", _listed(obligations.sandbox)
+    if not obligations.network:
+        yield "network", "none"
+    if obligations.limits:
+        yield "limits", ", ".join(f"{name} {value}" for name, value in obligations.limits)
+    if obligations.env is not None:
+        yield "env", _listed(obligations.env)
+    if obligations.redact:
+        yield "redact", _listed(obligations.redact)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "none"

@@ -1,0 +1,311 @@
+"""One rule of a policy file: which keys there are, what each may hold, and what it becomes.
+
+May touch: YAML nodes. May not touch: files as a whole (load.py), accesses.
+INVARIANT: a key that is accepted is enforced (narrowing.py, match.py, obligations.py); any other,
+and any value that could not be enforced, refuses the file with its place and what to do instead.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Final, NoReturn
+
+from policy.document import (
+    Listing,
+    Node,
+    Text,
+    one_text,
+    positive,
+    refuse,
+    words,
+)
+from policy.document import Mapping as Entries
+from policy.globs import GlobError, expand_braces, policy_glob
+from policy.model import OPERATIONS, PATH_OPERATIONS, Effect, Obligations
+from policy.obligations import LEVELS, LIMITS, NONE, WITHIN
+from policy.ports import LAST
+from policy.rules import FIXED_VARIABLES, Example, Rule, Source, variables_in
+
+EFFECTS: Final = {"allow": Effect.ALLOW, "ask": Effect.ASK, "deny": Effect.DENY}
+HOST_OPERATIONS: Final = frozenset({"net.connect", "remote.exec"})
+PORT_OPERATIONS: Final = frozenset({"net.connect", "net.listen"})
+RULE_KEYS: Final = frozenset(EFFECTS) | {
+    "id", "resources", "except", "with", "programs", "args", "tools", "subjects", "hosts", "ports",
+    "remote_hosts", "reason", "instead", "match", "not_match",
+}  # fmt: skip
+ALLOW_KEYS: Final = frozenset({"operations", "sandbox", "network", "limits", "env", "redact"})
+ASK_KEYS: Final = ALLOW_KEYS | {"level", "quorum", "timeout_s"}
+# The language has these too; nothing here could enforce them, so they are refused, with a way out.
+NOT_YET: Final = MappingProxyType(
+    {
+        "users": "which user a command acts as is not known of its accesses; "
+        "narrow privilege.escalate by programs and args, remote.exec by hosts",
+        "roles": "no approver has a role yet; write level and quorum",
+        "preview": "writes are not held back for a look yet; write `ask`, whose yes comes first",
+        "hold": "writes are not held back for a look yet; write `ask`, whose yes comes first",
+    }
+)
+PLANNED_KEYS: Final = frozenset(NOT_YET)
+REDACT_CHARACTERS: Final = 256
+_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
+_PATH_START = re.compile(r"/|~(/|$)|\*\*/|\$\{\w+\}(/|$)|<")
+_BAD_NAME = re.compile(r"(^|/)(\.\.?|[^/]*(?<!\\)\*\*[^/]+|[^/]+(?<!\\)\*\*[^/]*)(/|$)")
+_ALLOW_MEANS_ALL = "names no resources, so it would allow all of them; name the resources"
+
+
+def fields_of(entries: Entries, known: frozenset[str], what: str) -> dict[str, Node]:
+    """Return a mapping's values by key.
+
+    Raises:
+        PolicyError: a key that is not among those known.
+    """
+    for key, _ in entries.entries:
+        if key.value in known:
+            continue
+        if key.value in NOT_YET:
+            refuse(key.place, f"key {key.value!r} cannot be enforced: {NOT_YET[key.value]}")
+        listed = ", ".join(sorted(known))
+        refuse(key.place, f"{what} has no key {key.value!r}; use one of {listed}")
+    return {key.value: value for key, value in entries.entries}
+
+
+class RuleReader:
+    """One rule, read step by step; every problem ends in an error at its own place."""
+
+    def __init__(self, source: Source, node: Node, variables: tuple[tuple[str, str], ...]) -> None:
+        if not isinstance(node, Entries):
+            refuse(node.place, "a rule is a mapping; begin it with `- id: its-name`")
+        self._source, self._place, self._variables = source, node.place, variables
+        self._fields = fields_of(node, RULE_KEYS, "a rule")
+        self._known = FIXED_VARIABLES | {name for name, _ in variables}
+        self._paths = False
+
+    def rule(self) -> Rule:
+        """Return the rule, or raise PolicyError."""
+        verb, name = self._verb(), self._id()
+        operations, obligations = self._operations(verb, name)
+        self._paths = bool(operations & PATH_OPERATIONS)
+        resources = self._globs("resources") if "resources" in self._fields else None
+        exceptions = self._globs("except")
+        self._paths = False
+        rule = Rule(
+            id=name,
+            place=self._place,
+            effect=EFFECTS[verb],
+            operations=operations,
+            resources=resources,
+            exceptions=exceptions,
+            together_with=self._operation_names("with"),
+            programs=frozenset(self._texts("programs")),
+            args=self._globs("args"),
+            tools=frozenset(self._texts("tools")),
+            subjects=self._globs("subjects"),
+            hosts=tuple(glob.lower() for glob in self._only("hosts", operations, HOST_OPERATIONS)),
+            ports=self._ports(operations),
+            remote_hosts=self._globs("remote_hosts"),
+            obligations=obligations,
+            reason=self._text("reason"),
+            instead=self._text("instead"),
+            examples=(*self._examples("match"), *self._examples("not_match")),
+            variables=self._variables,
+            tightens_only=self._source.tightens_only,
+        )
+        return self._checked(rule)
+
+    def _checked(self, rule: Rule) -> Rule:
+        if rule.effect is not Effect.ALLOW:
+            return rule
+        if self._source.tightens_only:
+            refuse(self._place, "a project's policy may only tighten: write ask or deny")
+        if "opaque" in rule.operations:
+            refuse(self._place, "text that was not understood is never allowed; remove opaque")
+        if rule.instead:
+            what = "instead is for ask and deny: nothing is said beside an allow; remove it"
+            refuse(self._fields["instead"].place, what)
+        if rule.operations & PATH_OPERATIONS and rule.resources is None:
+            refuse(self._place, f"rule {rule.id!r} {_ALLOW_MEANS_ALL}")
+        return rule
+
+    def _id(self) -> str:
+        if "id" not in self._fields:
+            refuse(self._place, "the rule has no id; add `id: its-name`")
+        text = one_text(self._fields["id"], "id")
+        if not _ID.fullmatch(text.value):
+            refuse(text.place, f"id {text.value!r}: use lower-case letters, digits and dashes")
+        return text.value
+
+    def _verb(self) -> str:
+        verbs = [key for key in self._fields if key in EFFECTS]
+        if len(verbs) != 1:
+            refuse(self._place, f"a rule has one of allow, ask, deny; this one has {len(verbs)}")
+        return verbs[0]
+
+    def _operations(self, verb: str, name: str) -> tuple[frozenset[str], Obligations]:
+        node = self._fields[verb]
+        if verb == "deny" or not isinstance(node, Entries):
+            return _operations(words(node, verb)), NONE
+        fields = fields_of(node, ASK_KEYS if verb == "ask" else ALLOW_KEYS, verb)
+        if "operations" not in fields:
+            refuse(node.place, f"{verb} has no operations; add `operations: [...]`")
+        operations = _operations(words(fields.pop("operations"), "operations"))
+        return operations, _obligations(fields, f"{name} at {self._place}")
+
+    def _operation_names(self, key: str) -> frozenset[str]:
+        return _operations(words(self._fields[key], key)) if key in self._fields else frozenset()
+
+    def _texts(self, key: str) -> tuple[str, ...]:
+        return tuple(text.value for text in self._words(key))
+
+    def _words(self, key: str) -> tuple[Text, ...]:
+        return words(self._fields[key], key) if key in self._fields else ()
+
+    def _text(self, key: str) -> str:
+        return one_text(self._fields[key], key).value if key in self._fields else ""
+
+    def _examples(self, key: str) -> list[Example]:
+        return [Example(text.place, text.value, key == "match") for text in self._words(key)]
+
+    def _only(
+        self, key: str, operations: frozenset[str], allowed: frozenset[str]
+    ) -> tuple[str, ...]:
+        """Return the globs of a key that has a meaning for some operations alone."""
+        self._check_only(key, operations, allowed)
+        return self._globs(key)
+
+    def _check_only(self, key: str, operations: frozenset[str], allowed: frozenset[str]) -> None:
+        if key in self._fields and operations - allowed:
+            what = f"{key} narrows only {' and '.join(sorted(allowed))}; split the rule"
+            refuse(self._fields[key].place, what)
+
+    def _ports(self, operations: frozenset[str]) -> tuple[tuple[int, int], ...]:
+        self._check_only("ports", operations, PORT_OPERATIONS)
+        return tuple(map(_port_range, self._words("ports")))
+
+    def _globs(self, key: str) -> tuple[str, ...]:
+        return tuple(glob for text in self._words(key) for glob in self._expanded(text))
+
+    def _expanded(self, text: Text) -> tuple[str, ...]:
+        unknown = variables_in(text.value) - self._known
+        if unknown:
+            known = ", ".join(sorted(self._known))
+            refuse(text.place, f"unknown variable {sorted(unknown)[0]!r}; use one of {known}")
+        globs = _globs_of(text)
+        for glob in globs if self._paths else ():
+            _check_path_glob(text, glob)
+        return globs
+
+
+def _globs_of(text: Text) -> tuple[str, ...]:
+    try:
+        globs = expand_braces(text.value)
+        for glob in globs:
+            policy_glob(glob)
+    except GlobError as error:
+        refuse(text.place, f"{error}; correct the glob")
+    return globs
+
+
+def _check_path_glob(text: Text, glob: str) -> None:
+    if not _PATH_START.match(glob):
+        what = "begin it with /, ~/, ${workspace} or **/"
+        refuse(text.place, f"{glob!r} is not an absolute path glob; {what}")
+    if glob[0] != "<" and _BAD_NAME.search(glob):
+        what = "** stands alone between slashes, and . and .. are not names"
+        refuse(text.place, f"{glob!r}: {what}; correct it")
+
+
+def _operations(texts: Sequence[Text]) -> frozenset[str]:
+    for text in texts:
+        if text.value not in OPERATIONS:
+            listed = ", ".join(sorted(OPERATIONS))
+            refuse(text.place, f"no operation is called {text.value!r}; use one of {listed}")
+    return frozenset(text.value for text in texts)
+
+
+def _port_range(text: Text) -> tuple[int, int]:
+    found = _PORTS.fullmatch(text.value)
+    first = int(found[1]) if found else 0
+    last = int(found[2] or first) if found else 0
+    if not 1 <= first <= last <= LAST:
+        refuse(text.place, f"{text.value!r} is no port; write 443, or a range such as 8000-8999")
+    return first, last
+
+
+# --- obligations --------------------------------------------------------------------------------
+
+
+def _obligations(fields: Mapping[str, Node], rule: str) -> Obligations:
+    """Return what the mapping under `allow` or `ask` demands besides its operations."""
+    if not fields:
+        return NONE
+    level = one_text(fields["level"], "level") if "level" in fields else None
+    if level is not None and level.value not in LEVELS:
+        refuse(level.place, f"level {level.value!r} is not one of {', '.join(LEVELS)}")
+    if "network" in fields:
+        _no_network(fields["network"])
+    return Obligations(
+        level=LEVELS[level.value] if level else 1,
+        quorum=positive(fields["quorum"], "quorum") if "quorum" in fields else 1,
+        timeout_s=positive(fields["timeout_s"], "timeout_s") if "timeout_s" in fields else None,
+        sandbox=_sandbox(fields["sandbox"]) if "sandbox" in fields else None,
+        network="network" not in fields,
+        limits=_limits(fields["limits"]) if "limits" in fields else (),
+        env=_env(fields["env"]) if "env" in fields else None,
+        redact=_redact(fields["redact"]) if "redact" in fields else (),
+        places=tuple(sorted((key, rule) for key in fields)),
+    )
+
+
+def _sandbox(node: Node) -> frozenset[str]:
+    text = one_text(node, "sandbox")
+    if text.value == "write":
+        refuse(text.place, "no profile is called write yet; write live, which writes the workspace")
+    if text.value not in WITHIN:
+        refuse(text.place, f"sandbox {text.value!r} is not one of {', '.join(WITHIN)}")
+    return WITHIN[text.value]
+
+
+def _no_network(node: Node) -> None:
+    if not isinstance(node, Text):
+        _refuse_hosts(node)
+    if node.value != "none":
+        refuse(node.place, f"network {node.value!r} cannot be enforced; write none")
+
+
+def _refuse_hosts(node: Node) -> NoReturn:
+    what = "a list of hosts needs the network broker, which this version has not"
+    refuse(node.place, f"{what}; write none, or ask for net.connect and narrow it by hosts")
+
+
+def _limits(node: Node) -> tuple[tuple[str, int], ...]:
+    if not isinstance(node, Entries) or not node.entries:
+        refuse(node.place, "limits is a mapping; write {timeout_s: 60}")
+    fields = fields_of(node, frozenset(LIMITS), "limits")
+    limits = {name: positive(value, name, digits=15) for name, value in fields.items()}
+    for name, value in limits.items():
+        if value < LIMITS[name]:
+            refuse(fields[name].place, f"{name} {value} lets nothing start; write {LIMITS[name]}")
+    return tuple(sorted(limits.items()))
+
+
+def _env(node: Node) -> frozenset[str]:
+    if isinstance(node, Listing) and not node.items:
+        return frozenset()  # no name at all
+    names = words(node, "env")
+    for name in names:
+        if not _ENV_NAME.fullmatch(name.value):
+            refuse(name.place, f"{name.value!r} is not a variable's name; write names, no values")
+    return frozenset(name.value for name in names)
+
+
+def _redact(node: Node) -> tuple[str, ...]:
+    globs: set[str] = set()
+    for text in words(node, "redact"):
+        for glob in _globs_of(text):
+            if not glob.strip("*?") or len(glob) > REDACT_CHARACTERS or re.search(r"\s", glob):
+                what = f"1 to {REDACT_CHARACTERS} characters without blanks, not only * and ?"
+                refuse(text.place, f"{glob!r} cannot be redacted: a word's glob has {what}")
+            globs.add(glob)
+    return tuple(sorted(globs))
