@@ -1,7 +1,7 @@
 """Small scanners for text in other languages: inline code, jq, socat addresses, command lists.
 
 May touch: strings. A scanner says what it is sure of and answers Unknown for the rest: a scanner
-that overlooks something is a hole. awk.py and sed.py hold the two that need a tokeniser.
+that overlooks something is a hole. awk.py, sed.py and sql.py hold three of them.
 """
 
 import re
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from policy.programs.awk import awk
 from policy.programs.findings import Finding, Runs, Touches, Unknown
 from policy.programs.sed import sed
+from policy.programs.sql import sql
 
 _STRING = re.compile(
     r"""'''(.*?)'''|\"\"\"(.*?)\"\"\"|"((?:\\.|[^"\\])*)"|'((?:\\.|[^'\\])*)'|`([^`]*)`""", re.S
@@ -25,6 +26,7 @@ _SHELLS = re.compile(r"exec|spawn|popen|system|/bin/|sh\b|dup2")
 _EVALUATES = re.compile(r"\b(?:exec|eval|system|loadstring|instance_eval)\b|\|\s*(?:ba)?sh\b")
 _LOOPS = re.compile(r"\b(?:while|until|loop|for)\b")
 _SECRETS = re.compile(r"\$ENV|\benv\b|\bstrenv\b|\benvsubst\b")
+_FROM_FILES = re.compile(r"=[@<]|@|^<")
 _LOADS = re.compile(r"\b(?:include|import|system|input_filename|load\w*|exec)\b")
 
 
@@ -84,8 +86,26 @@ def jq(text: str) -> Iterator[Finding]:
 
 def bang(text: str) -> Iterator[Finding]:
     """Read text of a program in which `!` starts a shell command."""
-    if "!" in text:
+    _, mark, after = text.partition("!")
+    if mark:
         yield Unknown("a shell command after !")
+        yield Runs(after)
+
+
+def setting(text: str) -> Iterator[Finding]:
+    """Read `name=value` where the value is a shell command, perhaps after `!` or `|`."""
+    yield Unknown("a setting that runs a command")
+    command = text.partition("=")[2].lstrip(" !|")
+    if command:
+        yield Runs(command)
+
+
+def upload(text: str) -> Iterator[Finding]:
+    """Read a form field that may take its value from files: `name=@a,b;type=t`, `name@file`."""
+    match = _FROM_FILES.search(text)
+    if match:
+        for name in text[match.end() :].partition(";")[0].split(","):
+            yield Touches("fs.read", name.strip('"'))
 
 
 def paths(text: str) -> Iterator[Finding]:
@@ -104,4 +124,7 @@ SCANNERS: Mapping[str, Callable[[str], Iterator[Finding]]] = {
     "jq": jq,
     "paths": paths,
     "bang": bang,
+    "setting": setting,
+    "sql": sql,
+    "upload": upload,
 }

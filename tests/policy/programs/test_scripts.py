@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from policy.programs.awk import awk
 from policy.programs.findings import Runs, Touches, Unknown
-from policy.programs.scripts import SCANNERS, bang, code, jq, paths, socat
+from policy.programs.scripts import SCANNERS, bang, code, jq, paths, setting, socat, upload
 from policy.programs.sed import sed
+from policy.programs.sql import sql
 
 AWK = {
     "printing": ("{print $1}", []),
@@ -112,6 +113,7 @@ def test_inline_code_is_never_understood_but_its_strings_show(text, expected):
     assert list(code(text)) == expected
 
 
+SETTING = Unknown("a setting that runs a command")
 OTHERS = {
     "a host": (socat, "TCP:h:1", [Touches("net.connect", "TCP:h:1")]),
     "a listener": (socat, "TCP-LISTEN:1,fork", [Touches("net.listen", "TCP-LISTEN:1,fork")]),
@@ -130,7 +132,13 @@ OTHERS = {
         'load("x")',
         [Touches("fs.read", "x"), Unknown("a filter that loads files")],
     ),
-    "a shell escape": (bang, "!ls", [Unknown("a shell command after !")]),
+    "a shell escape": (bang, "x !ls a", [Unknown("a shell command after !"), Runs("ls a")]),
+    "a setting": (setting, "alias.x=!ls a", [SETTING, Runs("ls a")]),
+    "an empty setting": (setting, "core.pager=", [SETTING]),
+    "a field": (upload, "a=b c", []),
+    "a field from a file": (upload, "a=@b;type=c", [Touches("fs.read", "b")]),
+    "a field from files": (upload, 'a=<"b",c', [Touches("fs.read", "b"), Touches("fs.read", "c")]),
+    "an encoded field": (upload, "a@/b", [Touches("fs.read", "/b")]),
     "a sum": (bang, "1 1 +", []),
     "commands": (
         paths,
@@ -144,6 +152,32 @@ OTHERS = {
 @pytest.mark.parametrize(("scan", "text", "expected"), OTHERS.values(), ids=OTHERS.keys())
 def test_other_scanners_say_what_they_are_sure_of(scan, text, expected):
     assert list(scan(text)) == expected
+
+
+DOT = Unknown("a database command")
+FILES = Unknown("a statement that reaches files")
+SQL = {
+    "a query": ("select count(*) from t where a = 'drop' -- drop", []),
+    "new rows": ("insert into t values (1); create table u (a)", []),
+    "looking": (".tables\n.schema t\nselect 1;", []),
+    "a dump to a pipe": (".print |x", [Unknown("a database command with a path")]),
+    "lost rows": ("DELETE FROM t", [Touches("fs.delete", "<rows of a database>")]),
+    "another file": ("attach '/x' as y", [FILES]),
+    "a file as a table": ("select * from '/x.csv'", [FILES]),
+    "an extension": ("select load_extension('x')", [FILES]),
+    "a script": (".read /x", [DOT, Touches("fs.read", "/x")]),
+    "a script from a program": (".read |ls a", [DOT, Runs("ls a")]),
+    "a written file": (".once 'o'", [DOT, Touches("fs.write", "o")]),
+    "a shell": (".shell ls a", [DOT, Runs("ls a")]),
+    "an abbreviated shell": (".sh ls a", [DOT]),
+    "a client's shell": ("\\! ls a", [DOT, Runs("! ls a")]),
+}
+
+
+@pytest.mark.threat("T02")
+@pytest.mark.parametrize(("text", "expected"), SQL.values(), ids=SQL.keys())
+def test_statements_say_what_leaves_the_database(text, expected):
+    assert list(sql(text)) == expected
 
 
 @given(
