@@ -16,6 +16,7 @@ from anyio import to_thread
 from approvals.request import Level
 from mcp_server.calls import Frozen, Unrunnable
 from mcp_server.config import LimitSettings
+from mcp_server.duties import within
 from policy.decide import readable_roots
 from policy.model import Context, Decision, Exec
 from policy.rules import Policy
@@ -92,7 +93,7 @@ class Freezer:
             env=wish.action.env,
             stdin=wish.stdin,
             profile=profile,
-            limits=self._bounds(wish),
+            limits=within(self._bounds(wish), decision.obligations),
             pins=tuple(_pins(decision)),
             policy_digest=decision.policy_digest,
         )

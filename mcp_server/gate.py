@@ -18,6 +18,7 @@ from audit.log import Receipt
 from mcp_server.approver import Approved, Refused, Suspended, Verdict, Waiting
 from mcp_server.calls import Call, Frozen, Reply, Unrunnable
 from mcp_server.client import Client
+from mcp_server.duties import bounded
 from mcp_server.records import intent_record, outcome_record, refusal_record
 from policy.model import Context, Decision, Effect, Request
 from sandbox.action import Action, digest
@@ -67,7 +68,7 @@ class Rooms:
     office: PermitOffice
     journal: Journal
     runner: Runner
-    redact: Callable[[Outcome], Outcome]
+    redact: Callable[[Outcome, tuple[str, ...]], Outcome]  # with the globs that rules hide
 
 
 class Gate:
@@ -87,7 +88,7 @@ class Gate:
         reply = Reply(secrets.token_hex(8), "denied", decision)
         if decision.effect is Effect.DENY:
             return await self._refused(call, reply, decision.reason)
-        frozen = await call.freeze(decision)
+        frozen = bounded(await call.freeze(decision), decision.obligations)
         if isinstance(frozen, Unrunnable):
             return await self._refused(call, replace(reply, status=frozen.status), frozen.message)
         reply = replace(reply, frozen=frozen)
@@ -124,7 +125,8 @@ class Gate:
         ended = replace(reply, status="error", message="interrupted; every process was killed")
         try:
             # 8 run, 9 redact: what leaves the runner is redacted before anyone else sees it.
-            outcome = self._rooms.redact(await self._rooms.runner.run(permit))
+            seen = await self._rooms.runner.run(permit)
+            outcome = self._rooms.redact(seen, reply.decision.obligations.redact)
             ended = replace(reply, status="ran", outcome=outcome, message="")
         except SandboxError as error:
             ended = replace(reply, status="error", message=str(error))

@@ -10,7 +10,9 @@ from typing import assert_never
 
 from audit.canonical import Json, os_value
 from mcp_server.calls import Call, Reply
-from policy.model import AuditRead, Exec, Patch, Read, Ssh, Subject, Undo
+from policy.model import AuditRead, Exec, Obligations, Patch, Read, Ssh, Subject, Undo
+from policy.obligations import described
+from policy.programs.environment import poison
 from sandbox.action import Command, RemoteCommand
 from sandbox.action import digest as action_digest
 from sandbox.outcome import (
@@ -49,7 +51,12 @@ def by(subject: Subject, tool: str) -> dict[str, Json]:
     """Return the fields that say who asked, through which tool; every record of a call has them."""
     return {
         "session": subject.session,
-        "actor": {"kind": "agent", "id": subject.name, "auth": subject.auth},
+        "actor": {
+            "kind": "agent",
+            "id": subject.name,
+            "uid": subject.uid,
+            "auth": subject.auth,
+        },
         "tool": tool,
     }
 
@@ -58,6 +65,7 @@ def intent_record(call: Call, reply: Reply, permit: Permit) -> Record:
     """Return the record that must be on disk before a permit is used."""
     return {
         **_common(call, reply, "intent"),
+        "context": _context(call),
         "request": {**_request(call), **_frozen(reply), "digest": permit.action_digest},
     }
 
@@ -74,6 +82,7 @@ def refusal_record(call: Call, reply: Reply) -> Record:
     """Return the record of a call that did not run: denied, declined, pending or blocked."""
     return {
         **_common(call, reply, "outcome"),
+        "context": _context(call),
         "request": {**_request(call), **_frozen(reply)},
         "outcome": {"status": reply.status, "message": reply.message, "ran": False},
     }
@@ -91,6 +100,7 @@ def _common(call: Call, reply: Reply, kind: str) -> Record:
             "rules": _rules(reply),
             "risk": decision.risk,
             "digest": decision.policy_digest,
+            **_demands(decision.obligations),
         },
         **(
             {"approval": {"id": approval.id, "level": int(approval.level), "by": list(approval.by)}}
@@ -110,16 +120,38 @@ def _rules(reply: Reply) -> list[Json]:
     return list(seen.values())
 
 
+def _demands(obligations: Obligations) -> Record:
+    """Return what the rules demanded besides the effect; nothing where they demanded nothing."""
+    demands = described(obligations)
+    return {"demands": dict(demands)} if demands else {}
+
+
+def _context(call: Call) -> Record:
+    """Return the facts that the decision depended on, so that it can be made again."""
+    context = call.context
+    return {
+        "workspace": _text(context.workspace),
+        "home": _text(context.home),
+        "user": _text(context.user),
+        "host": _text(context.host),
+        "can_mask": context.can_mask,
+    }
+
+
 def _request(call: Call) -> Record:
     """Return what was asked, in the words it was asked in."""
     action = call.request.action
     reason: Record = {"reason": call.reason} if call.reason else {}
     match action:
         case Exec(command=command, argv=argv, cwd=cwd, env=env):
+            # A value may be a secret; whether it steers what runs is all that a decision takes.
+            steers: list[Json] = [name for name, value in sorted(env) if poison(name, value)]
             return {
                 **_asked(command, argv),
                 "cwd": _text(cwd),
                 "env_keys": sorted(name for name, _ in env),
+                **({"env_steers": steers} if steers else {}),
+                **({"wants_write": True} if action.wants_write else {}),
                 **reason,
             }
         case Ssh(hosts=hosts, command=command, argv=argv, sudo=sudo):

@@ -1,39 +1,43 @@
 """Step 9 of the road: secrets leave neither to the agent nor to the log.
 
 May touch: values. The digest and size of a stream stay those of what the command printed, so
-evidence about the original remains checkable by whoever has it.
+evidence about the original remains checkable by whoever has it. Besides what every run hides, a
+rule may name words: `ACME-*` is hidden from there to the end of the word it stands in.
 """
 
-from dataclasses import replace
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from audit.redact import Redactor
+from policy.globs import Token, text_tokens
 from sandbox.outcome import CommandOutcome, FileOutcome, Outcome, Output, RemoteOutcome
 
 LONGEST_SECRET = 4096  # bytes; a longer line is cut by as much on either side
+BY_RULE = "[redacted:by-rule]"
+_WORD = re.compile(r"\S+")
 
 
-def redacted(redactor: Redactor, outcome: Outcome) -> Outcome:
-    """Return the outcome with every secret we can recognise replaced by its kind."""
+def redacted(redactor: Redactor, outcome: Outcome, globs: tuple[str, ...] = ()) -> Outcome:
+    """Return the outcome without the secrets we can recognise and the words that `globs` name."""
+    hide = _Hiding(redactor, tuple(_hidden_word(glob) for glob in globs))
     match outcome:
         case CommandOutcome():
             return replace(
                 outcome,
-                stdout=_output(redactor, outcome.stdout),
-                stderr=_output(redactor, outcome.stderr),
-                message=redactor.redact_text(outcome.message),
+                stdout=_output(hide, outcome.stdout),
+                stderr=_output(hide, outcome.stderr),
+                message=hide.text(outcome.message),
             )
         case FileOutcome():
-            matches = tuple(
-                replace(match, text=redactor.redact_text(match.text)) for match in outcome.matches
+            return replace(
+                outcome,
+                content=hide.data(outcome.content),
+                matches=tuple(replace(one, text=hide.text(one.text)) for one in outcome.matches),
             )
-            return replace(outcome, content=redactor.redact(outcome.content), matches=matches)
         case RemoteOutcome():
             hosts = tuple(
-                replace(
-                    host,
-                    stdout=_output(redactor, host.stdout),
-                    stderr=_output(redactor, host.stderr),
-                )
+                replace(host, stdout=_output(hide, host.stdout), stderr=_output(hide, host.stderr))
                 for host in outcome.hosts
             )
             return replace(outcome, hosts=hosts)
@@ -41,12 +45,75 @@ def redacted(redactor: Redactor, outcome: Outcome) -> Outcome:
             return outcome
 
 
-def _output(redactor: Redactor, output: Output) -> Output:
+@dataclass(frozen=True, slots=True)
+class _HiddenWord:
+    """A glob over part of a word: how it begins, and what must follow in the same word."""
+
+    start: re.Pattern[str]
+    rest: re.Pattern[str] | None  # None: there is no `*`, and each place is hidden
+
+    def hide(self, text: str) -> str:
+        rest = self.rest
+        if rest is None:
+            return self.start.sub(BY_RULE, text)
+        # What does not follow the first beginning follows no later one: one look at each word.
+        return _WORD.sub(lambda word: self._within(word[0], rest), text)
+
+    def _within(self, word: str, rest: re.Pattern[str]) -> str:
+        start = self.start.search(word)
+        end = rest.match(word, start.end()) if start is not None else None
+        if start is None or end is None:
+            return word
+        return word[: start.start()] + BY_RULE + word[end.end() :]
+
+
+@dataclass(frozen=True, slots=True)
+class _Hiding:
+    redactor: Redactor
+    words: tuple[_HiddenWord, ...]
+
+    def data(self, data: bytes) -> bytes:
+        data = self.redactor.redact(data)
+        if not self.words:
+            return data
+        text = data.decode("utf-8", "surrogateescape")
+        return self._by_rule(text).encode("utf-8", "surrogateescape")
+
+    def text(self, text: str) -> str:
+        return self._by_rule(self.redactor.redact_text(text))
+
+    def _by_rule(self, text: str) -> str:
+        for word in self.words:
+            text = word.hide(text)
+        return text
+
+
+@lru_cache(maxsize=256)
+def _hidden_word(glob: str) -> _HiddenWord:
+    pieces = [""]
+    for token in text_tokens(glob, hidden=True):
+        pieces = [*pieces, ""] if token is None else [*pieces[:-1], pieces[-1] + _one(token)]
+    if len(pieces) == 1:
+        return _HiddenWord(re.compile(pieces[0]), None)
+    # Each piece but the last is taken where it first fits, for good: no way back over the word.
+    middle = "".join(rf"(?>.*?{piece})" for piece in pieces[1:-1])
+    return _HiddenWord(re.compile(pieces[0]), re.compile(rf"{middle}.*{pieces[-1]}", re.S))
+
+
+def _one(token: Token) -> str:
+    """Return the expression of one character of a word."""
+    listed = "".join(re.escape(char) for char in sorted(token.members)) if token else ""
+    if token is None or token.negated:
+        return rf"[^\s{listed}]"
+    return f"[{listed}]"
+
+
+def _output(hide: _Hiding, output: Output) -> Output:
     head, tail = output.head, output.tail
     if tail:
         # What lies across the cut cannot be recognised from its two ends: whole lines only.
         head, tail = _until_last_line_end(head), _from_first_line_start(tail)
-    return replace(output, head=redactor.redact(head), tail=redactor.redact(tail))
+    return replace(output, head=hide.data(head), tail=hide.data(tail))
 
 
 def _until_last_line_end(data: bytes) -> bytes:

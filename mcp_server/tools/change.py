@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 from mcp_server.app import App
 from mcp_server.calls import Call, Frozen, Reply, Status, Unrunnable
 from mcp_server.client import Client
+from mcp_server.duties import bounded
 from mcp_server.owner import CallRefusedError
 from mcp_server.present import call_fields, head_line, is_error, tail_lines
 from mcp_server.results import FileChangeResult, PatchResult
@@ -131,7 +132,7 @@ class _PatchCall:
         decision = classify(self._request, self._app.policy, self._context)
         frozen: Frozen | Unrunnable | None = None
         if decision.effect is not Effect.DENY:
-            frozen = await self._freeze(decision)
+            frozen = bounded(await self._freeze(decision), decision.obligations)
         message = "dry run: nothing was changed"
         if isinstance(frozen, Unrunnable):
             message = frozen.message

@@ -13,6 +13,7 @@ from audit.log import Receipt
 from mcp_server.app import App
 from mcp_server.calls import Call, Frozen, Reply, Unrunnable
 from mcp_server.client import Client
+from mcp_server.duties import bounded
 from mcp_server.freeze import CommandWish
 from mcp_server.present import (
     decision_result,
@@ -157,6 +158,7 @@ async def classified(app: App, arguments: ClassifyArguments, client: Client) -> 
     frozen: Frozen | Unrunnable | None = None
     if decision.effect is not Effect.DENY:
         frozen = await app.freezer.command(CommandWish(action, context), decision)
+        frozen = bounded(frozen, decision.obligations)
     receipt = await app.journal.append(
         {
             "event": "tool.classified",

@@ -15,6 +15,7 @@ from approvals.request import Level
 from mcp_server.app import App
 from mcp_server.calls import Call, Frozen, Reply, Unrunnable
 from mcp_server.client import Client
+from mcp_server.duties import least
 from mcp_server.owner import CallRefusedError
 from mcp_server.present import call_fields, executed, head_line, is_error, stream, tail_lines
 from mcp_server.results import HostResult, SshResult
@@ -119,8 +120,10 @@ def _frozen(
         verbatim=verbatim,
         sudo=arguments.sudo,
         max_parallel=arguments.max_parallel,
-        timeout_s=arguments.timeout_s,
-        output_bytes=app.config.limits.output_bytes,
+        timeout_s=least("timeout_s", arguments.timeout_s, decision.obligations),
+        output_bytes=int(
+            least("output_bytes", app.config.limits.output_bytes, decision.obligations)
+        ),
         stop_on_failure=arguments.stop_on_failure,
         policy_digest=decision.policy_digest,
     )

@@ -26,6 +26,7 @@ from policy.model import (
     Subject,
     Verdict,
 )
+from policy.obligations import NONE
 from sandbox.action import Command, Limits, digest
 from sandbox.outcome import NO_OUTPUT, CommandOutcome, Enforcement
 from sandbox.permit import PermitError, PermitOffice
@@ -56,10 +57,10 @@ OUTCOME = CommandOutcome(
 APPROVAL = Approval("ap_1", Level.ATTESTED, ("client:x@0 via elicitation",), "d" * 64)
 
 
-def decision(effect: Effect, policy: str = "0" * 64) -> Decision:
+def decision(effect: Effect, policy: str = "0" * 64, obligations: Obligations = NONE) -> Decision:
     verdict = Verdict(Access("fs.read", "/w"), effect, "rule", "p.yaml:1:1", "because")
     return Decision(
-        effect, (verdict,), 1, "because", (), Obligations(), policy, Executable(argv=("ls",))
+        effect, (verdict,), 1, "because", (), obligations, policy, Executable(argv=("ls",))
     )
 
 
@@ -74,10 +75,12 @@ class House:
         self.full_disk_for: set[str] = set()
         self.failure: BaseException | None = None
         self.office = PermitOffice()
-        self.effect, self.policy = effect, "0" * 64
+        self.effect, self.policy, self.obligations = effect, "0" * 64, NONE
         self.gate = Gate(
             Rooms(
-                classify=lambda request, context: decision(self.effect, self.policy),
+                classify=lambda request, context: decision(
+                    self.effect, self.policy, self.obligations
+                ),
                 asker=self,
                 office=self.office,
                 journal=self,
@@ -105,8 +108,9 @@ class House:
         self.office.redeem(permit, Command)
         return OUTCOME
 
-    def redact(self, outcome):
+    def redact(self, outcome, globs):
         self.story.append("redact")
+        self.hidden = globs
         return outcome
 
     async def freeze(self, _):
@@ -175,6 +179,25 @@ async def test_what_cannot_be_frozen_is_blocked_and_recorded():
     reply = await house.handle()
     assert (reply.status, reply.message) == ("blocked", "split it")
     assert house.story == ["outcome"]
+
+
+@pytest.mark.threat("T02")
+@pytest.mark.parametrize("effect", [Effect.ALLOW, Effect.ASK])
+async def test_an_obligation_that_the_action_does_not_meet_blocks_it_before_anyone_is_asked(effect):
+    house = House(effect)
+    house.obligations = Obligations(sandbox=frozenset({"live"}), places=(("sandbox", "r at p:1"),))
+    reply = await house.handle()
+    assert (reply.status, house.story) == ("blocked", ["outcome"])
+    assert "permits only live here (r at p:1). Nothing ran" in reply.message
+    assert house.records[0]["policy"]["demands"] == {"sandbox": "live (r at p:1)"}
+
+
+async def test_what_rules_hide_reaches_the_redactor_and_what_they_demand_the_statement():
+    house = House()
+    house.obligations = Obligations(redact=("ACME-*",), places=(("redact", "r at p:1"),))
+    reply = await house.handle()
+    assert house.hidden == ("ACME-*",)
+    assert reply.frozen.facts[-1] == ("rule-demands", "redact ACME-* (r at p:1)")
 
 
 @pytest.mark.threat("T06")

@@ -1,0 +1,111 @@
+"""The obligations of the policy, held against a frozen action: what it may not do, it does not run.
+
+May touch: values. INVARIANT: every action passes `bounded` between its freezing and its permit, so
+an obligation that nothing could hold here stops the call and names the rule that demands it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import assert_never
+
+from mcp_server.calls import Frozen, Unrunnable
+from policy.model import Obligations
+from policy.obligations import described, said_by
+from sandbox.action import (
+    Action,
+    Command,
+    Limits,
+    ListDirectory,
+    PatchFiles,
+    ReadFile,
+    RemoteCommand,
+    SearchFiles,
+    UndoPatch,
+)
+
+REMOTE_LIMITS = frozenset({"timeout_s", "output_bytes"})  # what can be held of another host
+
+
+def bounded(frozen: Frozen | Unrunnable, obligations: Obligations) -> Frozen | Unrunnable:
+    """Return the frozen action with its obligations shown, or why they keep it from running."""
+    if isinstance(frozen, Unrunnable):
+        return frozen
+    unmet = next(_unmet(frozen.action, obligations), None)
+    if unmet is not None:
+        return Unrunnable("blocked", f"{unmet}. Nothing ran.")
+    action = frozen.action
+    if isinstance(action, ReadFile):
+        kept = least("output_bytes", action.max_bytes, obligations)
+        action = replace(action, max_bytes=int(kept))
+    demands = tuple(("rule-demands", f"{key} {text}") for key, text in described(obligations))
+    return replace(frozen, action=action, facts=(*frozen.facts, *demands))
+
+
+def within(limits: Limits, obligations: Obligations) -> Limits:
+    """Return the limits of one command, each as low as any rule demands."""
+    return Limits(
+        wall_s=least("timeout_s", limits.wall_s, obligations),
+        cpu_s=int(least("cpu_s", limits.cpu_s, obligations)),
+        memory_bytes=int(least("memory_bytes", limits.memory_bytes, obligations)),
+        processes=int(least("processes", limits.processes, obligations)),
+        file_bytes=int(least("file_bytes", limits.file_bytes, obligations)),
+        open_files=int(least("open_files", limits.open_files, obligations)),
+        tmp_bytes=int(least("tmp_bytes", limits.tmp_bytes, obligations)),
+        output_bytes=int(least("output_bytes", limits.output_bytes, obligations)),
+    )
+
+
+def least(name: str, value: float, obligations: Obligations) -> float:
+    """Return a limit, or what a rule demands if that is less."""
+    return min(value, dict(obligations.limits).get(name, value))
+
+
+def _unmet(action: Action, obligations: Obligations) -> Iterator[str]:
+    """Yield every obligation that the action would not meet."""
+    match action:
+        case Command(profile=profile, limits=limits, env=env):
+            yield from _profile(profile.name, obligations)
+            yield from _names([name for name, _ in env], obligations)
+            if within(limits, obligations) != limits:
+                yield f"the limits of {said_by(obligations, 'limits')} were not applied"
+        case RemoteCommand():
+            yield from _profile("unconfined", obligations)
+            yield from _remote_limits(obligations)
+        case PatchFiles(files=files):
+            yield from _profile("live", obligations)
+            largest = max((len(file.after or b"") for file in files), default=0)
+            if least("file_bytes", largest, obligations) < largest:
+                where = said_by(obligations, "limits")
+                yield f"a file would have {largest} bytes, more than file_bytes permits ({where})"
+        case UndoPatch():
+            yield from _profile("live", obligations)
+        case ReadFile() | ListDirectory() | SearchFiles():
+            yield from _profile("read", obligations)
+        case other:
+            assert_never(other)
+
+
+def _profile(name: str, obligations: Obligations) -> Iterator[str]:
+    permitted = obligations.sandbox
+    if permitted is not None and name not in permitted:
+        listed, where = " or ".join(sorted(permitted)), said_by(obligations, "sandbox")
+        yield f"this needs the profile {name}, and the policy permits only {listed} here ({where})"
+    if name == "unconfined" and not obligations.network:
+        where = said_by(obligations, "network")
+        yield f"this would run with network, and the policy permits none here ({where})"
+
+
+def _names(names: list[str], obligations: Obligations) -> Iterator[str]:
+    permitted = obligations.env
+    other = [name for name in names if permitted is not None and name not in permitted]
+    if other:
+        listed = ", ".join(sorted(permitted or ())) or "no variable"
+        where = said_by(obligations, "env")
+        yield f"env sets {', '.join(other)}, and the policy lets it set {listed} ({where})"
+
+
+def _remote_limits(obligations: Obligations) -> Iterator[str]:
+    other = [name for name, _ in obligations.limits if name not in REMOTE_LIMITS]
+    if other:
+        where = said_by(obligations, "limits")
+        yield f"nobody can hold {', '.join(other)} on another host, as the policy demands ({where})"
