@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from typing_extensions import override
+
 from policy.classify import classify
 from policy.load import load, pack
 from policy.model import Context, Decision, Effect, Exec, Request, Subject
@@ -54,6 +56,7 @@ class Row:
         found = decided(self.command, with_operations=self.expect == "reads").effect
         return found in _MEANING[self.expect]
 
+    @override
     def __str__(self) -> str:
         found = decided(self.command, with_operations=self.expect == "reads")
         return (
