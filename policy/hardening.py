@@ -27,6 +27,7 @@ _READS = _SHOWS_DIFFS | frozenset(
         "rev-list", "rev-parse", "shortlog", "show-ref", "status", "tag",
     }
 )  # fmt: skip
+_PLAIN = frozenset({t.Literal, t.Glob, t.Tilde, t.Variable, t.Parameter})
 _WITH_VALUE = frozenset({"-C", "-c", "--git-dir", "--work-tree", "--namespace"})
 
 
@@ -72,6 +73,8 @@ def _is_git(name: str | None) -> bool:
 
 def _quiet_tree(tree: t.CommandTree) -> t.CommandTree:
     def change(node: object) -> object:
+        if isinstance(node, t.Word) and _PLAIN.issuperset(map(type, node.parts)):
+            return node
         changed = rebuilt(node, change)
         return _quiet(changed) if isinstance(changed, t.SimpleCommand) else changed
 

@@ -7,7 +7,7 @@ Source: Bash Reference Manual §3.5.4, §3.5.6, §3.6.
 
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import policy.shell.tree as t
 from policy.expansion import argument
@@ -32,16 +32,14 @@ class SpentError(Exception):
     """The work budget of one text is spent: it is not understood."""
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """Where a command may run, and what it is fed."""
 
     places: Places
-    stdin: Stdin = field(default_factory=Stdin)
+    stdin: Stdin = Stdin()
 
 
-@dataclass(frozen=True, slots=True)
-class After:
+class After(NamedTuple):
     """Where the next command may run, by whether this one succeeded; what it printed if known."""
 
     success: Places
@@ -51,11 +49,12 @@ class After:
     @property
     def places(self) -> Places:
         """Return where the next command may run if nobody asks how this one ended."""
+        if self.success == self.failure:
+            return self.success
         return tuple(dict.fromkeys(self.success + self.failure))
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """The accesses of one command, kept apart to see what one writes and another runs."""
 
     accesses: tuple[Access, ...]
@@ -137,7 +136,7 @@ class Surroundings(ABC):
         """Add what redirections open, and return the setting with the new standard input."""
         self._setting = setting
         for redirect in redirects:
-            setting = replace(setting, stdin=self._redirect(redirect, setting))
+            setting = Setting(setting.places, self._redirect(redirect, setting))
         return setting
 
     def _redirect(self, redirect: t.Redirect, setting: Setting) -> Stdin:
@@ -186,7 +185,7 @@ class Surroundings(ABC):
         fed, self._fed = self._fed, []
         for body in fed:
             stdin = Stdin(connected=True, network=connected)
-            self.sequence(body, replace(setting, stdin=stdin))
+            self.sequence(body, Setting(setting.places, stdin))
         inner = {access for one in self.steps[step:] for access in one.accesses}
         own = tuple(access for access in self.found[start:] if access not in inner)
         if own:

@@ -6,7 +6,6 @@ where the order or the directory is not certain, every possibility is walked.
 Source: Bash Reference Manual §3.2.
 """
 
-from dataclasses import replace
 from typing import assert_never
 
 from typing_extensions import override
@@ -48,7 +47,7 @@ class Traversal(Invocations):
                 printed.append(after.printed)
         known = [text for text in printed if text is not None]
         whole = "\n".join(filter(None, known)) if len(known) == len(printed) else None
-        return after if after.printed == whole else replace(after, printed=whole)
+        return after if after.printed == whole else After(after.success, after.failure, whole)
 
     def _statement(self, statement: t.Statement, setting: Setting) -> After:
         if not isinstance(statement, t.AndOr):
@@ -57,10 +56,10 @@ class Traversal(Invocations):
         for operator, item in statement.rest:
             if operator == "&&":
                 then = self._pipeline(item, _in(setting, after.success))
-                after = After(then.success, after.failure + then.failure)
+                after = After(then.success, _either(after.failure, then.failure))
             else:
                 then = self._pipeline(item, _in(setting, after.failure))
-                after = After(after.success + then.success, then.failure)
+                after = After(_either(after.success, then.success), then.failure)
         return after
 
     def _pipeline(self, statement: t.Command | t.Pipeline, setting: Setting) -> After:
@@ -72,7 +71,7 @@ class Traversal(Invocations):
             after = self.command(command, here)
             network = here.stdin.network or self.connected(start)
             stdin = Stdin(after.printed, True, network, self.origins(own))
-            here = replace(here, stdin=stdin)
+            here = Setting(here.places, stdin)
         after = self.command(statement.commands[-1], here)
         if len(statement.commands) > 1:
             return After(setting.places, setting.places, after.printed)
@@ -95,8 +94,9 @@ class Traversal(Invocations):
         if isinstance(command, t.SimpleCommand | t.Declaration) or command.redirects:
             self.stepped(start, step, here)
         self._fed = outer
-        redirected = any(one.operator not in ("<", "<<<", "<&") for one in command.redirects)
-        return replace(after, printed=None) if redirected else after
+        if any(one.operator not in ("<", "<<<", "<&") for one in command.redirects):
+            return After(after.success, after.failure)
+        return after
 
     def _declaration(self, command: t.Declaration, setting: Setting) -> After:
         self._setting = setting
@@ -173,7 +173,7 @@ class Traversal(Invocations):
         # INVARIANT: places only grow, and many of them become the one that is not known.
         while grown != places:
             places = grown
-            after = self._round(loop, values, replace(setting, places=places))
+            after = self._round(loop, values, Setting(places, setting.stdin))
             grown = _bounded(places + after)
         return After(places, places)
 
@@ -235,12 +235,16 @@ class Traversal(Invocations):
 
 def _in(setting: Setting, places: Places) -> Setting:
     """Return the setting with other places."""
-    return setting if places == setting.places else replace(setting, places=_bounded(places))
+    return setting if places == setting.places else Setting(_bounded(places), setting.stdin)
+
+
+def _either(one: Places, other: Places) -> Places:
+    return one if one == other else one + other
 
 
 def _bounded(places: Places) -> Places:
     """Return the places once each; too many of them are one that is not known."""
-    once = tuple(dict.fromkeys(places))
+    once = places if len(places) == 1 else tuple(dict.fromkeys(places))
     if len(once) <= _MOST_PLACES:
         return once
     return (once[0].lost(),)

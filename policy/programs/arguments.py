@@ -9,8 +9,9 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
-from policy.programs.spec import NO_COMMAND, STRONG, Does, Option, Role, Spec
+from policy.programs.spec import STRONG, Does, Option, Role, Spec
 from policy.programs.words import HOLE, Argument
 
 Value = Argument | list[Argument] | None
@@ -18,8 +19,7 @@ _BEGINS_PATTERN = frozenset("*?[")
 _ENDS_COMMAND = frozenset({";", "+"})
 
 
-@dataclass(frozen=True, slots=True)
-class Used:
+class Used(NamedTuple):
     """One option as it was written, and the value it took."""
 
     name: str
@@ -54,27 +54,32 @@ class _Sorter:
     def __init__(self, spec: Spec, queue: list[Argument]) -> None:
         self._spec, self._queue, self._index = spec, queue, 0
         self._line = Line()
-        roles = spec.args or ()
-        self._positions = len(roles)
-        self._greedy = next((at for at, role in enumerate(roles) if role.takes_the_rest), None)
-        self._has_commands = bool(spec.commands.keys() - {NO_COMMAND})
+        self._positions = len(spec.args or ())
 
     def sorted(self) -> Line:
-        line, ended = self._line, False
+        ended = False
         while self._index < len(self._queue):
             word = self._queue[self._index]
             self._index += 1
-            if not ended and word.text == "--":
+            if ended:
+                if self._positional(word):
+                    break
+            elif word.text == "--":
                 ended = True
                 self._use_if_listed("--")
-                continue
-            if not ended and self._may_be_option(word):
-                line.maybe_options.append(word)
-            if not ended and self._is_option(word):
-                self._option(word)
-            elif self._positional(word):
+            elif self._is_last(word):
                 break
-        return line
+        return self._line
+
+    def _is_last(self, word: Argument) -> bool:
+        """Place one word; True when the rest is no longer ours to sort."""
+        # Most words are plain, and for them neither question need be asked.
+        if (word.how != "exact" or word.several) and self._may_be_option(word):
+            self._line.maybe_options.append(word)
+        if (word.text[:1] in ("-", "+") or "=" in word.text) and self._is_option(word):
+            self._option(word)
+            return False
+        return self._positional(word)
 
     def _use_if_listed(self, name: str) -> None:
         if name in self._spec.options:
@@ -92,14 +97,15 @@ class _Sorter:
         line, count = self._line, len(self._line.words)
         if self._spec.words and self._has_own_meaning(word):
             return False
-        if self._has_commands and count == self._positions and not line.has_mode:
+        if self._spec.has_commands and count == self._positions and not line.has_mode:
             line.command, line.rest = word, self._queue[self._index :]
             return True
-        if self._greedy == count:
+        greedy = self._spec.greedy
+        if greedy == count:
             line.rest = self._queue[self._index - 1 :]
             return True
         line.words.append(word)
-        if self._greedy == count + 1:
+        if greedy == count + 1:
             line.rest = self._queue[self._index :]
             return True
         return False

@@ -56,9 +56,15 @@ def interpret(
             accesses.append(Access("code.exec", f"<unknown program {name}>", "dynamic", name))
         return accesses + _read_everything(words[1:], place, stdin, nested)
     run = Run(name, place, stdin, nested, accesses)
-    run.reads = programs[name].stdin or run.reads
-    _read(run, programs[name], words[1:])
+    spec = programs[name]
+    run.reads = spec.stdin or run.reads
+    if not _asks_for_help(words[1:]):
+        _read(run, spec, words[1:])
     return run.accesses
+
+
+def _asks_for_help(words: Sequence[Argument]) -> bool:
+    return len(words) == 1 and words[0].text in ("--help", "--version")
 
 
 def _unknown_name(first: Argument, stdin: Stdin) -> list[Access]:
@@ -110,18 +116,19 @@ def _program(
 
 
 def _read(run: Run, spec: Spec, words: Sequence[Argument]) -> None:
-    if len(words) == 1 and words[0].text in ("--help", "--version"):
-        return
     line = sort(spec, words)  # 1
-    named = [used.option.mode for used in line.used if used.option.mode is not None]
-    modes = [spec.modes[mode] for mode in dict.fromkeys(named) if mode in spec.modes]  # 2
-    if modes and line.doubtful:
-        modes.append(spec)
+    modes = _modes(spec, line) if spec.modes else []  # 2
     run.starts = line.words
     for meaning in modes or [spec]:  # 3
         _meaning(run, spec, meaning, line)
     if spec.commands and not modes:  # 4
         _command(run, spec, line)
+
+
+def _modes(spec: Spec, line: Line) -> list[Spec]:
+    named = dict.fromkeys(used.option.mode for used in line.used)
+    modes = [spec.modes[mode] for mode in named if mode is not None and mode in spec.modes]
+    return [*modes, spec] if modes and line.doubtful else modes
 
 
 def _meaning(run: Run, spec: Spec, mode: Spec, line: Line) -> None:
@@ -163,17 +170,11 @@ def _used(run: Run, meaning: Spec, used: Used) -> None:
     role, value = used.option.takes, used.value
     if role is None or value is None:
         return
-    if role.name == "code.exec" and _runs_code(meaning) and not _may_be_program(value):
+    if role.name == "code.exec" and meaning.runs_code and not _may_be_program(value):
         run.value(role, value)  # more of the project's own code: judged by where it lies
     elif role.name in ("shell", "code.exec"):
         run.add("code.exec", f"<named by the option {used.name}>")
     run.value(Role("fs.read") if role.name == "code.exec" else role, value)
-
-
-def _runs_code(meaning: Spec) -> bool:
-    return any(one.operation == "code.exec" for one in meaning.does) or any(
-        role.name == "code.exec" for role in meaning.args or ()
-    )
 
 
 def _may_be_program(value: Argument | list[Argument]) -> bool:
@@ -186,11 +187,10 @@ def _may_be_program(value: Argument | list[Argument]) -> bool:
 
 
 def _unknown_option(run: Run, meaning: Spec, word: Argument) -> None:
-    # Where the program runs code anyway, nothing worse can be meant.
-    runs_code = any(does.operation == "code.exec" for does in meaning.does)
     name, equals, value = word.text.partition("=")
     odd = HOLE in name or len(name) > _LONGEST_NAME or _SUSPICIOUS.fullmatch(name)
-    suspicious = not runs_code and odd
+    # Where the program runs code anyway, nothing worse can be meant.
+    suspicious = odd and not any(does.operation == "code.exec" for does in meaning.does)
     if not meaning.harmless or suspicious:
         run.add("opaque", f"option {shown(word.text)!r} of {run.program} is not described")
     elif equals and ("/" in value or value.startswith((".", "~"))):
@@ -233,22 +233,29 @@ def _remainder(run: Run, role: Role, words: list[Argument]) -> None:
 
 
 def _command(run: Run, spec: Spec, line: Line) -> None:
-    name = line.command
+    name, rest = line.command, line.rest or []
     if name is None:
         fixed = [role for role in spec.args or () if not role.takes_the_rest and not role.repeats]
-        if NO_COMMAND in spec.commands and len(line.words) <= len(fixed) and not line.rest:
+        if NO_COMMAND in spec.commands and len(line.words) <= len(fixed) and not rest:
             _read(run, spec.commands[NO_COMMAND], ())
         return
-    rest = line.rest or []
-    text = name.text.replace(HOLE, "\ufffd")
-    for pattern, child in spec.commands.items():
-        if pattern == NO_COMMAND or not fnmatchcase(text, pattern):
-            continue
+    pattern = _described(spec, name.text)
+    if pattern is not None:
         if pattern == name.text:
-            run.program = f"{run.program} {name.text}"
+            run.program = f"{run.program} {pattern}"
+        child = spec.commands[pattern]
         takes_name = pattern == "*" and child.args is not None
-        _read(run, child, [name, *rest] if takes_name else rest)
+        if not (pattern == name.text and _asks_for_help(rest)):
+            _read(run, child, [name, *rest] if takes_name else rest)
         if name.how == "exact" and not name.several:
             return
-        break
     run.add("opaque", f"sub-command {shown(name.text)!r} of {run.program} is not described")
+
+
+def _described(spec: Spec, name: str) -> str | None:
+    """Return the key that describes a sub-command: its own name, or the first glob it matches."""
+    if name in spec.commands and name != NO_COMMAND:
+        return name
+    text = name.replace(HOLE, "\ufffd")
+    globs = (key for key in spec.commands if any(map(key.__contains__, "*?[")))
+    return next((glob for glob in globs if fnmatchcase(text, glob)), None)

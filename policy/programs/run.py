@@ -112,7 +112,7 @@ class Run:
         name, text = role.name, word.text
         if role.other is not None and _REMOTE.match(text):
             name = role.other
-        if text.lower().startswith("file:") and name in ("net.connect", "fs.read"):
+        if text[:5].lower() == "file:" and name in ("net.connect", "fs.read"):
             start = len("file://") if text[5:7] == "//" else len("file:")
             self._path("fs.read", word.after(start))
         elif name not in PATH_OPERATIONS:
@@ -126,27 +126,38 @@ class Run:
 
     def _path(self, name: str, word: Argument) -> None:
         text = word.text
-        if name == "fs.read" and SOCKET.fullmatch(text):
+        if name == "fs.read" and text.startswith("/dev/") and SOCKET.fullmatch(text):
             self.add("net.connect", text, word.how)
             return
         if text.startswith("@") and len(text) > 1:
             self._at_file(word)
             if name == "fs.read" and text[1] not in "{~^":
                 self.add("opaque", f"arguments from the file {text[1:]}")
-        if name == "code.exec" and (FETCHED in text or "://" in text):
-            self.add("code.exec", "<network>")
         path = self.place.resolve(word)
-        if name == "code.exec" and _PIPE_FILE.fullmatch(path.text):
-            known = self.nested.piped(path.text)
-            self.stdin = Stdin(known, connected=True, network=FETCHED in path.text)
-            self.standard_input(self.reads)
-            return
-        if name == "fs.read" and _ENDLESS.fullmatch(path.text):
-            self.add("resource.exhaust", "an endless file", "exact")
-        reads_or_writes = name in ("fs.read", "fs.write", "fs.list")
-        if not (reads_or_writes and is_harmless_file(path.text)):
+        if name == "code.exec":
+            settled = self._is_code_elsewhere(text, path)
+        else:
+            settled = path.text.startswith("/dev/") and self._is_harmless_device(name, path.text)
+        if not settled:
             self.accesses.append(Access(name, path.text, path.how, self.program))
-            self._linked(name, word, path)
+            if "/../" in text:
+                self._linked(name, word, path)
+
+    def _is_harmless_device(self, name: str, path: str) -> bool:
+        if name == "fs.read" and _ENDLESS.fullmatch(path):
+            self.add("resource.exhaust", "an endless file", "exact")
+        return name in ("fs.read", "fs.write", "fs.list") and is_harmless_file(path)
+
+    def _is_code_elsewhere(self, text: str, path: Argument) -> bool:
+        """Run what comes out of `<( )` as if it were on standard input."""
+        if FETCHED in text or "://" in text:
+            self.add("code.exec", "<network>")
+        if not _PIPE_FILE.fullmatch(path.text):
+            return False
+        known = self.nested.piped(path.text)
+        self.stdin = Stdin(known, connected=True, network=FETCHED in path.text)
+        self.standard_input(self.reads)
+        return True
 
     def _linked(self, name: str, word: Argument, path: Argument) -> None:
         """Add what a path that leaves the directory may mean too, when a link is on its way."""
@@ -158,6 +169,8 @@ class Run:
     def _at_file(self, word: Argument) -> None:
         """`@FILE` and `name=@FILE` are read by many programs; assume all of them do."""
         text = word.text
+        if "@" not in text:
+            return
         at = text.find("=@") + 1
         if not text.startswith("@") and not at:
             return
@@ -275,4 +288,6 @@ class Run:
 
 def is_harmless_file(path: str) -> bool:
     """Return whether reading or writing the file changes and shows nothing of the machine."""
-    return bool(HARMLESS_DEVICE.fullmatch(path) or _PIPE_FILE.fullmatch(path))
+    return path.startswith("/dev/") and bool(
+        HARMLESS_DEVICE.fullmatch(path) or _PIPE_FILE.fullmatch(path)
+    )

@@ -13,7 +13,9 @@ ROLES_WITHOUT_OPERATION = frozenset(
         "words",
     }
 )  # fmt: skip
-LANGUAGES = frozenset({"awk", "sed", "code", "socat", "jq", "paths", "bang"})
+LANGUAGES = frozenset(
+    {"awk", "sed", "code", "socat", "jq", "paths", "bang", "setting", "sql", "upload"}
+)
 NO_COMMAND = "_"  # the entry for a command line that ends before a sub-command
 ANY_VALUE = "*"
 # What an option may lead to that its value alone does not show.
@@ -85,6 +87,9 @@ class Spec:
     harmless: bool = False  # an option that is not listed only changes the output
     stdin: Role | None = None
     acts: bool = False  # some option could make it write, run or send
+    runs_code: bool = False  # it runs code of its own, whatever its options say
+    greedy: int | None = None  # which of `args` takes every word from there on
+    has_commands: bool = False  # besides the one for none given
 
 
 @dataclass(frozen=True, slots=True)

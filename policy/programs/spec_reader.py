@@ -81,22 +81,33 @@ class SpecReader(NodeReader):
         own = self._options(found["options"]) if "options" in found else {}
         options = {**outer.options, **own}
         stdin = found.get("stdin")
+        args = self._roles(found["args"]) if "args" in found else None
+        does = self._does(found["does"]) if "does" in found else ()
         partial = Spec(
             options=options,
             long_names=tuple(sorted(name for name in options if name.startswith("--"))),
-            args=self._roles(found["args"]) if "args" in found else None,
+            args=args,
             words=self._by_glob(found.get("words")) + outer.words,
-            does=self._does(found["does"]) if "does" in found else (),
+            does=does,
             harmless=self._harmless(found.get("unknown"), outer),
             stdin=None if stdin is None else self._role(stdin, self.scalar(stdin)),
             acts=any(option.acts for option in options.values()),
+            runs_code=any(one.operation == "code.exec" for one in does)
+            or any(role.name == "code.exec" for role in args or ()),
+            greedy=next((at for at, role in enumerate(args or ()) if role.takes_the_rest), None),
         )
         modes = self._children(found.get("modes"), partial, _SPEC_KEYS - {"words"})
         self._check_modes(found, own, modes)
         commands = self._children(found.get("commands"), partial, _SPEC_KEYS)
         self._check_args(found, partial, commands)
         acts = partial.acts or any(mode.acts for mode in modes.values())
-        return replace(partial, commands=commands, modes=modes, acts=acts)
+        return replace(
+            partial,
+            commands=commands,
+            modes=modes,
+            acts=acts,
+            has_commands=bool(commands.keys() - {NO_COMMAND}),
+        )
 
     def _harmless(self, node: yaml.Node | None, outer: Spec) -> bool:
         if node is None:

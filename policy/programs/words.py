@@ -1,11 +1,12 @@
-"""The words of this floor: an argument, the place a command runs in, what its standard input holds.
+"""The words of this floor: an argument, the place where a command runs, what its stdin holds.
 
-May touch: strings. Everything is frozen, so an answer depends on nothing else.
+May touch: strings. All is frozen, so an answer depends on nothing else. Named tuples, because many
+are made for one command line and a frozen dataclass takes three times as long to make.
 """
 
 import posixpath
 import re
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from policy.model import Context, How
 
@@ -20,11 +21,11 @@ def shown(text: str) -> str:
     return text.replace(FETCHED, "…").replace(HOLE, "…")
 
 
+_UNCLEAN = re.compile(r"/\.{0,2}(?:/|$)")
 _NAME_THEN_UP = re.compile(r"(^|/)(?!\.{1,2}/)[^/]+/\.\./")
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(NamedTuple):
     """One argument as the program would see it; HOLE marks a part that is not known."""
 
     text: str
@@ -39,11 +40,10 @@ class Argument:
 
     def after(self, count: int) -> "Argument":
         """Return what follows the first `count` characters."""
-        return replace(self, text=self.text[count:])
+        return Argument(self.text[count:], self.how, self.several, self.computed)
 
 
-@dataclass(frozen=True, slots=True)
-class Stdin:
+class Stdin(NamedTuple):
     """What a command finds on standard input."""
 
     text: str | None = None  # all of it, when that is known
@@ -55,11 +55,10 @@ class Stdin:
     def bounded(self) -> "Stdin":
         """Return the same without a text that grew too long to follow."""
         long = self.text is not None and len(self.text) > _STDIN_LIMIT
-        return replace(self, text=None) if long else self
+        return self._replace(text=None) if long else self
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a command runs: everything that a relative word depends on."""
 
     cwd: str
@@ -99,15 +98,15 @@ class Place:
         path = self.resolve(word)
         if path.text.startswith(HOLE):
             return self.lost()
-        return replace(self, cwd=path.text, how=path.how)
+        return Place(path.text, self.context, path.how, self.depth)
 
     def lost(self) -> "Place":
         """Return the place in a directory nobody knows."""
-        return replace(self, cwd=HOLE, how="dynamic")
+        return Place(HOLE, self.context, "dynamic", self.depth)
 
     def deeper(self) -> "Place":
         """Return the same place, one program further down."""
-        return replace(self, depth=self.depth + 1)
+        return Place(self.cwd, self.context, self.how, self.depth + 1)
 
     def _home(self, text: str) -> str:
         user, slash, rest = text[1:].partition("/")
@@ -122,7 +121,8 @@ class Place:
 
 def _normal(text: str, how: How) -> Argument:
     if HOLE not in text:
-        return Argument(posixpath.normpath("/" + text.lstrip("/")), how)
+        is_clean = _UNCLEAN.search(text) is None
+        return Argument(text if is_clean else posixpath.normpath("/" + text.lstrip("/")), how)
     known, hole, rest = text.partition(HOLE)
     if ".." in rest.split("/"):
         return Argument(HOLE, "dynamic")  # what `..` leaves depends on what is not known
