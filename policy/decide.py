@@ -4,8 +4,8 @@ May touch: accesses and rules. May not touch: commands, programs, clocks, files.
 INVARIANT: an allow rule needs certainty, an ask or deny rule needs possibility, the strictest
 matching rule wins for an access and the strictest access for the whole. What no rule mentions is
 the policy's default, and an error while deciding is DENY (law 1). Adding an ask or deny rule can
-therefore only add to a maximum (law 2). One thing is meant to open: under `default: deny`, an ask
-in a trusted file is how its author lets a human answer; a project's file cannot.
+therefore only add to a maximum (law 2). Two things are meant to open, in trusted files alone: under
+`default: deny`, an ask lets a human answer; and an allow silences the asks that it `lifts` by name.
 """
 
 import re
@@ -112,24 +112,29 @@ class _Desk:
             return _limit(access, "the command takes too long to check"), ()
         if not matches:
             return self._default(access), ()
-        # Among equals the rule that is certain speaks first, then the one that names the resource
-        # itself, then the first by id, so that the order of files shows nowhere.
-        best = matches[0] if len(matches) == 1 else min(
-            matches,
-            key=lambda match: (
-                -match.effect, not match.certain, not _names(match, access), match.bound.rule.id
-            ),
-        )  # fmt: skip
+        lifts = frozenset(name for match in matches for name in match.bound.rule.lifts)
+        lifted = [match.bound.rule.id for match in matches if lifts and _is_lifted(match, lifts)]
+        if lifted:
+            matches = [match for match in matches if match.bound.rule.id not in lifted]
+        best = _speaker(matches, access)
         also = tuple(own for match in matches if (own := match.obligations) is not NONE)
-        # A project's ask covers nothing: it must not open what the default denies.
-        covered = any(not match.bound.rule.tightens_only for match in matches)
-        if not covered and best.effect < self._policy.default:
+        # Only an allow or an ask of a trusted file opens what the default denies.
+        if best.effect < self._policy.default and not any(map(_opens, matches)):
             return self._default(access), also
         rule = best.bound.rule
-        verdict = Verdict(
-            access, best.effect, rule.id, rule.place, rule.reason, rule.instead, best.certain
+        return (
+            Verdict(
+                access,
+                best.effect,
+                rule.id,
+                rule.place,
+                rule.reason,
+                rule.instead,
+                best.certain,
+                tuple(sorted(lifted)),
+            ),
+            also,
         )
-        return verdict, also
 
     def _default(self, access: Access) -> Verdict:
         policy = self._policy
@@ -160,6 +165,36 @@ def _match(bound: BoundRule, target: Target, holds: Truth) -> Match | None:
         return None
     certain = found is Effect.DENY and holds is Truth.YES
     return Match(bound, effect if certain else Effect.ASK, certain)
+
+
+def _speaker(matches: Sequence[Match], access: Access) -> Match:
+    """Return the strictest.
+
+    Among equals the rule that is certain speaks first, then the one that names the resource itself,
+    then the first by id, so that the order of files shows nowhere.
+    """
+    if len(matches) == 1:
+        return matches[0]
+    return min(
+        matches,
+        key=lambda match: (
+            -match.effect,
+            not match.certain,
+            not _names(match, access),
+            match.bound.rule.id,
+        ),
+    )
+
+
+def _is_lifted(match: Match, lifts: frozenset[str]) -> bool:
+    """Return whether an allow that is certain silences this: an ask, never a deny."""
+    rule = match.bound.rule
+    return rule.effect is Effect.ASK and rule.id in lifts
+
+
+def _opens(match: Match) -> bool:
+    rule = match.bound.rule
+    return rule.effect is not Effect.DENY and not rule.tightens_only
 
 
 def _names(match: Match, access: Access) -> bool:

@@ -51,12 +51,12 @@ Node = Text | Listing | Mapping
 
 
 def refuse(place: str, what: str) -> NoReturn:
-    """Raise the error every unusable policy file ends in."""
+    """Raise the error every unusable file ends in."""
     raise PolicyError(f"{place}: {what}")
 
 
-def read(name: str, text: str) -> Mapping:
-    """Return the top mapping of one YAML document.
+def read(name: str, text: str, shape: str = "a mapping is expected here") -> Mapping:
+    """Return the top mapping of one YAML document; `shape` is said where it is something else.
 
     Raises:
         PolicyError: not YAML, not one mapping, or a construct this project does not read.
@@ -64,7 +64,7 @@ def read(name: str, text: str) -> Mapping:
     if len(text) > MAX_CHARACTERS:
         refuse(f"{name}:1:1", f"the file is longer than {MAX_CHARACTERS} characters; split it")
     try:
-        return _Reader(name, text).document()
+        return _Reader(name, text, shape).document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = _place(name, mark)
@@ -74,21 +74,21 @@ def read(name: str, text: str) -> Mapping:
 
 
 class _Reader:
-    def __init__(self, name: str, text: str) -> None:
-        self._name = name
+    def __init__(self, name: str, text: str, shape: str) -> None:
+        self._name, self._shape = name, shape
         self._events: Iterator[events.Event] = iter(yaml.parse(text, Loader=_LOADER))
 
     def document(self) -> Mapping:
         start, first = next(self._events), next(self._events)
         if isinstance(first, events.StreamEndEvent):
-            refuse(self._place(start), "the file is empty; begin with `version: 1`")
+            refuse(self._place(start), f"the file is empty; {self._shape}")
         top = self._node(next(self._events), depth=0)
         if not isinstance(top, Mapping):
-            refuse(top.place, "a policy is a mapping; begin with `version: 1`")
+            refuse(top.place, self._shape)
         next(self._events)
         end = next(self._events)
         if not isinstance(end, events.StreamEndEvent):
-            refuse(self._place(end), "a second document; a policy file holds one, remove the `---`")
+            refuse(self._place(end), "a second document; a file holds one, remove the `---`")
         return top
 
     def _node(self, event: events.Event, depth: int) -> Node:
@@ -98,7 +98,7 @@ class _Reader:
         if getattr(event, "tag", None) not in (None, "!"):
             refuse(place, "tags are not read; remove it")
         if depth > MAX_DEPTH:
-            refuse(place, "nested too deeply; a policy has no such value")
+            refuse(place, "nested too deeply; nothing here has such a value")
         if isinstance(event, events.ScalarEvent):
             return Text(place, event.value, plain=not event.style)
         if isinstance(event, events.SequenceStartEvent):

@@ -7,12 +7,13 @@ file leaves the caller with the policy it has.
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
 from typing import Final
 
-from policy.document import Listing, Node, PolicyError, one_text, positive, read, refuse
+from policy.document import Listing, Node, PolicyError, one_text, positive, read, refuse, words
 from policy.document import Mapping as Entries
 from policy.examples import check_examples as run_examples
 from policy.model import Effect
@@ -20,8 +21,9 @@ from policy.rule_file import EFFECTS, RuleReader, fields_of
 from policy.rules import FIXED_VARIABLES, Policy, Rule, Source
 
 FILE_KEYS: Final = frozenset(
-    {"version", "name", "description", "revision", "default", "variables", "rules"}
+    {"version", "name", "description", "revision", "include", "default", "variables", "rules"}
 )
+A_POLICY: Final = "a policy is a mapping; begin with `version: 1`"
 REVISION_DIGITS: Final = 15  # room for a date with its time
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
@@ -36,26 +38,57 @@ def load(sources: Sequence[Source], *, check_examples: bool = True) -> Policy:
     """
     if not sources:
         raise PolicyError("no policy was given, so nothing could be allowed; name a file or a pack")
-    rules: list[Rule] = []
-    defaults: list[tuple[Effect, str]] = []
-    revisions: dict[str, int] = {}
-    for source in sources:
-        top = read(source.name, source.text)
-        fields = fields_of(top, FILE_KEYS, "a policy file")
-        defaults.append(_header(top, fields))
-        if "revision" in fields:
-            number = positive(fields["revision"], "revision", digits=REVISION_DIGITS)
-            revisions[source.name] = number
-        rules.extend(_rules(source, fields))
+    files = _opened(sources)
+    rules = [rule for file in files for rule in _rules(file)]
     _refuse_repeated_ids(rules)
-    default, place = max(defaults, key=lambda one: one[0])
-    names = tuple(source.name for source in sources)
+    _check_lifted(rules)
+    default, place = max((_default(file) for file in files), key=lambda one: one[0])
     policy = Policy(
-        tuple(rules), default, place, _digest(sources), names, MappingProxyType(revisions)
+        tuple(rules),
+        default,
+        place,
+        _digest([file.source for file in files]),
+        tuple(file.source.name for file in files),
+        MappingProxyType(dict(pair for file in files for pair in _revision(file))),
     )
     if check_examples:
         run_examples(policy)
     return policy
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One source with the keys at its top, their names known."""
+
+    source: Source
+    place: str
+    fields: Mapping[str, Node]
+
+
+def _opened(sources: Sequence[Source]) -> list[_File]:
+    """Return every source and, after them, each pack that one of them includes, once."""
+    files: list[_File] = []
+    waiting = list(sources)
+    for source in waiting:
+        top = read(source.name, source.text, A_POLICY)
+        file = _File(source, top.place, fields_of(top, FILE_KEYS, "a policy file"))
+        _check_header(file)
+        files.append(file)
+        waiting += [one for one in dict.fromkeys(_included(file)) if one not in waiting]
+    return files
+
+
+def _included(file: _File) -> Iterator[Source]:
+    node = file.fields.get("include")
+    if node is None:
+        return
+    if file.source.tightens_only:
+        refuse(node.place, "a project's policy may only tighten: it includes no packs; remove it")
+    for name in words(node, "include"):
+        try:
+            yield pack(name.value)
+        except PolicyError as error:
+            refuse(name.place, str(error))
 
 
 def pack(name: str) -> Source:
@@ -92,30 +125,53 @@ def _refuse_repeated_ids(rules: Sequence[Rule]) -> None:
         seen[rule.id] = rule.place
 
 
-def _header(top: Entries, fields: Mapping[str, Node]) -> tuple[Effect, str]:
+def _check_lifted(rules: Sequence[Rule]) -> None:
+    """Refuse an allow that lifts what is no ask: a deny stays, and a typing error shows."""
+    by_id = {rule.id: rule for rule in rules}
+    for rule in rules:
+        for name in sorted(rule.lifts):
+            other = by_id.get(name)
+            if other is None:
+                refuse(rule.place, f"rule {rule.id!r} lifts {name!r}, which no rule is called")
+            if other.effect is not Effect.ASK:
+                what = f"{name!r} at {other.place}, which is no ask; only asks can be lifted"
+                refuse(rule.place, f"rule {rule.id!r} lifts {what}")
+
+
+def _check_header(file: _File) -> None:
+    fields = file.fields
     for needed in ("version", "rules"):
         if needed not in fields:
-            refuse(top.place, f"the key {needed!r} is missing; add it")
+            refuse(file.place, f"the key {needed!r} is missing; add it")
     version = one_text(fields["version"], "version")
     if version.value != "1":
         refuse(version.place, f"version {version.value!r} is not known; write 1")
     for key in ("name", "description"):
         if key in fields:
             one_text(fields[key], key)
-    if "default" not in fields:
-        return Effect.ASK, top.place
-    default = one_text(fields["default"], "default")
+
+
+def _default(file: _File) -> tuple[Effect, str]:
+    if "default" not in file.fields:
+        return Effect.ASK, file.place
+    default = one_text(file.fields["default"], "default")
     if default.value not in ("ask", "deny"):
         what = "what no rule mentions is never allowed; write ask or deny"
         refuse(default.place, f"default {default.value!r}: {what}")
     return EFFECTS[default.value], default.place
 
 
-def _rules(source: Source, fields: Mapping[str, Node]) -> list[Rule]:
-    listing = fields["rules"]
+def _revision(file: _File) -> Iterator[tuple[str, int]]:
+    if "revision" in file.fields:
+        node = file.fields["revision"]
+        yield file.source.name, positive(node, "revision", digits=REVISION_DIGITS)
+
+
+def _rules(file: _File) -> list[Rule]:
+    source, listing = file.source, file.fields["rules"]
     if not isinstance(listing, Listing):
         refuse(listing.place, "rules is a list; begin each rule with `- id: its-name`")
-    variables = _variables(source, fields.get("variables"))
+    variables = _variables(source, file.fields.get("variables"))
     return [RuleReader(source, node, variables).rule() for node in listing.items]
 
 

@@ -154,6 +154,7 @@ class Verdict:
     reason: str
     instead: str = ""
     certain: bool = True  # False where the rule only may concern the access
+    lifted: tuple[str, ...] = ()  # ids of the asks that an allow silenced here
 
 
 @dataclass(frozen=True, slots=True)

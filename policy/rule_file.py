@@ -31,7 +31,7 @@ HOST_OPERATIONS: Final = frozenset({"net.connect", "remote.exec"})
 PORT_OPERATIONS: Final = frozenset({"net.connect", "net.listen"})
 RULE_KEYS: Final = frozenset(EFFECTS) | {
     "id", "resources", "except", "with", "programs", "args", "tools", "subjects", "hosts", "ports",
-    "remote_hosts", "reason", "instead", "match", "not_match",
+    "remote_hosts", "lifts", "reason", "instead", "match", "not_match",
 }  # fmt: skip
 ALLOW_KEYS: Final = frozenset({"operations", "sandbox", "network", "limits", "env", "redact"})
 ASK_KEYS: Final = ALLOW_KEYS | {"level", "quorum", "timeout_s"}
@@ -105,6 +105,7 @@ class RuleReader:
             hosts=tuple(glob.lower() for glob in self._only("hosts", operations, HOST_OPERATIONS)),
             ports=self._ports(operations),
             remote_hosts=self._globs("remote_hosts"),
+            lifts=frozenset(self._texts("lifts")),
             obligations=obligations,
             reason=self._text("reason"),
             instead=self._text("instead"),
@@ -116,6 +117,8 @@ class RuleReader:
 
     def _checked(self, rule: Rule) -> Rule:
         if rule.effect is not Effect.ALLOW:
+            if rule.lifts:
+                refuse(self._fields["lifts"].place, "lifts is for allow alone; remove it")
             return rule
         if self._source.tightens_only:
             refuse(self._place, "a project's policy may only tighten: write ask or deny")

@@ -59,6 +59,7 @@ class Rule:
     hosts: tuple[str, ...] = ()
     ports: tuple[tuple[int, int], ...] = ()  # first and last of each range
     remote_hosts: tuple[str, ...] = ()
+    lifts: frozenset[str] = frozenset()  # ids of the asks that this allow silences
     obligations: Obligations = NONE
     reason: str = ""
     instead: str = ""

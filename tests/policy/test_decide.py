@@ -336,6 +336,85 @@ def test_an_exception_to_an_allow_holds_where_it_is_possible():
     assert effect(rules, Access("git.read", "/w/x")) is Effect.ASK
 
 
+@pytest.mark.threat("T02")
+def test_a_deny_opens_nothing_that_the_default_denies():
+    access = Access("fs.write", f"/w/{HOLE}", "dynamic")
+    deny = "deny: [fs.write], resources: ['/w/a']"
+    assert decide([access], policy_of(default="deny"), CONTEXT).effect is Effect.DENY
+    assert decide([access], policy_of(deny, default="deny"), CONTEXT).effect is Effect.DENY
+    ask = "ask: [fs.write], resources: ['/w/**']"
+    assert decide([access], policy_of(deny, ask, default="deny"), CONTEXT).effect is Effect.ASK
+
+
+def test_what_is_certain_speaks_before_what_only_may_be():
+    rules = ["deny: [net.connect], hosts: [a]", "ask: [net.connect], resources: ['*']"]
+    (verdict,) = decide(
+        [Access("net.connect", "…", "dynamic")], policy_of(*rules), CONTEXT
+    ).verdicts
+    assert (verdict.rule_id, verdict.certain) == ("r1", True)
+    (verdict,) = decide(
+        [Access("net.connect", "…", "dynamic")], policy_of(rules[0]), CONTEXT
+    ).verdicts
+    assert (verdict.rule_id, verdict.certain) == ("r0", False)
+
+
+# --- lifting -------------------------------------------------------------------
+
+ASKS = "ask: {operations: [code.exec], level: owner}, resources: ['<unknown program *>']"
+LIFTING = "allow: [code.exec], resources: ['<unknown program {}>'], lifts: [r0]"
+
+
+def unknown(name: str) -> Access:
+    return Access("code.exec", f"<unknown program {name}>", "dynamic", name)
+
+
+def test_an_allow_silences_the_asks_it_names_where_it_is_certain():
+    policy = policy_of(ASKS, LIFTING.format("tool"))
+    ruling = decide([unknown("tool")], policy, CONTEXT)
+    assert (ruling.effect, ruling.obligations.level) == (Effect.ALLOW, 1)
+    assert ruling.verdicts[0].lifted == ("r0",)
+    other = decide([unknown("tool"), unknown("else")], policy, CONTEXT)
+    assert [verdict.effect for verdict in other.verdicts] == [Effect.ALLOW, Effect.ASK]
+    assert other.obligations.level == 2
+
+
+@pytest.mark.threat("T02")
+def test_an_allow_that_is_not_certain_lifts_nothing_and_no_deny_is_lifted():
+    narrowed = LIFTING.format("*") + ", tools: [exec]"
+    assert decide([unknown("a")], policy_of(ASKS, narrowed), CONTEXT).effect is Effect.ASK
+    deny = "deny: [code.exec], resources: ['<unknown program a>']"
+    policy = policy_of(ASKS, LIFTING.format("*"), deny)
+    assert decide([unknown("a")], policy, CONTEXT).effect is Effect.DENY
+    possible = "deny: [code.exec], resources: ['<*'], args: [x]"
+    policy = policy_of(ASKS, LIFTING.format("*"), possible)
+    assert decide([unknown("a")], policy, CONTEXT).effect is Effect.ASK
+    stricter = "ask: [code.exec], resources: ['<*']"
+    policy = policy_of(ASKS, LIFTING.format("*"), stricter)
+    assert decide([unknown("a")], policy, CONTEXT).effect is Effect.ASK
+
+
+@pytest.mark.threat("T02")
+@given(some_rules, rules(("allow",)), accesses, contexts, some_asked)
+def test_an_allow_that_lifts_changes_only_what_the_asks_it_names_and_allows_covered(
+    before, added, touched, context, asked
+):
+    names = {f"r{n}": rule for n, rule in enumerate(before)}
+    lifts = [name for name, rule in names.items() if rule.startswith("ask")][:2]
+    if not lifts:
+        return
+    old = decide(touched, policy_of(*before), context, asked)
+    new = decide(
+        touched, policy_of(*before, f"{added}, lifts: [{', '.join(lifts)}]"), context, asked
+    )
+    kept = [rule if name not in lifts else "ask: [audit.tamper]" for name, rule in names.items()]
+    without = decide(touched, policy_of(*kept), context, asked)
+    for was, now, bare in zip(old.verdicts, new.verdicts, without.verdicts, strict=True):
+        if now.effect < was.effect and was.rule_id != "default":
+            assert was.rule_id in lifts
+            assert now.rule_id == f"r{len(before)}" or now.effect >= bare.effect
+        assert now.effect is not Effect.ALLOW or bare.effect is not Effect.DENY
+
+
 # --- what narrows a rule -------------------------------------------------------
 
 

@@ -173,6 +173,12 @@ MISTAKES = [
         broken("    ask: [fs.read]\n    resource: [/x]\n"),
         "p.yaml:5:5: a rule has no key",
     ),
+    (broken("    ask: [git.read]\n    lifts: [r]\n"), "p.yaml:5:12: lifts is for allow alone"),
+    (broken("    allow: [git.read]\n    lifts: [x]\n"), "rule 'r' lifts 'x', which no rule is"),
+    (broken("    allow: [git.read]\n    lifts: [r]\n"), "lifts 'r' at p.yaml:3:5, which is no ask"),
+    ("version: 1\ninclude: dev-safe\nrules: []\n", "include is a list"),
+    ("version: 1\ninclude: [nope]\nrules: []\n", "p.yaml:2:11: no pack is called 'nope'; choose"),
+    ("version: 1\ninclude: [../x]\nrules: []\n", "p.yaml:2:11: no pack is called '../x'"),
     (
         "version: 1\nrules:\n- {id: a, ask: [git.read]}\n- {id: a, ask: [git.read]}\n",
         "p.yaml:4:3: rule id 'a' is already at p.yaml:3:3; choose another",
@@ -221,6 +227,7 @@ def test_any_text_is_a_policy_or_a_policy_error(text):
     "text",
     [
         broken("    allow: [git.read]\n"),
+        "version: 1\ninclude: [dev-safe]\nrules: []\n",
         "version: 1\nvariables: {cache: /x}\nrules: []\n",
     ],
 )
@@ -278,6 +285,26 @@ def test_a_pack_is_found_by_name_and_an_unknown_one_is_told_the_others():
     assert pack("dev-safe").name == "dev-safe.yaml"
     with pytest.raises(PolicyError, match=r"'nope'; choose one of .*dev-safe.*ops-inspect"):
         pack("nope")
+
+
+def test_a_pack_that_is_included_is_there_once_however_often_it_is_named():
+    text = "version: 1\ninclude: [dev-safe]\nrules: []\n"
+    one, two = Source("a.yaml", text), Source("b.yaml", text)
+    policy = load([one, two], check_examples=False)
+    assert policy.names == ("a.yaml", "b.yaml", "dev-safe.yaml")
+    assert policy.rules == load([pack("dev-safe")], check_examples=False).rules
+    named = load([pack("dev-safe"), one], check_examples=False)
+    assert named.names == ("dev-safe.yaml", "a.yaml")
+    assert load([Source("a.yaml", text.replace("include: [dev-safe]", "name: x"))]).rules == ()
+    other = Source("dev-safe.yaml", "version: 1\nrules: []\n")
+    assert len(load([one, other], check_examples=False).rules) == len(policy.rules)
+
+
+def test_an_allow_may_lift_an_ask_of_another_source():
+    allow = broken("    allow: [git.read]\n    lifts: [other]\n")
+    ask = "version: 1\nrules: [{id: other, ask: [git.read]}]\n"
+    policy = load([Source("a.yaml", allow), Source("b.yaml", ask)])
+    assert policy.rules[0].lifts == {"other"}
 
 
 @pytest.mark.threat("T04")
