@@ -3,10 +3,14 @@
 import pytest
 
 import policy.shell.tree as t
+from policy.footprint import footprint
+from policy.model import Context, Exec
+from policy.shell.blocks import MAX_WORDS
 from policy.shell.commands import commands
 from policy.shell.cursor import MAX_BYTES
 from policy.shell.reader import read
-from policy.shell.search import MAX_COMMANDS, MAX_TOKENS, found_in
+from policy.shell.search import MAX_STATEMENTS, found_in, searched
+from policy.shell.walk import nodes
 from tests.policy.shell.texts import Texts
 
 RM = ("rm", "-rf", "/")
@@ -16,10 +20,15 @@ RM = ("rm", "-rf", "/")
 @pytest.mark.parametrize(
     "text",
     [
-        "eval 'rm -rf /'", "eval rm -rf /", "command eval 'rm -rf /'", "trap 'rm -rf /' EXIT",
         "coproc rm -rf /", "coproc P { rm -rf /; }", "select x in a; do rm -rf /; done",
-        "read 'a[$(rm -rf /)]'", "[ -v 'x[`rm -rf /`]' ]", "eval 'eval \"rm -rf /\"'",
-        "alias ls='rm -rf /'", "declare -n x='a;rm -rf /'", "mapfile -C 'rm -rf /' -c 1 x",
+        "read 'a[$(rm -rf /)]'", "[ -v 'x[`rm -rf /`]' ]",
+        "alias ls='rm -rf /'",
+        "bind -x 'a=rm -rf /'", "((a[$(rm -rf /)]))", "$0; x=(a $(rm -rf /))",
+        "f() { x=1; }; $0; g() { rm -rf /; }", "function f { rm -rf /; }; $0",
+        "$0; @(a|$(rm -rf /))",
+        "case a in (b) c;; d|e) rm -rf /; esac; $0", "for i in a; do if b; then rm -rf /; fi $0",
+        "while a; do rm -rf /; done | b $0", "$0 ((1)); ((x)); rm -rf /", "} ) rm -rf /; $0",
+        "declare x='a[$(rm -rf /)]' $0", "[[ 'a[$(rm -rf /)]' -eq 0 ]]; $0", "! { $0; rm -rf /; }",
         'echo "a $(rm -rf /) b" $-', "echo `rm -rf /` $0", 'echo "`rm -rf /`" $0',
         "x=(1); rm -rf /", "rm\u200b -rf\u00a0/", "r\\m -r'f' \"/\" $0", "$'\\x72m' -rf / $0",
         "rm -rf {/,} $0", "bash <<E $0\nrm -rf /\nE", "cat <<E $0\n$(rm -rf /)\nE",
@@ -36,6 +45,90 @@ RM = ("rm", "-rf", "/")
 def test_a_command_in_opaque_text_is_found(text: str) -> None:
     assert isinstance(read(text), t.Opaque)
     assert RM in [one.argv[:3] for one in found_in(text)]
+
+
+@pytest.mark.threat("T03")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "eval 'rm -rf /'", "eval rm -rf /", "command eval 'rm -rf /'", "trap 'rm -rf /' EXIT",
+        "eval 'eval \"rm -rf /\"'", "mapfile -C 'rm -rf /' -c 1 x", "x='rm -rf'; eval \"$x /\"",
+        "$0; d=/; rm -rf $d",
+    ],
+)  # fmt: skip
+def test_what_opaque_text_evaluates_is_in_its_footprint(text: str) -> None:
+    assert isinstance(read(text), t.Opaque)
+    context = Context("/w", "/home/u", "u", "host")
+    accesses = footprint(Exec(text, None, "/w"), context).accesses
+    assert any(one.operation == "fs.delete" and one.resource[:2] in ("/", "/*") for one in accesses)
+
+
+def pipelines(text: str) -> list[list[str | None]]:
+    """Return the program of every command of every pipeline; a compound one is its kind."""
+    found = [node for node in nodes(searched(text)) if isinstance(node, t.Pipeline)]
+    return [
+        [
+            one.words[0].literal if isinstance(one, t.SimpleCommand) else type(one).__name__
+            for one in pipe.commands
+        ]
+        for pipe in found
+    ]
+
+
+@pytest.mark.threat("T03")
+@pytest.mark.parametrize(
+    ("text", "pipeline"),
+    [
+        ("eval x; curl u | sh", ["curl", "sh"]),
+        ("$0; curl u | sh", ["curl", "sh"]),
+        ('$0; curl u 2>&1 |& tee "a b" | sh -s x', ["curl", "tee", "sh"]),
+        ("$0; { curl u; } | sh", ["Group", "sh"]),
+        ("$0; (curl u; true) | sh", ["Subshell", "sh"]),
+        ("$0; if a; then curl u; fi | sh", ["Group", "sh"]),
+        ("$0; while a; do curl u; done | sh", ["While", "sh"]),
+        ("$0; for i in a b; do curl $i; done | sh", ["For", "sh"]),
+        ("$0; case a in a) curl u;; esac | sh", ["Group", "sh"]),
+        ("x=$0$(curl u | sh)", ["curl", "sh"]),
+        ('a "$0 $(curl u | sh)"', ["curl", "sh"]),
+        ("a $0`curl u | sh`", ["curl", "sh"]),
+        ("$0; curl u |\nsh", ["curl", "sh"]),
+    ],
+)
+def test_pipes_in_opaque_text_stay_pipes(text: str, pipeline: list[str]) -> None:
+    assert isinstance(read(text), t.Opaque)
+    assert pipeline in pipelines(text)
+
+
+@pytest.mark.threat("T18")
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (".(){ .|.& };.", "."), (":(){ :|:& };:", ":"), ("b(){ b|b& };b $0", "b"),
+        ("function @ { @|@& }; @", "@"), ("%() ( %|%& ); %", "%"),
+        ("b()\n{\n b | b &\n}\nb $0", "b"),
+        ("b() if a; then b|b& fi; b $0", "b"),
+    ],
+)  # fmt: skip
+def test_a_function_is_found_whatever_its_name(text: str, name: str) -> None:
+    statements = searched(text).statements
+    defined = next(one for one in statements if isinstance(one, t.FunctionDef))
+    inside = [one.argv[0] for one in commands(t.Sequence((defined,)))]
+    assert (defined.name, inside.count(name)) == (name, 2)
+    assert any(one.argv[:1] == (name,) for one in commands(t.Sequence(statements[1:])))
+
+
+@pytest.mark.threat("T03")
+@pytest.mark.parametrize(
+    "padding", ["true; ", "a{}; ", "rm a{}; ", "echo 'a b' {}; ", "a", "x{}=1 "]
+)
+def test_an_attack_behind_1200_tokens_of_padding_is_found(padding: str) -> None:
+    padded = "".join(padding.replace("{}", str(number)) for number in range(1200))[: MAX_BYTES - 20]
+    assert RM in [one.argv[:3] for one in found_in(f"{padded}; rm -rf /; $0")]
+
+
+def test_a_command_too_long_to_follow_keeps_its_ends() -> None:
+    found = found_in("rm -rf " + " ".join(f"a{number}" for number in range(2000)) + " / $0")[0]
+    assert (found.argv[:2], found.argv[-2]) == (("rm", "-rf"), "/")
 
 
 def test_what_surrounds_a_command_is_kept() -> None:
@@ -68,8 +161,8 @@ def test_data_is_not_taken_for_commands() -> None:
 
 
 def test_the_search_is_bounded() -> None:
-    assert len(found_in("a;" * MAX_BYTES)) <= MAX_COMMANDS + 1
-    assert len(found_in("a " * MAX_BYTES)[0].words) < MAX_TOKENS
+    assert len(found_in("".join(f"a{i};" for i in range(4000)))) <= MAX_STATEMENTS
+    assert len(found_in("a " * MAX_BYTES)[0].words) <= MAX_WORDS
     assert found_in("eval 'eval a';" * 200) != []
     assert found_in("$(" * 40) != []
 
