@@ -31,6 +31,7 @@ BEYOND: Final = frozenset(
         "credential.read",
     }
 )  # fmt: skip
+_SHOWN: Final = 4  # places named in a sentence
 _HOST = re.compile(r"[a-z0-9_.*?-]+|[0-9a-f:.*?]+")
 
 
@@ -44,6 +45,7 @@ class Finding:
     rule_id: str
     what: str
     fix: str
+    also: tuple[str, ...] = ()  # every place it is about, where `what` names the first
 
 
 def lint(policy: Policy, sources: Sequence[Source], tools: Tools) -> tuple[Finding, ...]:
@@ -253,9 +255,11 @@ def _runs_later(policy: Policy) -> Iterator[Finding]:
                 if verdict.effect is Effect.ALLOW:
                     found.setdefault((verdict.rule_id, severity), []).append(f"{place} ({who})")
     for (rule_id, severity), places in found.items():
-        what = f"allows writing what something else runs later: {', '.join(places)}"
+        rest = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
+        what = f"allows writing what runs later: {', '.join(places[:_SHOWN])}{rest}"
         fix = "ask for these places, as places-that-run-later of dev-safe does"
-        yield replace(_warning("runs-later", rules[rule_id], what, fix), severity=severity)
+        finding = _warning("runs-later", rules[rule_id], what, fix)
+        yield replace(finding, severity=severity, also=tuple(places))
 
 
 # --- the rest -------------------------------------------------------------------------------------

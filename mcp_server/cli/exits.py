@@ -32,6 +32,20 @@ def stop(code: Exit, message: str) -> typer.Exit:
 @contextmanager
 def explained() -> Iterator[None]:
     """Turn the rooms' errors into their message and exit code; anything else is a bug of ours."""
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except Exception as raised:
+        error = _first(raised)
+        for kind, code in _codes().items():
+            if isinstance(error, kind):
+                raise stop(code, str(error)) from None
+        raise
+
+
+def _codes() -> dict[type[Exception], Exit]:
+    """Return the exit code of each room's errors; loaded only when something went wrong."""
     from approvals.request import ApprovalError  # noqa: PLC0415
     from audit.errors import AuditError  # noqa: PLC0415
     from mcp_server.config import ConfigError  # noqa: PLC0415
@@ -39,19 +53,11 @@ def explained() -> Iterator[None]:
     from policy.document import PolicyError  # noqa: PLC0415
     from sandbox.permit import SandboxError  # noqa: PLC0415
 
-    codes = {
+    return {
         AuditError: Exit.AUDIT_BROKEN,
         SandboxError: Exit.SANDBOX_BELOW_MINIMUM,
         **dict.fromkeys((PolicyError, ConfigError, CallRefusedError, ApprovalError), Exit.USAGE),
     }
-    try:
-        yield
-    except Exception as raised:
-        error = _first(raised)
-        for kind, code in codes.items():
-            if isinstance(error, kind):
-                raise stop(code, str(error)) from None
-        raise
 
 
 def _first(error: Exception) -> Exception:

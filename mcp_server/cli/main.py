@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from mcp_server.cli.exits import Exit, explained
+from mcp_server.cli.policy.commands import policy_app
 
 app = typer.Typer(
     name="permitgate",
@@ -20,7 +21,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="The gate between AI agents and this machine: no permit, no execution.",
 )
-policy_app = typer.Typer(no_args_is_help=True, help="Check policy files.")
 approvals_app = typer.Typer(no_args_is_help=True, help="See and answer what agents ask for.")
 audit_app = typer.Typer(no_args_is_help=True, help="Read, verify and prove the audit log.")
 app.add_typer(policy_app, name="policy")
@@ -109,18 +109,6 @@ def doctor(as_json: Json = False) -> None:
         from mcp_server.cli.doctor import examine  # noqa: PLC0415
 
         raise typer.Exit(examine(as_json=as_json))
-
-
-@policy_app.command("check")
-def policy_check(
-    file: Annotated[str, typer.Argument(help="A policy file, or the name of a pack.")],
-    as_json: Json = False,
-) -> None:
-    """Load one policy file and run its examples."""
-    with explained():
-        from mcp_server.cli.policy import check  # noqa: PLC0415
-
-        check(file, as_json=as_json)
 
 
 @approvals_app.command("list")

@@ -1,0 +1,1 @@
+"""`permitgate policy`: write a policy, try it, and see what it would have done."""
