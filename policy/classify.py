@@ -43,7 +43,7 @@ def _classify(request: Request, policy: Policy, context: Context) -> Decision:
     found = footprint(request.action, context)
     asked = asked_by(request, words_of(found))
     ruling = decide(_complete(found), policy, context, asked)
-    stopping = [verdict for verdict in ruling.verdicts if _decides(verdict, ruling)]
+    stopping = _stopping(ruling)
     return Decision(
         effect=ruling.effect,
         verdicts=ruling.verdicts,
@@ -66,8 +66,12 @@ def _complete(found: Footprint) -> tuple[Access, ...]:
     return (*found.accesses, Access("opaque", found.opaque, "dynamic"))
 
 
-def _decides(verdict: Verdict, ruling: Ruling) -> bool:
-    return verdict.effect is ruling.effect and verdict.effect is not Effect.ALLOW
+def _stopping(ruling: Ruling) -> list[Verdict]:
+    """Return what the effect rests on: what is certain, or else what may be."""
+    if ruling.effect is Effect.ALLOW:
+        return []
+    strictest = [verdict for verdict in ruling.verdicts if verdict.effect is ruling.effect]
+    return [verdict for verdict in strictest if verdict.certain] or strictest
 
 
 def _reason(stopping: Iterable[Verdict]) -> str:
@@ -76,7 +80,8 @@ def _reason(stopping: Iterable[Verdict]) -> str:
 
 def _sentence(verdict: Verdict) -> str:
     text = verdict.reason or f"{verdict.access.operation}: rule {verdict.rule_id}"
-    return text if text.endswith((".", "!", "?")) else f"{text}."
+    text = text if text.endswith((".", "!", "?")) else f"{text}."
+    return text if verdict.certain else f"It cannot be ruled out: {text}"
 
 
 def _alternatives(

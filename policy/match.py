@@ -6,9 +6,19 @@ all that speaks for a deny, a human is asked instead. Reads that only pass by a 
 (`cat *`, `grep -r x .`) are the sandbox's to mask, and are asked about where it cannot.
 """
 
+import re
 from typing import Final
 
-from policy.globs import EVERYTHING_BELOW, Path, literal_path, shell_pattern, with_holes
+from policy.globs import (
+    EVERYTHING_BELOW,
+    Many,
+    Name,
+    Part,
+    Path,
+    literal_path,
+    shell_pattern,
+    with_holes,
+)
 from policy.hosts import host_of
 from policy.model import PATH_OPERATIONS, Access, Context, Effect
 from policy.overlap import aims, inside, may_overlap, overlaps, text_inside, text_overlaps
@@ -18,6 +28,8 @@ from policy.rules import BoundRule, Globs
 READS: Final = frozenset({"fs.read", "fs.list"})
 TREE_OPERATIONS: Final = frozenset({"fs.delete", "fs.perm"})  # they reach all that lies below
 UNKNOWN_PATH: Final = "<unknown path>"
+_TELLING: Final = 3  # letters of a name that say which name is meant
+_EXTENSION = re.compile(r"(\.\w+)+")
 _CHEAPER: Final = 16  # how many quick looks cost as much as one comparison
 
 
@@ -107,9 +119,25 @@ class Target:
         """A read that only passes by is masked by the sandbox; where it cannot, a human answers."""
         if (self._is_plain and globs.has_path(self._access.resource)) or self._aims(globs):
             return Effect.DENY
+        if self._hints(globs):
+            return Effect.ASK
         if self._context.can_mask:
             return None
         return Effect.ASK if self._may_pass_by(globs) else None
+
+    def _hints(self, globs: Globs) -> bool:
+        """Return whether what is known of a name is a piece of one that is denied: `$x/.ss$y`."""
+        if self._access.how != "dynamic":
+            return False
+        for shape in self._shapes:
+            pieces = [one for part in shape if (one := _pieces(part)) is not None]
+            for glob in self._close(shape, globs) if pieces else ():
+                names = [part.text for part in glob if isinstance(part, Name)]
+                if any(_is_piece(one, name) for one in pieces for name in names) and overlaps(
+                    shape, glob
+                ):
+                    return True
+        return False
 
     def _may_pass_by(self, globs: Globs) -> bool:
         if not self._is_plain:
@@ -169,6 +197,27 @@ def _shapes(access: Access) -> tuple[Path, ...]:
         return (literal_path(access.resource),)
     shape = shell_pattern(access.resource)
     return (shape,) if access.how == "pattern" else (shape, (EVERYTHING_BELOW,))
+
+
+def _pieces(part: Part) -> tuple[str, str] | None:
+    """Return what is known before and after the unknown part of a name, if it tells anything."""
+    if isinstance(part, Many) or HOLE not in part.text:
+        return None
+    before, after = part.text.partition(HOLE)[0], part.text.rpartition(HOLE)[2]
+    return (before, after) if max(len(before), len(after)) >= _TELLING else None
+
+
+def _is_piece(pieces: tuple[str, str], name: str) -> bool:
+    """Return whether a name's text begins as the first piece, or goes on as the second.
+
+    An extension alone tells nothing, unless it is how the name begins: `.env`, but not `.json`.
+    """
+    before, after = (piece[:_TELLING] if len(piece) >= _TELLING else None for piece in pieces)
+    if before is not None and name.startswith(before):
+        return True
+    if after is None or after not in name:
+        return False
+    return _EXTENSION.fullmatch(pieces[1]) is None or name.startswith(after)
 
 
 def is_mask(bound: BoundRule) -> bool:

@@ -50,6 +50,12 @@ def test_a_rule_without_a_reason_is_named():
     assert run("cat a", policy_of("deny: [fs.read]")).reason == "fs.read: rule r."
 
 
+def test_what_only_may_be_meant_is_no_reason_beside_what_is():
+    assert "metadata" not in run("gh pr list").reason
+    maybe = policy_of("deny: [fs.write, fs.create], resources: ['**/a'], reason: No")
+    assert run('touch "$NAME"', maybe).reason == "It cannot be ruled out: No."
+
+
 @pytest.mark.parametrize(
     ("instead", "shown"),
     [

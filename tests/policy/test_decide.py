@@ -288,6 +288,34 @@ def test_deny_needs_possibility_and_a_passing_read_is_masked(operation, resource
 
 @pytest.mark.threat("T02")
 @pytest.mark.parametrize(
+    ("resource", "expected"),
+    [
+        (f"{HOLE}etc{HOLE}shadow", Effect.ASK),
+        (f"{HOLE}hadow", Effect.ASK),
+        (f"/etc/sha{HOLE}", Effect.ASK),
+        (f"/w/{HOLE}_rsa", Effect.ASK),
+        (f"/w/{HOLE}.env", Effect.ASK),
+        (f"/w/{HOLE}.env.local", Effect.ASK),
+        (f"/w/id_{HOLE}", Effect.ASK),
+        (f"/w/cred{HOLE}.json", Effect.ASK),
+        (f"/w/{HOLE}.json", Effect.ALLOW),
+        (f"/w/{HOLE}", Effect.ALLOW),
+        (f"/w/{HOLE}.txt", Effect.ALLOW),
+        (f"/w/report-{HOLE}.txt", Effect.ALLOW),
+        (f"/w/{HOLE}/a", Effect.ALLOW),
+    ],
+)
+def test_a_name_of_which_a_piece_is_known_is_asked_about_when_a_denied_one_has_it(
+    resource, expected
+):
+    allow = "allow: [fs.read], resources: ['/**', <unknown path>]"
+    secrets = "'/etc/shadow*', '**/id_rsa', '**/.env', '**/.env.*', '**/credentials.json'"
+    rules = [allow, f"deny: [fs.read], resources: [{secrets}]"]
+    assert effect(rules, Access("fs.read", resource, "dynamic")) is expected
+
+
+@pytest.mark.threat("T02")
+@pytest.mark.parametrize(
     ("resource", "how", "expected"),
     [
         ("/w/*", "pattern", Effect.ASK),
