@@ -7,6 +7,8 @@ from policy.decide import denied_reads
 from policy.examples import check_examples
 from policy.load import load, pack
 from policy.model import Context, Effect, Exec, Request, Subject
+from sandbox.profile import Touch, derive
+from tests.policy.rows import rows
 
 SUBJECT = Subject("agent:test@1000", "s", 1000, "local")
 DEV = load([pack("dev-safe")], check_examples=False)
@@ -29,7 +31,10 @@ def decide(command: str, workspace="/home/dev/work", home="/home/dev", policy=DE
     return classify(request, policy, context)
 
 
-@pytest.mark.parametrize("name", ["dev-safe", "ops-inspect"])
+PACKS = ["guardrails", "dev-safe", "ops-inspect", "ci-strict", "agent-sandbox"]
+
+
+@pytest.mark.parametrize("name", PACKS)
 def test_every_example_holds(name):
     check_examples(load([pack(name)], check_examples=False))
 
@@ -104,3 +109,37 @@ def test_diagnosing_reads_what_developing_does_not():
     assert decide("cat /var/lib/docker/x", policy=BOTH).effect is DENY
     alone = load([pack("ops-inspect")], check_examples=False)
     assert decide("touch notes.txt", policy=alone).effect is ASK
+
+
+# What each pack promises as a whole, over every row of our own corpora
+
+ROWS = (*rows("red_team"), *rows("harmless"))
+
+
+def test_nobody_is_ever_asked_in_the_agents_sandbox():
+    box = load([pack("agent-sandbox")], check_examples=False)
+    assert [row.command for row in ROWS if decide(row.command, policy=box).effect is ASK] == []
+
+
+@pytest.mark.threat("T09")
+@pytest.mark.parametrize("name", ["agent-sandbox", "ci-strict", "dev-safe"])
+def test_whatever_a_pack_allows_fits_into_a_profile_of_the_sandbox(name):
+    policy = load([pack(name)], check_examples=False)
+    wide = []
+    for row in ROWS:
+        decision = decide(row.command, policy=policy)
+        touches = [Touch(one.operation, one.resource, one.how) for one in decision.accesses]
+        profile = derive(touches, workspace="/home/dev/work", read_roots=("/usr", "/etc"))
+        if decision.effect is ALLOW and getattr(profile, "name", "none") == "unconfined":
+            wide.append(row.command)
+    assert wide == []
+
+
+@pytest.mark.parametrize("name", ["agent-sandbox", "ci-strict"])
+def test_a_pack_without_a_desk_forbids_at_least_what_the_developers_pack_asks_about(name):
+    """Places that something outside the sandbox runs."""
+    (asked,) = (rule for rule in DEV.rules if rule.id == "places-that-run-later")
+    policy = load([pack(name)], check_examples=False)
+    denied = next(rule for rule in policy.rules if rule.id.endswith("-places-that-run-later"))
+    assert denied.effect is DENY
+    assert set(asked.resources) <= set(denied.resources)
