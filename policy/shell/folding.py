@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import cast
 
 import policy.shell.tree as t
+from policy.shell import values
 from policy.shell.builtins import BUILTINS
 from policy.shell.walk import Node, nodes, rebuilt
 
@@ -47,7 +48,7 @@ def folded(tree: t.CommandTree, known: Mapping[str, str] | None = None) -> t.Com
         tree: what was read.
         known: what the run will find in its environment: HOME, PWD, USER.
     """
-    if not any(isinstance(node, t.Variable) for node in nodes(tree)):
+    if not any(isinstance(node, t.Variable | t.Parameter) for node in nodes(tree)):
         return tree
     counted = _Census(tree)
     constants = counted.environment(known or {})
@@ -99,6 +100,9 @@ class _Census:
             return
         program = node.words[0].literal
         self._many(assignment.name for assignment in node.assignments)
+        if read := _read(node):
+            self.times.update(read)
+            return
         self.is_unseen |= program in _UNSEEN
         self.moves |= program in _CHANGES_DIRECTORY
         if program in _ASSIGNING:
@@ -107,6 +111,21 @@ class _Census:
 
     def _many(self, names: Iterable[str | None]) -> None:
         self.times.update(dict.fromkeys(filter(None, names), _MANY))
+
+
+def _read(command: t.SimpleCommand) -> list[str]:
+    """Return the names that a `read` or `printf -v` surely sets, to what the text says."""
+    literals = [word.literal or "" for word in command.words]
+    match literals, command.redirects:
+        case ["read", *names], [t.Redirect(fd=None | 0, operator="<<<")]:
+            names = names[1:] if names[:1] == ["-r"] else names
+            return (
+                [] if command.assignments or any(one[:1] in ("", "-") for one in names) else names
+            )
+        case ["printf", "-v", name, "%s", _], []:
+            return [] if command.assignments else [name]
+        case _:
+            return []
 
 
 def _changed(arithmetic: str) -> Iterator[str]:
@@ -154,12 +173,40 @@ class _Scope:
                 assignments = plain
             case t.Declaration(keyword=keyword, arguments=arguments, redirects=()):
                 assignments = arguments if _only_sets(keyword, arguments) else ()
+            case t.SimpleCommand() if names := _read(statement):
+                self._learn_read(statement, names)
             case _:
                 pass
         for one in assignments:
             if isinstance(one, t.Assignment) and one.name in self.once:
-                value = self.fold(one.value).literal
-                self.known |= {} if value is None else {one.name: value}
+                self._keep(one.name, self._at_home(self.fold(one.value)))
+
+    def _learn_read(self, command: t.SimpleCommand, names: list[str]) -> None:
+        given = (command.redirects[0].target if command.redirects else command.words[-1]).literal
+        if given is None:
+            return
+        if command.words[0].literal == "printf":
+            self._keep(names[0], given)
+        elif self.splits and "\\" not in given:
+            for name, value in zip(names, values.fields(given, len(names)), strict=True):
+                self._keep(name, value)
+
+    def _keep(self, name: str, value: str | None) -> None:
+        if value is not None and name in self.once:
+            self.known[name] = value
+
+    def _at_home(self, word: t.Word) -> str | None:
+        """Return the value of a word whose `~` are the known home."""
+        texts = [
+            part.text
+            if isinstance(part, t.Literal)
+            else self.known.get("HOME")
+            if part == t.Tilde("")
+            else None
+            for part in word.parts
+        ]
+        known = [text for text in texts if text is not None]
+        return "".join(known) if len(known) == len(texts) else None
 
     def _argv(self, words: tuple[t.Word, ...]) -> tuple[t.Word, ...]:
         """Fold the words of a command; a builtin that a constant names stays dynamic.
@@ -184,10 +231,10 @@ class _Scope:
         return tuple(_joined(parts) for parts in fields if parts)
 
     def _part(self, part: t.Part, fields: list[list[t.Part]]) -> None:
-        value = self.known.get(part.name) if isinstance(part, t.Variable) else None
-        if value is None or not isinstance(part, t.Variable):
+        value, is_quoted = self._value(part)
+        if value is None:
             fields[-1].append(rebuilt(part, self._changed))
-        elif part.quoted:
+        elif is_quoted:
             fields[-1].append(t.Literal(value))
         elif not self.splits or _PATTERN.search(value):
             fields[-1].append(part)
@@ -197,6 +244,17 @@ class _Scope:
                     fields[-1].append(t.Literal(piece))
                 elif fields[-1]:
                     fields.append([])
+
+    def _value(self, part: t.Part) -> tuple[str | None, bool]:
+        """Return what an expansion surely is, and whether it stays one word."""
+        match part:
+            case t.Variable(name=name, quoted=quoted):
+                return self.known.get(name), quoted
+            case t.Parameter(name=name, operator=operator, operand=operand, quoted=quoted):
+                held = self.known.get(name)
+                return None if held is None else values.computed(held, operator, operand), quoted
+            case _:
+                return None, False
 
 
 def _only_sets(keyword: str, arguments: tuple[t.Word | t.Assignment, ...]) -> bool:

@@ -1,8 +1,12 @@
 """A constant is put in its place only where bash is sure to find it there."""
 
+import itertools
+import subprocess
+
 import pytest
 
 import policy.shell.tree as t
+from policy.shell import render
 from policy.shell.commands import Found, commands
 from policy.shell.folding import folded
 from policy.shell.reader import read
@@ -41,6 +45,14 @@ def last_argv(text: str) -> tuple[str | None, ...]:
         ("cd x; c $HOME", ("c", "/home/u")),
         ("x=a c; d $y", ("d", None)),
         ("c a", ("c", "a")),
+        ("x=~; c $x", ("c", "/home/u")),
+        ("export x=~/a:b; c $x", ("c", "/home/u/a:b")),
+        ("c ${HOME%/*} \"${HOME##*/}\" ${PWD:0:1} ${#HOME}", ("c", "/home", "u", "/", "7")),
+        ("read x <<< rm; $x -rf /", ("rm", "-rf", "/")),
+        ("read -r x y z <<< ' a  b c  d '; c $x $y \"$z\"", ("c", "a", "b", "c  d")),
+        ("y='a b'; read x <<< \"$y\" && c $x", ("c", "a", "b")),
+        ("read x y <<< $'a\\nb'; c $x \"$y\"", ("c", "a", "")),
+        ("printf -v x '%s' 'a b'; c \"$x\"", ("c", "a b")),
     ],
 )  # fmt: skip
 def test_a_provable_constant_is_known(text: str, argv: tuple[str | None, ...]) -> None:
@@ -64,11 +76,49 @@ def test_a_provable_constant_is_known(text: str, argv: tuple[str | None, ...]) -
         "x=a; command read x; c $x", "x=a; wait -n $!; y=read; $y x; c $x",
         "x=a; y=eval; $y b; c $x", "IFS=a; c $IFS", "x=a; . ./y; c $x", "HOME=/x; c $HOME",
         "cd x; c $PWD", "pushd x; c $PWD", "command cd x; c $PWD", "PWD=x; c $PWD", "c $OLDPWD",
-        "c ${HOME%/*}", "LINES=3; c $LINES", "c $1", "c $?", "x=a; c ${x:-b}",
+        "LINES=3; c $LINES", "c $1", "c $?", "c ${y:-b}",
     ],
 )  # fmt: skip
 def test_any_other_variable_stays_dynamic(text: str) -> None:
     assert last_argv(text) == ("c", None)
+
+
+@pytest.mark.threat("T03")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "IFS=a read x <<< bab; c $x", "IFS=a; read x <<< bab; c $x", "read x <<< 'a\\ b'; c $x",
+        "read x < f; c $x", "a | read x <<< b; c $x", "read x <<< $y; c $x", "(read x <<< a); c $x",
+        "read -d a x <<< bac; c $x", "read x <<< a; read x <<< b; c $x", "read x 3<<< a; c $x",
+        "read x <<< a <<< b; c $x", "if read x <<< a; then c $x; fi", "x=a; read x <<< b; c $x",
+        "printf -v x '%d' 1; c $x", "x=é; c ${#x}", "x='a*'; c ${x%b}", "x=~nobody; c $x",
+        "x=ab; c ${x/a*/b}", "HOME=/x; y=~; c $y", "x=; c ${x:?}",
+    ],
+)  # fmt: skip
+def test_a_value_that_is_not_certain_stays_dynamic(text: str) -> None:
+    assert last_argv(text)[-1] is None
+
+
+CUT = ["a.b.c", "dir/a.txt", "aaa", "", "/", "a/b//c", "x=y=z", "-n", "A.b"]
+OPERATORS = [
+    ":-d", "-d", ":+d", "+d", "%.*", "%%.*", "#*.", "##*.", "%/*", "##*/", "%a", "#a", "%%a*a",
+    "##a*a", "#?", "%?", "%%*", "#*", "/a/b", "//a/b", "//a", "/./_", "/b", "^", "^^", ",", ",,",
+    ":0:1", ":1", ":2:2", ":9", ":0",
+]  # fmt: skip
+
+
+def test_operators_on_known_values_give_what_bash_gives() -> None:
+    script, expected = list[str](), list[str]()
+    for value, operator in itertools.product(CUT, OPERATORS):
+        found = last_argv(f'x={render.quote(value)}; c "${{x{operator}}}"')[-1]
+        assert found is not None, (value, operator)
+        script.append(f"x={render.quote(value)}; printf '%s\\0' \"${{x{operator}}}\"")
+        expected.append(found)
+    done = subprocess.run(
+        ["bash", "--norc", "--noprofile"], input="\n".join(script), capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split("\0")[:-1] == expected
 
 
 @pytest.mark.threat("T03")
