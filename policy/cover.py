@@ -24,7 +24,7 @@ _COMPARED: Final = frozenset(
     {
         "id", "place", "effect", "operations", "resources", "exceptions", "obligations", "reason",
         "instead", "examples", "variables", "tightens_only", "together_with", "programs", "tools",
-        "hosts",
+        "hosts", "lifts",
     }
 )  # fmt: skip
 

@@ -1,6 +1,7 @@
-"""A decision as a tree for people: command, program, access, rule and its place.
+"""A decision for people and for programs: command, program, access, rule and its place.
 
 May touch: decisions. May not touch: colours and terminals (the command line does those).
+What a terminal would act on is written out here, so no caller can forget it.
 """
 
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from itertools import groupby
 from typing import Final
 
 from policy.model import Decision, Effect, Verdict
+from policy.obligations import described
 from policy.programs.words import shown
 
 LEVELS: Final = {1: "attested", 2: "owner", 3: "separate", 4: "present"}
@@ -50,17 +52,18 @@ def _program(name: str, verdicts: tuple[Verdict, ...]) -> Node:
 def _access(verdict: Verdict) -> Node:
     access = verdict.access
     how = "" if access.how == "exact" else f" ({access.how})"
-    text = f"{access.operation} {_visible(shown(access.resource))}{how}"
+    text = f"{access.operation} {visible(shown(access.resource))}{how}"
     return Node(text, verdict.effect, (_rule(verdict),))
 
 
 def _rule(verdict: Verdict) -> Node:
     place = f" at {verdict.place}" if verdict.place else ""
     reason = f": {verdict.reason}" if verdict.reason else ""
-    return Node(f"{verdict.effect.name} by {verdict.rule_id}{place}{reason}", verdict.effect)
+    may = "" if verdict.certain else "may be "
+    return Node(f"{may}{verdict.effect.name} by {verdict.rule_id}{place}{reason}", verdict.effect)
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
     """Return text on one line, with what a terminal would act on written out."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
@@ -69,3 +72,91 @@ def as_text(node: Node, indent: str = "") -> str:
     """Return the tree as plain lines, two spaces deeper for each level."""
     below = [as_text(child, indent + "  ") for child in node.children]
     return "\n".join([indent + node.text, *below])
+
+
+# --- for a picture: what is alike stands together -------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Accesses of one program that one rule judges alike; `resources` in the order found."""
+
+    verdict: Verdict
+    resources: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One program of the command; the strictest line first."""
+
+    program: str
+    effect: Effect
+    lines: tuple[Line, ...]
+
+
+def steps(decision: Decision) -> tuple[Step, ...]:
+    """Return the programs in the order of the command, each once for every run of it."""
+    by_program = groupby(decision.verdicts, key=lambda verdict: verdict.access.program)
+    return tuple(_step(name, tuple(verdicts)) for name, verdicts in by_program)
+
+
+def _step(program: str, verdicts: tuple[Verdict, ...]) -> Step:
+    alike: dict[tuple[object, ...], list[Verdict]] = {}
+    for one in verdicts:
+        key = (one.effect, one.access.operation, one.access.how, one.rule_id, one.reason, one.place)
+        alike.setdefault(key, []).append(one)
+    lines = [
+        Line(group[0], tuple(shown(one.access.resource) for one in group))
+        for group in alike.values()
+    ]
+    lines.sort(key=lambda line: -line.verdict.effect)
+    return Step(program or "(the shell)", max(one.effect for one in verdicts), tuple(lines))
+
+
+def as_data(decision: Decision) -> dict[str, object]:
+    """Return the whole decision as JSON values: nothing shortened, accesses in the order found."""
+    return {
+        "effect": decision.effect.name.lower(),
+        "risk": decision.risk,
+        "reason": decision.reason,
+        "opaque": decision.opaque,
+        "programs": list(decision.programs),
+        "accesses": [_access_data(verdict) for verdict in decision.verdicts],
+        "obligations": {
+            "level": LEVELS.get(decision.obligations.level, str(decision.obligations.level)),
+            "quorum": decision.obligations.quorum,
+            "timeout_s": decision.obligations.timeout_s,
+            **dict(described(decision.obligations)),
+        },
+        "runs": {
+            "argv": None if decision.executable.argv is None else list(decision.executable.argv),
+            "script": decision.executable.script,
+        },
+        "instead": list(decision.instead),
+        "policy_digest": decision.policy_digest,
+    }
+
+
+def _access_data(verdict: Verdict) -> dict[str, object]:
+    access = verdict.access
+    return {
+        "operation": access.operation,
+        "resource": shown(access.resource),
+        "how": access.how,
+        "program": access.program,
+        "effect": verdict.effect.name.lower(),
+        "certain": verdict.certain,
+        "rule": verdict.rule_id,
+        "place": verdict.place,
+        "reason": verdict.reason,
+        "lifted": list(verdict.lifted),
+    }
+
+
+def shortened(text: str, room: int) -> str:
+    """Return text of at most `room` characters; what is left out is left out of its middle."""
+    if len(text) <= room:
+        return text
+    head = max((room - 1) // 2, 0)
+    tail = max(room - 1 - head, 0)
+    return text[:head] + "…" + text[len(text) - tail :]

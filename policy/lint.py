@@ -83,7 +83,10 @@ def _warning(kind: str, rule: Rule, what: str, fix: str) -> Finding:
 
 def _needless(rules: Sequence[Rule]) -> Iterator[Finding]:
     gone: set[str] = set()  # of two that say the same, one stays
+    lifted = frozenset[str]().union(*(rule.lifts for rule in rules))
     for rule in rules:
+        if rule.lifts:
+            continue  # it silences others, so it says more than its effect
         others = [other for other in rules if other is not rule and other.id not in gone]
         stricter = _covering(rule, [other for other in others if _overrules(other, rule)])
         if rule.effect is Effect.ALLOW and stricter:
@@ -92,7 +95,9 @@ def _needless(rules: Sequence[Rule]) -> Iterator[Finding]:
             fix = "remove it, or narrow the stricter rule with `except`"
             yield _warning("shadowed", rule, what, fix)
             continue
-        same = _covering(rule, [other for other in others if _repeats(other, rule)])
+        same = _covering(
+            rule, [other for other in others if other.id not in lifted and _repeats(other, rule)]
+        )
         if same:
             gone.add(rule.id)
             what = f"says nothing that {_listed(same)} does not say"
@@ -147,7 +152,7 @@ def _same_hosts(other: Rule, rule: Rule) -> bool:
 
 def _at_least(more: Obligations, less: Obligations) -> bool:
     both = strictest([more, less])
-    return replace(both, places=()) == replace(strictest([more]), places=())
+    return both == strictest([more])
 
 
 def _listed(rules: Iterable[Rule]) -> str:

@@ -8,6 +8,7 @@ import json
 import os
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -25,8 +26,9 @@ from mcp_server.owner import (
 from mcp_server.places import NOWHERE, is_too_wide, places
 from mcp_server.policies import policy_files, quick_load
 from policy.classify import classify
-from policy.explain import as_text, explain
+from policy.explain import LEVELS, visible
 from policy.model import Context, Decision, Effect, Exec, Request, Subject
+from policy.obligations import described
 from policy.rules import Policy
 
 
@@ -39,7 +41,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class _Desk:
+class Desk:
     """What every classification of one run needs."""
 
     policy: Policy
@@ -48,11 +50,16 @@ class _Desk:
     cwd: str
 
     def decide(self, command: str, cwd: str) -> Decision:
-        action = Exec(command, None, cwd)
-        return classify(Request(self.subject, action, "exec"), self.policy, self.context)
+        """Return the decision on a command line."""
+        return self._decide(Exec(command, None, cwd))
 
-    def decide_argv(self, argv: tuple[str, ...], cwd: str) -> Decision:
-        action = Exec(None, argv, cwd)
+    def decide_words(self, words: tuple[str, ...]) -> Decision:
+        """Return the decision on one word, a command line, or on several, an argument vector."""
+        if len(words) == 1:
+            return self.decide(words[0], self.cwd)
+        return self._decide(Exec(None, words, self.cwd))
+
+    def _decide(self, action: Exec) -> Decision:
         return classify(Request(self.subject, action, "exec"), self.policy, self.context)
 
 
@@ -62,23 +69,36 @@ def classify_one(given: Given, command: tuple[str, ...], *, as_json: bool) -> No
     One word after `--` is a command line; several are a program and its arguments.
     """
     gc.disable()  # one answer and out: looking for garbage would be a fifth of the time
-    desk = _desk(given)
-    if len(command) == 1:
-        decision = desk.decide(command[0], desk.cwd)
-    else:
-        decision = desk.decide_argv(command, desk.cwd)
+    decision = open_desk(given).decide_words(command)
     if as_json:
         typer.echo(json.dumps(_row(None, decision)))
-    else:
-        typer.echo(_headline(decision, shlex.join(command) if len(command) > 1 else command[0]))
-        typer.echo(as_text(explain(decision)))
-        for alternative in decision.instead:
-            typer.echo(f"instead: {alternative}")
+        return
+    text = shlex.join(command) if len(command) > 1 else command[0]
+    typer.echo(_headline(decision, visible(text)))
+    for line in _said(decision):
+        typer.echo(f"  {visible(line)}")
+
+
+def _said(decision: Decision) -> Iterator[str]:
+    """Yield why, who must say yes, and what to do instead; `policy explain` shows the rest."""
+    yield from dict.fromkeys(
+        f"{one.rule_id}: {one.reason or one.access.operation}"
+        for one in decision.verdicts
+        if one.effect is decision.effect and one.effect is not Effect.ALLOW
+    )
+    if decision.effect is Effect.ASK:
+        obligations = decision.obligations
+        level = LEVELS.get(obligations.level, str(obligations.level))
+        quorum = f", {obligations.quorum} people" if obligations.quorum > 1 else ""
+        within = f", within {obligations.timeout_s} s" if obligations.timeout_s else ""
+        yield f"needs a yes of level {level}{quorum}{within}"
+    yield from (f"{key}: {text}" for key, text in described(decision.obligations))
+    yield from (f"instead: {text}" for text in decision.instead)
 
 
 def classify_batch(given: Given, batch: Path) -> None:
     """Print one JSON line per input line, in order; a broken line is answered with its error."""
-    desk = _desk(given)
+    desk = open_desk(given)
     if str(batch) == "-":
         _answer_all(desk, sys.stdin)
         return
@@ -89,14 +109,14 @@ def classify_batch(given: Given, batch: Path) -> None:
         raise CallRefusedError(f"{batch}: cannot be read: {error.strerror}.") from None
 
 
-def _answer_all(desk: _Desk, lines: IO[str]) -> None:
+def _answer_all(desk: Desk, lines: IO[str]) -> None:
     for number, line in enumerate(lines, start=1):
         if line.strip():
             sys.stdout.write(json.dumps(_answer(desk, number, line)) + "\n")
     sys.stdout.flush()
 
 
-def _answer(desk: _Desk, number: int, line: str) -> dict[str, object]:
+def _answer(desk: Desk, number: int, line: str) -> dict[str, object]:
     try:
         row = json.loads(line)
         identifier, command = row["id"], row["command"]
@@ -131,12 +151,13 @@ def _headline(decision: Decision, command: str) -> str:
     return f"{word}  risk {decision.risk}  {command}"
 
 
-def _desk(given: Given) -> _Desk:
+def open_desk(given: Given) -> Desk:
+    """Return the policy in force and the place that a command would start from."""
     config, where, owner = load_config(places().config_file), places(), current_owner()
     workspace, cwd = _workspace(given, config, owner)
     policy = quick_load(policy_files(config, where, (workspace,), given.policy))
     context = Context(str(workspace), str(owner.home), owner.user, owner.host)
-    return _Desk(policy, context, Subject("agent:cli", "classify", owner.uid, "cli"), str(cwd))
+    return Desk(policy, context, Subject("agent:cli", "classify", owner.uid, "cli"), str(cwd))
 
 
 def _workspace(given: Given, config: Config, owner: Owner) -> tuple[Path, Path]:

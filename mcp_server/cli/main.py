@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from mcp_server.cli.exits import Exit, explained
-from mcp_server.cli.policy.commands import policy_app
+from mcp_server.cli.policy.commands import Command, Json, Policies, Workspace, policy_app
 
 app = typer.Typer(
     name="permitgate",
@@ -26,19 +26,6 @@ audit_app = typer.Typer(no_args_is_help=True, help="Read, verify and prove the a
 app.add_typer(policy_app, name="policy")
 app.add_typer(approvals_app, name="approvals")
 app.add_typer(audit_app, name="audit")
-
-Workspace = Annotated[
-    Path | None, typer.Option("--workspace", help="The directory the agent works in.")
-]
-Policies = Annotated[
-    list[str] | None,
-    typer.Option("--policy", help="A pack or a policy file; repeat for several."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
-Command = Annotated[
-    list[str] | None,
-    typer.Argument(help="After --: a command line, or a program and its arguments."),
-]
 
 
 @app.command()

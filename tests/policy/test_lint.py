@@ -88,6 +88,15 @@ def test_rules_that_say_the_same_are_duplicates_once():
     assert found("duplicate", {**more, "id": "a"}, {"id": "b", "ask": ["git.write"]}) == ["b"]
 
 
+def test_a_rule_that_lifts_asks_or_is_lifted_is_never_needless():
+    ask = {"id": "q", "ask": ["fs.read"], "resources": ["/w/**"]}
+    lifting = allow("a", "fs.read", "/w/x", lifts=["q"])
+    assert found("shadowed", lifting, ask) == []
+    narrow = {**ask, "id": "n", "resources": ["/w/x"]}
+    assert found("duplicate", narrow, ask) == ["n"]
+    assert found("duplicate", narrow, ask, lifting) == []
+
+
 def test_a_repetition_between_files_is_only_a_note():
     sources = [pack("dev-safe"), pack("ops-inspect")]
     repeated = [one for one in lint(load(sources), sources, TOOLS) if one.kind == "duplicate"]

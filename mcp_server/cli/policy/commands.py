@@ -3,6 +3,7 @@
 May touch: nothing but the modules it dispatches to. Every start of the command line imports this.
 """
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,6 +12,17 @@ from mcp_server.cli.exits import explained
 
 policy_app = typer.Typer(no_args_is_help=True, help="Check, try and learn policies.")
 
+Workspace = Annotated[
+    Path | None, typer.Option("--workspace", help="The directory the agent works in.")
+]
+Policies = Annotated[
+    list[str] | None,
+    typer.Option("--policy", help="A pack or a policy file; repeat for several."),
+]
+Command = Annotated[
+    list[str] | None,
+    typer.Argument(help="After --: a command line, or a program and its arguments."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else.")]
 
 
@@ -25,3 +37,20 @@ def policy_check(
         from mcp_server.cli.policy.check import check  # noqa: PLC0415
 
         raise typer.Exit(check(files, strict=strict, as_json=as_json))
+
+
+@policy_app.command("explain")
+def policy_explain(
+    command: Command = None,
+    policy: Policies = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Show why a command is allowed, asked about or denied, rule by rule; runs nothing."""
+    with explained():
+        from mcp_server.cli.classify import Given  # noqa: PLC0415
+        from mcp_server.cli.policy.explain import explain_one  # noqa: PLC0415
+
+        if not command:
+            raise typer.BadParameter("give a command after --")
+        explain_one(Given(tuple(policy or ()), workspace), tuple(command), as_json=as_json)
