@@ -12,10 +12,13 @@ from mcp_server.cli.exits import Exit
 from mcp_server.cli.main import app
 from mcp_server.config import Config, HostSettings, parse_config
 from policy.classify import classify
-from policy.load import ASK_KEYS, FILE_KEYS, LEVELS, PLANNED_KEYS, RULE_KEYS, load, pack
+from policy.load import FILE_KEYS, load, pack
 from policy.model import OPERATIONS, Context, Exec, Request, Subject
-from policy.programs.spec import LANGUAGES, ROLES_WITHOUT_OPERATION, SpecReader, entries_of
+from policy.obligations import LEVELS
+from policy.programs.spec import LANGUAGES, ROLES_WITHOUT_OPERATION
+from policy.programs.spec_reader import SpecReader, entries_of
 from policy.risk import RISK
+from policy.rule_file import ASK_KEYS, PLANNED_KEYS, RULE_KEYS
 from policy.rules import Source
 from sandbox.profile import LEAST
 
