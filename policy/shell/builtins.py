@@ -37,7 +37,7 @@ _NOT_ASSIGNABLE = re.compile(
     r"|DIRSTACK|FUNCNAME|COMP_.*|COPROC|PIPESTATUS|PS[0-4]|POSIXLY_CORRECT|GLOBIGNORE|EXECIGNORE"
     r"|FIGNORE|SHELLOPTS|BASH(?!_ENV$).*|MAILCHECK|PROMPT_COMMAND|_"
 )
-_DECLARATION_OPTIONS = re.compile(r"-[xrgpfF]+|\+x")
+_DECLARATION_OPTIONS = re.compile(r"-[axrgpfF]+|\+x")
 _SET_OPTIONS = re.compile(r"[-+][euxvCf]*(o?)")
 _UNARY = re.compile(r"-[a-hknoprstuvwxzGLNORS]")
 _BINARY = frozenset({"=", "==", "!=", "<", ">", "-nt", "-ot", "-ef"}) | NUMERIC_TESTS
@@ -108,7 +108,7 @@ def _may_split(part: t.Part) -> bool:
         case t.Variable(name=name, quoted=quoted):
             return not quoted and name not in NUMERIC
         case t.Parameter(operator=operator, quoted=quoted):
-            return not quoted and operator != "length"
+            return operator == "[@]" or not (quoted or operator == "length")
         case t.Substitution(quoted=quoted):
             return not quoted
         case _:

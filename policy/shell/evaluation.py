@@ -12,6 +12,9 @@ from policy.shell.builtins import (
     target_refusal,
 )
 from policy.shell.numbers import is_number
+from policy.shell.walk import nodes
+
+_MAKES_ARRAYS = frozenset({"mapfile", "readarray"})
 
 
 def refusal(command: t.Command) -> str | None:
@@ -42,3 +45,34 @@ def _conditional(expression: t.TestExpression) -> str | None:
             return None if is_safe else "computed number in [[ ]]"
         case _:
             return None
+
+
+def may_be_array(argument: t.Word | t.Assignment) -> bool:
+    """Return whether `declare` would evaluate this value if the name is an array: `a='(...)'`."""
+    if not isinstance(argument, t.Assignment):
+        return False
+    match argument.value.parts:
+        case (t.Literal(text=""),) | (t.Array(), *_):
+            return False
+        case (t.Literal(text=text), *_):
+            return text[:1] in ("", "(")
+        case _:
+            return True
+
+
+def has_arrays(tree: t.CommandTree) -> bool:
+    """Return whether the text makes an array anywhere."""
+    return any(map(_makes_array, nodes(tree)))
+
+
+def _makes_array(node: object) -> bool:
+    match node:
+        case t.Array():
+            return True
+        case t.Declaration(arguments=arguments):
+            options = [one.literal or "" for one in arguments if isinstance(one, t.Word)]
+            return any(one[:1] == "-" and "a" in one for one in options)
+        case t.SimpleCommand(words=words):
+            return any(word.literal in _MAKES_ARRAYS for word in words)
+        case _:
+            return False

@@ -17,6 +17,7 @@ _PARAMETER = re.compile(
     r"(?P<length>\#)?(?P<name>[A-Za-z_][A-Za-z0-9_]*|[1-9][0-9]?|[@*#?$!])"
     r"(?:(?P<default>:?[-+?]|%%?|\#\#?)(?P<operand>[A-Za-z0-9_./:@%+=,*?-]*)"
     r"|(?P<case>\^\^?|,,?)"
+    r"|(?P<index>\[(?:[@*]|0|[1-9][0-9]{0,2})\])"
     rf"|(?P<replace>//?)(?P<change>[A-Za-z0-9_.:@+=,*?-]+(?:/{_SAFE})?)"
     r"|(?P<slice>:)(?P<range>[0-9]+(?::[0-9]+)?))?\}"
 )
@@ -92,6 +93,8 @@ class ExpansionReader(Cursor, ABC):
         found = _PARAMETER.match(self.text, self.pos + 2)
         if not found or (found["length"] and found["name"] == "#"):
             raise self.refuse("parameter expansion")
+        if found["index"]:
+            return self._element(found, quoted, is_bare_value)
         name = self._shown(found["name"], is_bare_value)
         operator = found["default"] or found["case"] or found["replace"] or found["slice"] or ""
         operand = found["operand"] or found["change"] or found["range"] or ""
@@ -103,6 +106,22 @@ class ExpansionReader(Cursor, ABC):
         if not operator and not found["length"]:
             return t.Variable(name, quoted)
         return t.Parameter(name, operator or "length", operand, quoted)
+
+    def _element(self, found: re.Match[str], quoted: bool, is_bare_value: bool) -> t.Parameter:
+        """Read an element of an array, or all of them."""
+        if not self.reads_arrays:
+            raise self.refuse("array element")
+        name, index = self._shown(found["name"], False), found["index"]
+        is_list = index in ("[@]", "[*]")
+        if (
+            not name.isidentifier()
+            or (is_bare_value and is_list)
+            or (found["length"] and not is_list)
+        ):
+            raise self.refuse("array element")
+        self.pos = found.end()
+        operator, operand = ("length", "[@]") if found["length"] else (index, "")
+        return t.Parameter(name, operator, operand, quoted)
 
     def arithmetic(self) -> str:
         """Read an expression from just inside it to just after the `))` that closes it."""

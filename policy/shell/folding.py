@@ -23,7 +23,7 @@ _NAME = r"([A-Za-z_][A-Za-z0-9_]*)"
 _CHANGES = re.compile(
     rf"{_NAME}\s*(?:[-+*/%&|^]|<<|>>)?=(?!=)|{_NAME}\s*(?:\+\+|--)|(?:\+\+|--)\s*{_NAME}"
 )
-_SETTING_OPTIONS = re.compile(r"-[xrg]+")
+_SETTING_OPTIONS = re.compile(r"-[axrg]+")
 # Bash changes these itself.
 _SHELL_STATE = frozenset(
     {
@@ -137,6 +137,7 @@ class _Scope:
 
     def __init__(self, once: frozenset[str], known: dict[str, str], *, splits: bool) -> None:
         self.once, self.known, self.splits = once, known, splits
+        self.arrays = dict[str, list[str]]()
 
     def statement(self, statement: t.Statement | t.Background) -> t.Statement | t.Background:
         """Fold one statement of the top level, and learn what it assigns."""
@@ -161,6 +162,8 @@ class _Scope:
             case t.SimpleCommand(words=words):
                 assignments, redirects = self.fold(node.assignments), self.fold(node.redirects)
                 return t.SimpleCommand(assignments, self._argv(words), redirects)
+            case t.Array(words=words):
+                return t.Array(self._words(words))
             case t.For(words=words):
                 return replace(rebuilt(node, self._changed), words=self._words(words))
             case _:
@@ -179,7 +182,17 @@ class _Scope:
                 pass
         for one in assignments:
             if isinstance(one, t.Assignment) and one.name in self.once:
-                self._keep(one.name, self._at_home(self.fold(one.value)))
+                self._keep_value(one.name, self.fold(one.value))
+
+    def _keep_value(self, name: str, value: t.Word) -> None:
+        if not isinstance(array := value.parts[0], t.Array):
+            self._keep(name, self._at_home(value))
+            return
+        items = [self._at_home(word) for word in array.words]
+        known = [item for item in items if item is not None]
+        if len(known) == len(items):
+            self.arrays[name] = known
+            self._keep(name, known[0] if known else None)
 
     def _learn_read(self, command: t.SimpleCommand, names: list[str]) -> None:
         given = (command.redirects[0].target if command.redirects else command.words[-1]).literal
@@ -231,13 +244,33 @@ class _Scope:
         return tuple(_joined(parts) for parts in fields if parts)
 
     def _part(self, part: t.Part, fields: list[list[t.Part]]) -> None:
-        value, is_quoted = self._value(part)
-        if value is None:
-            fields[-1].append(rebuilt(part, self._changed))
+        match part:
+            case t.Parameter(name=name, operator="[@]") if name in self.arrays:
+                self._all(part, self.arrays[name], fields)
+            case _:
+                value, is_quoted = self._value(part)
+                self._put(self.fold(part) if value is None else part, value, is_quoted, fields)
+
+    def _all(self, part: t.Parameter, items: list[str], fields: list[list[t.Part]]) -> None:
+        """Put the words of an array one after another."""
+        if not part.quoted and not all(map(self._splits, items)):
+            fields[-1].append(part)
+            return
+        for place, item in enumerate(items):
+            fields += [[]] if place else []
+            self._put(part, item, part.quoted, fields)
+
+    def _splits(self, value: str) -> bool:
+        """Return whether it is known how bash splits an unquoted value."""
+        return self.splits and not _PATTERN.search(value)
+
+    def _put(
+        self, part: t.Part, value: str | None, is_quoted: bool, fields: list[list[t.Part]]
+    ) -> None:
+        if value is None or not (is_quoted or self._splits(value)):
+            fields[-1].append(part)
         elif is_quoted:
             fields[-1].append(t.Literal(value))
-        elif not self.splits or _PATTERN.search(value):
-            fields[-1].append(part)
         else:
             for piece in _PIECES.findall(value):
                 if not piece.isspace():
@@ -251,15 +284,29 @@ class _Scope:
             case t.Variable(name=name, quoted=quoted):
                 return self.known.get(name), quoted
             case t.Parameter(name=name, operator=operator, operand=operand, quoted=quoted):
+                if operand == "[@]" or operator[:1] == "[":
+                    return self._element(name, operator[1:-1], operand), quoted or bool(operand)
                 held = self.known.get(name)
                 return None if held is None else values.computed(held, operator, operand), quoted
             case _:
                 return None, False
 
+    def _element(self, name: str, index: str, operand: str) -> str | None:
+        items = self.arrays.get(name)
+        if items is None:
+            return None
+        if operand:
+            return str(len(items))
+        if index == "*":
+            return " ".join(items) if self.splits else None
+        return items[int(index)] if int(index) < len(items) else None
+
 
 def _only_sets(keyword: str, arguments: tuple[t.Word | t.Assignment, ...]) -> bool:
     """Return whether a declaration assigns: `-p` prints, `-f` names functions."""
     options = [one.literal or "" for one in arguments if isinstance(one, t.Word)]
+    if keyword == "export" and any("a" in option for option in options):
+        return False
     return keyword != "local" and all(map(_SETTING_OPTIONS.fullmatch, options))
 
 

@@ -57,6 +57,7 @@ class Grammar(SimpleReader):
         except RefusalError as refusal:
             raise self.refuse(refusal.reason, self.pos + refusal.place) from None
         self.work, self.counts = inner.work, self.counts or inner.counts
+        self.declares |= inner.declares
         self.pos = close + 1
         return sequence
 

@@ -9,7 +9,7 @@ Other parsers are oracles in the tests, not judges at run time: their misreads w
 import re
 
 import policy.shell.tree as t
-from policy.shell import numbers
+from policy.shell import evaluation, numbers
 from policy.shell.cursor import MAX_BYTES, RefusalError
 from policy.shell.grammar import Grammar
 
@@ -31,6 +31,8 @@ def _read(text: str) -> t.CommandTree:
     tree = grammar.script()
     if grammar.counts and (name := numbers.unproven(tree)):
         raise RefusalError(f"{name} is used as a number", 0)
+    if grammar.declares and evaluation.has_arrays(tree):
+        raise RefusalError("value that an array may evaluate", 0)
     return tree
 
 

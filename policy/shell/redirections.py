@@ -129,6 +129,14 @@ class RedirectionReader(WordReader):
         # A here-string adds the last newline again.
         word = self.body(start, close - 1)
         self.line_bound, self.heredoc_at = bound
-        if any(isinstance(part, t.Variable) and part.name in "@*" for part in word.parts):
+        if any(map(_is_list, word.parts)):
             raise self.refuse("list in a here-document", start)
         return word
+
+
+def _is_list(part: t.Part) -> bool:
+    match part:
+        case t.Variable(name="@" | "*") | t.Parameter(operator="[@]" | "[*]"):
+            return True
+        case _:
+            return False

@@ -121,12 +121,14 @@ def _literal(text: str, is_after_tilde: bool, is_before_tilde: bool) -> str:
     return head + (quote(text) if text or not (head or tail) else "") + tail
 
 
-def _part(part: t.Glob | t.Tilde | t.ProcessSubstitution | _Expansion) -> str:
+def _part(part: t.Glob | t.Tilde | t.ProcessSubstitution | t.Array | _Expansion) -> str:
     match part:
         case t.Glob(text=text):
             return text
         case t.Tilde(user=user):
             return "~" + user
+        case t.Array(words=words):
+            return "(" + " ".join(map(render_word, words)) + ")"
         case t.ProcessSubstitution(direction=direction, body=body):
             return direction + "( " + _sequence(body) + " )"
         case _:
@@ -138,8 +140,8 @@ def _expansion(part: _Expansion) -> str:
     match part:
         case t.Variable(name=name):
             return "${" + name + "}"
-        case t.Parameter(name=name, operator="length"):
-            return "${#" + name + "}"
+        case t.Parameter(name=name, operator="length", operand=operand):
+            return "${#" + name + operand + "}"
         case t.Parameter(name=name, operator=operator, operand=operand):
             return "${" + name + operator + operand + "}"
         case t.Arithmetic(text=text):

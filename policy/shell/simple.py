@@ -51,6 +51,8 @@ class SimpleReader(RedirectionReader):
             raise self.refuse("a command was expected")
         if keyword:
             return self.checked(self._declaration(keyword, redirects), here)
+        if words and any(isinstance(one.value.parts[0], t.Array) for one in assignments):
+            raise self.refuse("array before a command", here)
         command = t.SimpleCommand(tuple(assignments), tuple(words), tuple(redirects))
         return self.checked(command, here)
 
@@ -74,6 +76,7 @@ class SimpleReader(RedirectionReader):
             else:
                 arguments.extend(self.arguments())
             self.blank()
+        self.declares |= any(map(evaluation.may_be_array, arguments))
         return t.Declaration(keyword, tuple(arguments), tuple(redirects))
 
     def checked(self, command: t.Command, start: int) -> t.Command:
@@ -85,13 +88,35 @@ class SimpleReader(RedirectionReader):
     def _assignment(self, found: re.Match[str], *, declared: bool) -> t.Assignment:
         self.spend(2)
         self.pos = found.end()
-        if self.at("("):
+        if self.at("(") and not self.reads_arrays:
             raise self.refuse("array")
+        if self.took("("):
+            return t.Assignment(found[1], self._array(), append=bool(found[2]))
         # `x=<(a)` is a value, `x=<a` an empty one before a redirection.
         is_empty = self.at_end() or _AFTER_EMPTY.match(self.text, self.pos) is not None
         read = self.single_word if declared else self.word
         value = t.Word((t.Literal(""),)) if is_empty else read(Context.VALUE)
         return t.Assignment(found[1], value, append=bool(found[2]))
+
+    def _array(self) -> t.Word:
+        """Read the words of an array from just inside its parentheses to just after them."""
+        start, words = self.pos, list[t.Word]()
+        self.lines()
+        while not self.took(")"):
+            if self.pos >= self.end:
+                raise self.refuse("unterminated array", start)
+            words.extend([self._indexed(len(words))] if self.at("[") else self.arguments())
+            self.lines()
+        if any(map(_is_unsure, words)) or not (self.at_end() or self.text[self.pos] in " \t"):
+            raise self.refuse("array", start)
+        return t.Word((t.Array(tuple(words)),))
+
+    def _indexed(self, index: int) -> t.Word:
+        """Read `[index]=value`, which bash does not split; other subscripts it would compute."""
+        if not self.took(f"[{index}]="):
+            raise self.refuse("array subscript")
+        is_empty = self.at_end() or self.text[self.pos] in " \t"
+        return t.Word((t.Literal(""),)) if is_empty else self.word(Context.VALUE)
 
     def expression(self, depth: int = 0) -> t.TestExpression:
         """Read an expression of `[[ ]]`: `||` binds least, then `&&`, then `!`."""
@@ -157,3 +182,10 @@ class SimpleReader(RedirectionReader):
             raise self.refuse("regular expression match")
         self.pos = found.end()
         return t.Word((t.Glob(found.group()),))
+
+
+def _is_unsure(word: t.Word) -> bool:
+    """Return whether bash may read a word of an array as a subscript, or its tilde otherwise."""
+    first, *rest = word.parts
+    is_bracket = isinstance(first, t.Glob) and first.text[0] == "["
+    return is_bracket or any(isinstance(part, t.Tilde | t.ProcessSubstitution) for part in rest)

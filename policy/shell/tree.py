@@ -53,7 +53,8 @@ class Variable:
 class Parameter:
     """`${name<operator><operand>}`; the operand has only characters that never need quoting.
 
-    The operator is `length` for `${#name}`.
+    The operator is `length` for `${#name}`, and `[0]` or `[@]` for an element or all of an array;
+    `${#name[@]}` has the operand `[@]`.
     """
 
     name: str
@@ -86,8 +87,23 @@ class ProcessSubstitution:
     body: Sequence
 
 
+@dataclass(frozen=True, slots=True)
+class Array:
+    """`( words )`, the whole value of an assignment; subscripts 0, 1, 2, ... are left out."""
+
+    words: tuple[Word, ...]
+
+
 Part = (
-    Literal | Glob | Tilde | Variable | Parameter | Arithmetic | Substitution | ProcessSubstitution
+    Literal
+    | Glob
+    | Tilde
+    | Variable
+    | Parameter
+    | Arithmetic
+    | Substitution
+    | ProcessSubstitution
+    | Array
 )
 
 
@@ -320,8 +336,8 @@ class Sequence:
 CommandTree = Sequence
 
 NODES: tuple[type, ...] = (
-    Literal, Glob, Tilde, Variable, Parameter, Arithmetic, Substitution, ProcessSubstitution, Word,
-    Assignment, Redirect, SimpleCommand, Declaration, Subshell, Group, If, For, ArithmeticFor,
+    Literal, Glob, Tilde, Variable, Parameter, Arithmetic, Substitution, ProcessSubstitution, Array,
+    Word, Assignment, Redirect, SimpleCommand, Declaration, Subshell, Group, If, For, ArithmeticFor,
     While, CaseItem, Case, FunctionDef, UnaryTest, BinaryTest, NotTest, BothTests, Conditional,
     ArithmeticCommand, Pipeline, AndOr, Background, Sequence,
 )  # fmt: skip
