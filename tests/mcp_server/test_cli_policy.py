@@ -129,3 +129,35 @@ def test_explain_colours_only_a_terminal(line: Line):
             "policy", "explain", "--", "ls", FORCE_COLOR="1", NO_COLOR="1", TERM="xterm-256color"
         ).stdout
     )
+
+
+# --- test -----------------------------------------------------------------------------------------
+
+
+def test_policy_test_tries_commands_and_shows_the_tree_of_what_came_out_wrong(line: Line):
+    base = line.rig.base
+    (base / "mine.yaml").write_text(BROAD)
+    file = base / "tests.yaml"
+    file.write_text(
+        "policy: [dev-safe, ./mine.yaml]\ntests:\n"
+        "  - {command: cat README.md, expect: allow, why: Reading is free.}\n"
+        "  - {argv: [touch, /etc/hosts], expect: deny, rule: hosts-file}\n"
+    )
+    good = line.run("policy", "test", str(file))
+    assert (good.returncode, good.stdout.splitlines()[-1]) == (0, "2 as expected, 0 not")
+    assert "  ok   allow cat README.md  # Reading is free." in good.stdout.splitlines()
+    file.write_text(file.read_text().replace("hosts, expect: allow", "").replace("deny,", "ask,"))
+    bad = line.run("policy", "test", str(file))
+    assert bad.returncode == 1
+    assert f"{file}:4:5: expected ask, got deny" in bad.stdout
+    assert "DENY by hosts-file at" in bad.stdout
+    ((found,),) = [json.loads(line.run("policy", "test", str(file), "--json").stdout)]
+    assert [one["ok"] for one in found["tests"]] == [True, False]
+    for text, place in (
+        ("policy: [x", ":1:1"),
+        ("policy: [nopack]\ntests: [{argv: [a], expect: ask}]", ""),
+    ):
+        file.write_text(text)
+        refused = line.run("policy", "test", str(file))
+        assert (refused.returncode, "permitgate: " in refused.stderr) == (2, True), place
+    assert line.run("policy", "test", "/nonexistent").returncode == 2

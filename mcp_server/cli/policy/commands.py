@@ -54,3 +54,15 @@ def policy_explain(
         if not command:
             raise typer.BadParameter("give a command after --")
         explain_one(Given(tuple(policy or ()), workspace), tuple(command), as_json=as_json)
+
+
+@policy_app.command("test")
+def policy_test(
+    files: Annotated[list[Path], typer.Argument(help="Files of commands and what is expected.")],
+    as_json: Json = False,
+) -> None:
+    """Try commands against policies; exit 1 and the tree of each that is not as expected."""
+    with explained():
+        from mcp_server.cli.policy.cases import run_files  # noqa: PLC0415
+
+        raise typer.Exit(run_files(files, as_json=as_json))
