@@ -11,16 +11,16 @@ import yaml
 from mcp_server.cli.exits import Exit
 from mcp_server.cli.main import app
 from mcp_server.config import Config, HostSettings, parse_config
-from policy.classify import classify
 from policy.load import FILE_KEYS, load, pack
-from policy.model import OPERATIONS, Context, Exec, Request, Subject
-from policy.obligations import LEVELS
+from policy.model import OPERATIONS
+from policy.obligations import LEVELS, LIMITS
 from policy.programs.spec import LANGUAGES, ROLES_WITHOUT_OPERATION
 from policy.programs.spec_reader import SpecReader, entries_of
 from policy.risk import RISK
 from policy.rule_file import ASK_KEYS, PLANNED_KEYS, RULE_KEYS
 from policy.rules import Source
 from sandbox.profile import LEAST
+from tests.docs.shown import SHOWN, rewritten
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -203,17 +203,29 @@ def test_the_page_gives_the_profile_of_every_operation_that_is_confined():
     assert found == LEAST
 
 
-def test_the_page_lists_exactly_the_keys_of_files_rules_and_asks():
-    keys = named(rows("policy.md", "A policy file"))
-    assert keys - {"ask"} == (RULE_KEYS | ASK_KEYS) - {"ask"}
+def first_column(heading: str, name: str = "policy.md") -> list[str]:
+    """Return the names in the first column of the table that has this heading."""
+    found = page(name).partition(f"| {heading} | meaning |\n|---|---|\n")[2].partition("\n\n")[0]
+    return [
+        key for line in found.splitlines() for key in re.findall(r"`(\w+)`", line.split("|")[1])
+    ]
+
+
+def test_the_page_lists_exactly_the_keys_of_files_rules_and_obligations():
+    assert sorted(first_column("rule key")) == sorted(RULE_KEYS)
+    assert sorted(first_column("obligation")) == sorted(ASK_KEYS)
+    assert {*first_column("file key"), "version", "rules", "name", "description"} == FILE_KEYS
     text = page("policy.md")
-    assert [key for key in FILE_KEYS | PLANNED_KEYS if f"`{key}`" not in text] == []
+    assert [key for key in (*FILE_KEYS, *PLANNED_KEYS, *LIMITS) if f"`{key}`" not in text] == []
     assert [level for level in LEVELS if f"`{level}`" not in text] == []
 
 
 def test_the_page_lists_exactly_the_keys_and_roles_of_program_entries():
     scanners = {f"script:{language}" for language in LANGUAGES}
-    keys = {"options", "args", "does", "commands", "modes", "unknown", "stdin", "takes", "as"}
+    keys = {
+        "options", "args", "does", "commands", "modes", "unknown", "stdin", "takes", "as", "values",
+        "words", "allow", "ask", "deny",
+    }  # fmt: skip
     assert named(rows("policy.md", "Programs")) == keys | ROLES_WITHOUT_OPERATION | scanners
     reader = SpecReader("policy.md")
     (entry,) = blocks("policy.md", "grep")
@@ -228,17 +240,7 @@ def test_every_policy_on_the_page_loads_and_its_examples_hold():
         assert load([pack("dev-safe"), Source("shop.yaml", text)]).rules
 
 
-def test_the_decisions_shown_are_the_ones_made():
-    (text,) = blocks("policy.md", "version: 1\n")
-    policy = load([pack("dev-safe"), Source("./shop.yaml", text)], check_examples=False)
-    context = Context("/home/dev/shop", "/home/dev", "dev", "box")
-    shown = re.findall(
-        r"^\$ permitgate classify .*?-- '(.*)'\n(\w+)  risk (\d+)  ", page("policy.md"), re.M
-    )
-    assert len(shown) == 5
-    for command, effect, risk in shown:
-        request = Request(
-            Subject("a", "s", 1, "cli"), Exec(command, None, context.workspace), "exec"
-        )
-        decision = classify(request, policy, context)
-        assert (decision.effect.name, decision.risk) == (effect, int(risk)), command
+def test_what_the_page_shows_is_what_is_printed():
+    text = page("policy.md")
+    assert len(SHOWN.findall(text)) == 6
+    assert rewritten(text) == text
