@@ -20,7 +20,7 @@ from policy.risk import RISK
 from policy.rule_file import ASK_KEYS, PLANNED_KEYS, RULE_KEYS
 from policy.rules import Source
 from sandbox.profile import LEAST
-from tests.docs.shown import SHOWN, rewritten
+from tests.docs import shown
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -242,5 +242,5 @@ def test_every_policy_on_the_page_loads_and_its_examples_hold():
 
 def test_what_the_page_shows_is_what_is_printed():
     text = page("policy.md")
-    assert len(SHOWN.findall(text)) == 6
-    assert rewritten(text) == text
+    assert len(shown.SHOWN.findall(text)) == 6
+    assert shown.rewritten(text) == text
