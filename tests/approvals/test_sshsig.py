@@ -57,7 +57,7 @@ def test_what_ssh_keygen_signs_is_accepted(signed):
     assert not found.touched
 
 
-@pytest.mark.threat("T04")
+@pytest.mark.threat("T26")
 def test_another_byte_is_refused(signed):
     signature, public = signed
     with pytest.raises(BadSignature, match="the bytes or the key are others"):
@@ -182,7 +182,7 @@ def test_a_touched_security_key_is_accepted_here_and_by_ssh_keygen(token, tmp_pa
     assert "Good" in said
 
 
-@pytest.mark.threat("T08")
+@pytest.mark.threat("T07")
 def test_a_security_key_that_nobody_touched_is_refused(token):
     with pytest.raises(BadSignature, match="was not touched"):
         verify(MESSAGE, token.sign(MESSAGE, UNTOUCHED), NAMESPACE, signers(token.public), NOW)

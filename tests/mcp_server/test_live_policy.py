@@ -91,7 +91,7 @@ def test_files_that_did_not_change_are_not_read_again(house: House):
     assert house.events == ["policy.loaded"]
 
 
-@pytest.mark.threat("T04")
+@pytest.mark.threat("T26")
 @pytest.mark.parametrize(
     ("broken", "says"),
     [
@@ -127,7 +127,7 @@ def test_a_policy_that_the_log_cannot_name_is_not_in_force(house: House):
     assert "the disk is full" in live.problem
 
 
-@pytest.mark.threat("T04")
+@pytest.mark.threat("T26")
 @pytest.mark.parametrize("looser", [None, EMPTY, NO_NOTES.replace("deny:", "ask:"), "rules: ["])
 def test_a_projects_rules_cannot_be_taken_back_while_the_server_runs(
     house: House, looser: str | None

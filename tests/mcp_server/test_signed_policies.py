@@ -81,7 +81,7 @@ def test_a_newer_revision_follows_and_a_newer_signature_is_no_reason_to_stop(sig
     assert not live.problem
 
 
-@pytest.mark.threat("T04")
+@pytest.mark.threat("T26")
 def test_an_unsigned_policy_is_refused_with_the_command_that_signs_it(signing: Signing):
     signing.publish(1)
     signing.file.with_name("own.yaml.sig").unlink()
@@ -89,7 +89,7 @@ def test_an_unsigned_policy_is_refused_with_the_command_that_signs_it(signing: S
         signing.open()
 
 
-@pytest.mark.threat("T04")
+@pytest.mark.threat("T26")
 def test_a_changed_policy_is_refused(signing: Signing):
     signing.publish(1)
     signing.file.write_text(signing.file.read_text().replace("deny", "ask"))
@@ -97,14 +97,14 @@ def test_a_changed_policy_is_refused(signing: Signing):
         signing.open()
 
 
-@pytest.mark.threat("T04")
+@pytest.mark.threat("T26")
 def test_a_signature_for_something_else_is_refused(signing: Signing):
     signing.publish(1, namespace="file")
     with pytest.raises(PolicyError, match="signed for 'file@permitgate'"):
         signing.open()
 
 
-@pytest.mark.threat("T04")
+@pytest.mark.threat("T26")
 def test_an_older_revision_is_refused_at_start_and_while_the_server_runs(signing: Signing):
     signing.publish(3, "newest")
     live = signing.open()
@@ -115,7 +115,7 @@ def test_an_older_revision_is_refused_at_start_and_while_the_server_runs(signing
         signing.open()
 
 
-@pytest.mark.threat("T04")
+@pytest.mark.threat("T26")
 def test_another_text_at_the_same_revision_is_refused(signing: Signing):
     signing.publish(1)
     signing.open()
@@ -124,7 +124,7 @@ def test_another_text_at_the_same_revision_is_refused(signing: Signing):
         signing.open()
 
 
-@pytest.mark.threat("T04")
+@pytest.mark.threat("T26")
 def test_a_file_that_was_in_force_may_not_go_missing(signing: Signing):
     signing.publish(1)
     signing.open()
