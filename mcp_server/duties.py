@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from mcp_server.calls import Frozen, Unrunnable
-from policy.model import Obligations
+from policy.model import Decision, Obligations
 from policy.obligations import described, said_by
 from sandbox.action import (
     Action,
@@ -26,10 +26,11 @@ from sandbox.action import (
 REMOTE_LIMITS = frozenset({"timeout_s", "output_bytes"})  # what can be held of another host
 
 
-def bounded(frozen: Frozen | Unrunnable, obligations: Obligations) -> Frozen | Unrunnable:
-    """Return the frozen action with its obligations shown, or why they keep it from running."""
+def bounded(frozen: Frozen | Unrunnable, decision: Decision) -> Frozen | Unrunnable:
+    """Return the frozen action with what the rules did to it shown, or why it may not run."""
     if isinstance(frozen, Unrunnable):
         return frozen
+    obligations = decision.obligations
     unmet = next(_unmet(frozen.action, obligations), None)
     if unmet is not None:
         return Unrunnable("blocked", f"{unmet}. Nothing ran.")
@@ -38,7 +39,15 @@ def bounded(frozen: Frozen | Unrunnable, obligations: Obligations) -> Frozen | U
         kept = least("output_bytes", action.max_bytes, obligations)
         action = replace(action, max_bytes=int(kept))
     demands = tuple(("rule-demands", f"{key} {text}") for key, text in described(obligations))
-    return replace(frozen, action=action, facts=(*frozen.facts, *demands))
+    facts = (*frozen.facts, *_rewritten(decision), *demands)
+    return replace(frozen, action=action, facts=facts)
+
+
+def _rewritten(decision: Decision) -> Iterator[tuple[str, str]]:
+    """Yield what was asked for where something else would run, beside what would."""
+    for one in decision.rewritten:
+        yield "asked-for", one.before
+        yield "runs-instead", f"{one.after} (rule {one.rule_id} at {one.place})"
 
 
 def within(limits: Limits, obligations: Obligations) -> Limits:

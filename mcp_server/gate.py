@@ -88,7 +88,7 @@ class Gate:
         reply = Reply(secrets.token_hex(8), "denied", decision)
         if decision.effect is Effect.DENY:
             return await self._refused(call, reply, decision.reason)
-        frozen = bounded(await call.freeze(decision), decision.obligations)
+        frozen = bounded(await call.freeze(decision), decision)
         if isinstance(frozen, Unrunnable):
             return await self._refused(call, replace(reply, status=frozen.status), frozen.message)
         reply = replace(reply, frozen=frozen)

@@ -17,10 +17,12 @@ from mcp_server.results import (
     Guidance,
     ReceiptResult,
     ResourcesResult,
+    RewrittenResult,
     RuleResult,
     StreamResult,
 )
 from policy.model import Decision, Effect
+from policy.obligations import described
 from sandbox.action import Command, RemoteCommand
 from sandbox.outcome import CommandOutcome, Output
 
@@ -45,6 +47,13 @@ def decision_result(decision: Decision) -> DecisionResult:
         rules=list(rules.values()),
         risk=decision.risk,
         reason=decision.reason,
+        demands=[f"{key} {text}" for key, text in described(decision.obligations)],
+        rewritten=[
+            RewrittenResult.model_validate(
+                {"from": one.before, "to": one.after, "rule": one.rule_id, "reason": one.reason}
+            )
+            for one in decision.rewritten
+        ],
     )
 
 
@@ -222,6 +231,14 @@ def head_line(result: CallResult) -> str:
     return result.status
 
 
+def rewritten_lines(decision: DecisionResult) -> list[str]:
+    """Return a line for each command in whose place another runs."""
+    return [
+        f"rule {one.rule} put `{one.to}` in the place of `{one.from_}`. {one.reason}".rstrip()
+        for one in decision.rewritten
+    ]
+
+
 def says_the_same(result: CallResult) -> bool:
     """Return whether the guidance only repeats the reasons of the rules beside it."""
     reason = result.guidance.reason if result.guidance is not None else ""
@@ -230,7 +247,7 @@ def says_the_same(result: CallResult) -> bool:
 
 def tail_lines(result: CallResult) -> list[str]:
     """Return the rules, the guidance and the log position of a result as lines."""
-    lines: list[str] = []
+    lines = rewritten_lines(result.decision)
     if result.status in NOT_RUN:
         lines += [
             f"rule {rule.id} at {rule.place}: {rule.reason}" for rule in result.decision.rules

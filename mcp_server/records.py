@@ -10,7 +10,7 @@ from typing import assert_never
 
 from audit.canonical import Json, os_value
 from mcp_server.calls import Call, Reply
-from policy.model import AuditRead, Exec, Obligations, Patch, Read, Ssh, Subject, Undo
+from policy.model import AuditRead, Decision, Exec, Obligations, Patch, Read, Ssh, Subject, Undo
 from policy.obligations import described
 from policy.programs.environment import poison
 from sandbox.action import Command, RemoteCommand
@@ -101,6 +101,7 @@ def _common(call: Call, reply: Reply, kind: str) -> Record:
             "risk": decision.risk,
             "digest": decision.policy_digest,
             **_demands(decision.obligations),
+            **_rewritten(decision),
         },
         **(
             {"approval": {"id": approval.id, "level": int(approval.level), "by": list(approval.by)}}
@@ -124,6 +125,15 @@ def _demands(obligations: Obligations) -> Record:
     """Return what the rules demanded besides the effect; nothing where they demanded nothing."""
     demands = described(obligations)
     return {"demands": dict(demands)} if demands else {}
+
+
+def _rewritten(decision: Decision) -> Record:
+    """Return what runs instead of what was asked, with the rules that say so; mostly nothing."""
+    found: list[Json] = [
+        {"from": _text(one.before), "to": _text(one.after), "rule": one.rule_id, "place": one.place}
+        for one in decision.rewritten
+    ]
+    return {"rewritten": found} if found else {}
 
 
 def _context(call: Call) -> Record:

@@ -6,7 +6,7 @@ needs no guessing about absent keys.
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Result(BaseModel):
@@ -27,13 +27,26 @@ class RuleResult(_Result):
     reason: str
 
 
+class RewrittenResult(_Result):
+    """One command that a rule replaced: `to` is what runs in the place of `from`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, serialize_by_alias=True)
+
+    from_: str = Field(alias="from")
+    to: str
+    rule: str
+    reason: str
+
+
 class DecisionResult(_Result):
-    """The policy's answer."""
+    """The policy's answer, and what else it demands of a run: one line for each obligation."""
 
     effect: Effect
     rules: list[RuleResult]
     risk: int
     reason: str
+    demands: list[str]
+    rewritten: list[RewrittenResult]
 
 
 class ReceiptResult(_Result):
@@ -121,6 +134,7 @@ class AccessResult(_Result):
     how: Literal["exact", "pattern", "dynamic"]
     program: str
     effect: Effect
+    certain: bool  # False: the rule only may concern it, for something is not known
     rule: str
     place: str
 
@@ -136,6 +150,7 @@ class ClassifyResult(_Result):
     opaque: str | None
     executed: str | None
     profile: str | None
+    blocked: str | None  # why it could not run even with a yes
     approval_level: str | None
     receipt: ReceiptResult | None
 

@@ -14,6 +14,8 @@ from mcp_server.app import App
 from mcp_server.server import PermitgateServer
 from mcp_server.tool import AnyTool
 from mcp_server.tools import approvals, audit, change, execute, files, remote
+from policy.obligations import described
+from policy.rules import Rule
 
 
 def all_tools(app: App) -> list[AnyTool]:
@@ -55,21 +57,48 @@ def build_server(
 
 
 def policy_document(app: App) -> dict[str, object]:
-    """Return the rules in force as plain values."""
+    """Return the rules in force as plain values; a key that a rule leaves out is left out."""
     policy = app.policy
     return {
         "digest": policy.digest,
         "sources": list(policy.names),
         "default": policy.default.name.lower(),
-        "rules": [
+        "rules": [_rule(rule) for rule in policy.rules],
+        "rewrites": [
             {
-                "id": rule.id,
-                "place": rule.place,
-                "effect": rule.effect.name.lower(),
-                "operations": sorted(rule.operations),
-                "resources": list(rule.resources) if rule.resources is not None else None,
-                "reason": rule.reason,
+                "id": rewrite.id,
+                "place": rewrite.place,
+                "programs": [" ".join(words) for words in rewrite.programs],
+                "args": list(rewrite.args),
+                "argv": list(rewrite.argv),
+                "tools": sorted(rewrite.tools),
+                "reason": rewrite.reason,
             }
-            for rule in policy.rules
+            for rewrite in policy.rewrites
         ],
+    }
+
+
+def _rule(rule: Rule) -> dict[str, object]:
+    narrowed: dict[str, object] = {
+        "except": list(rule.exceptions),
+        "with": sorted(rule.together_with),
+        "programs": sorted(rule.programs),
+        "args": list(rule.args),
+        "tools": sorted(rule.tools),
+        "subjects": list(rule.subjects),
+        "hosts": list(rule.hosts),
+        "ports": [f"{first}-{last}" for first, last in rule.ports],
+        "remote_hosts": list(rule.remote_hosts),
+        "lifts": sorted(rule.lifts),
+        "demands": [f"{key} {text}" for key, text in described(rule.obligations)],
+    }
+    return {
+        "id": rule.id,
+        "place": rule.place,
+        "effect": rule.effect.name.lower(),
+        "operations": sorted(rule.operations),
+        "resources": list(rule.resources) if rule.resources is not None else None,
+        **{key: value for key, value in narrowed.items() if value},
+        "reason": rule.reason,
     }

@@ -5,7 +5,8 @@ INVARIANT: it never raises; whatever goes wrong is a DENY that says so (law 1).
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from policy.decide import Ruling, decide
 from policy.footprint import Footprint, footprint
@@ -18,9 +19,11 @@ from policy.model import (
     Exec,
     Obligations,
     Request,
+    Rewritten,
     Verdict,
 )
 from policy.narrowing import asked_by, words_of
+from policy.rewriting import apply, missed
 from policy.risk import risk
 from policy.rules import Policy
 
@@ -40,9 +43,47 @@ def classify(request: Request, policy: Policy, context: Context) -> Decision:
 
 
 def _classify(request: Request, policy: Policy, context: Context) -> Decision:
+    found, ruling = _read(request, policy, context)
+    rewrites = [one for one in policy.rewrites if not one.tools or request.tool in one.tools]
+    done: tuple[Rewritten, ...] = ()
+    # What is denied as it was asked stays denied: nothing that runs instead is looked at.
+    if rewrites and ruling.effect is not Effect.DENY:
+        applied = apply(request.action, rewrites)
+        made = applied.made
+        if applied.done:
+            changed = replace(request, action=applied.action)
+            then, ruled = _read(changed, policy, context)
+            if then.opaque is None:
+                request, done, found, ruling = changed, applied.done, then, ruled
+            else:
+                made = frozenset()  # what was put in cannot be followed, so it does not run
+        ruling = _and(ruling, missed(rewrites, made, words_of(found)))
+    return _decision(request, policy, context, _Read(found, ruling, done))
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What was found of a request, and ruled."""
+
+    found: Footprint
+    ruling: Ruling
+    done: tuple[Rewritten, ...]
+
+
+def _read(request: Request, policy: Policy, context: Context) -> tuple[Footprint, Ruling]:
     found = footprint(request.action, context)
     asked = asked_by(request, words_of(found))
-    ruling = decide(_complete(found), policy, context, asked)
+    return found, decide(_complete(found), policy, context, asked)
+
+
+def _and(ruling: Ruling, more: Sequence[Verdict]) -> Ruling:
+    """Return the ruling with some more verdicts."""
+    effects = [ruling.effect, *(verdict.effect for verdict in more)]
+    return replace(ruling, effect=max(effects), verdicts=(*ruling.verdicts, *more))
+
+
+def _decision(request: Request, policy: Policy, context: Context, read: _Read) -> Decision:
+    found, ruling = read.found, read.ruling
     stopping = _stopping(ruling)
     return Decision(
         effect=ruling.effect,
@@ -55,6 +96,7 @@ def _classify(request: Request, policy: Policy, context: Context) -> Decision:
         executable=found.executable,
         opaque=found.opaque,
         programs=found.programs,
+        rewritten=read.done,
     )
 
 

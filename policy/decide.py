@@ -39,7 +39,7 @@ class Ruling:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One rule that matched, and what it says here: a deny that only may hold says ASK."""
+    """One rule that matched, and what it says here; not `certain` where it only may hold."""
 
     bound: BoundRule
     effect: Effect
@@ -96,7 +96,7 @@ class _Desk:
     def __init__(
         self, policy: Policy, context: Context, asked: Asked, operations: frozenset[str]
     ) -> None:
-        self._policy, self._context = policy, context
+        self._policy, self._context, self._doubt = policy, context, policy.default
         self._narrowing = Narrowing(asked, operations)
         self._bound: BoundPolicy = bind(policy, context)
         self._comparisons = 0
@@ -146,7 +146,7 @@ class _Desk:
         target = Target(access, self._context)
         for bound in self._bound.rules_for(access.operation):
             holds = self._narrowing.holds(bound, access) if bound.narrows else Truth.YES
-            found = _match(bound, target, holds) if holds else None
+            found = _match(bound, target, holds, self._doubt) if holds else None
             if found is not None:
                 yield found
             self._comparisons += target.comparisons
@@ -155,8 +155,11 @@ class _Desk:
                 return
 
 
-def _match(bound: BoundRule, target: Target, holds: Truth) -> Match | None:
-    """Return what the rule says of this target, or None when it says nothing."""
+def _match(bound: BoundRule, target: Target, holds: Truth, doubt: Effect) -> Match | None:
+    """Return what the rule says of this target, or None when it says nothing.
+
+    A deny that only may hold says what the policy says of all that is in doubt: its default.
+    """
     effect = bound.rule.effect
     if effect is Effect.ALLOW:
         return Match(bound, effect) if holds is Truth.YES and target.certainly(bound) else None
@@ -164,7 +167,7 @@ def _match(bound: BoundRule, target: Target, holds: Truth) -> Match | None:
     if found is None:
         return None
     certain = found is Effect.DENY and holds is Truth.YES
-    return Match(bound, effect if certain else Effect.ASK, certain)
+    return Match(bound, effect if certain else min(effect, doubt), certain)
 
 
 def _speaker(matches: Sequence[Match], access: Access) -> Match:

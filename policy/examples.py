@@ -11,7 +11,8 @@ from policy.document import refuse
 from policy.footprint import footprint
 from policy.model import Context, Exec
 from policy.narrowing import Asked, words_of
-from policy.rules import Example, Policy, Rule
+from policy.rewriting import apply
+from policy.rules import Example, Policy, Rewrite, Rule
 
 SAMPLE: Final = Context(
     workspace="/home/dev/work", home="/home/dev", user="dev", host="sample", can_mask=True
@@ -27,6 +28,9 @@ def check_examples(policy: Policy) -> None:
     for rule in policy.rules:
         for example in rule.examples:
             _check(rule, example, policy)
+    for rewrite in policy.rewrites:
+        for example in rewrite.examples:
+            _check_rewrite(rewrite, example)
 
 
 def _check(rule: Rule, example: Example, policy: Policy) -> None:
@@ -42,4 +46,16 @@ def _check(rule: Rule, example: Example, policy: Policy) -> None:
             f"rule {rule.id!r} {says} its example {example.command!r}; "
             f"correct the rule or the example. With {SAMPLE.workspace} as workspace "
             f"the rules that match are {', '.join(sorted(found)) or 'none'}",
+        )
+
+
+def _check_rewrite(rule: Rewrite, example: Example) -> None:
+    action = Exec(command=example.command, argv=None, cwd=SAMPLE.workspace)
+    done = apply(action, [rule]).done
+    if bool(done) is not example.matches:
+        says = "does not rewrite" if example.matches else "rewrites"
+        refuse(
+            example.place,
+            f"rule {rule.id!r} {says} its example {example.command!r}; "
+            "correct the rule or the example",
         )

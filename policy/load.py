@@ -13,16 +13,30 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Final
 
-from policy.document import Listing, Node, PolicyError, one_text, positive, read, refuse, words
+from policy.document import (
+    Listing,
+    Node,
+    PolicyError,
+    Text,
+    one_text,
+    positive,
+    read,
+    refuse,
+    words,
+)
 from policy.document import Mapping as Entries
 from policy.examples import check_examples as run_examples
 from policy.model import Effect
+from policy.rewrite_file import is_rewrite, read_rewrite
 from policy.rule_file import EFFECTS, RuleReader, fields_of
-from policy.rules import FIXED_VARIABLES, Policy, Rule, Source
+from policy.rules import FIXED_VARIABLES, Policy, Rewrite, Rule, Source
 
 FILE_KEYS: Final = frozenset(
-    {"version", "name", "description", "revision", "include", "default", "variables", "rules"}
-)
+    {
+        "version", "name", "description", "revision", "include", "without", "default", "variables",
+        "rules",
+    }
+)  # fmt: skip
 A_POLICY: Final = "a policy is a mapping; begin with `version: 1`"
 REVISION_DIGITS: Final = 15  # room for a date with its time
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -39,8 +53,17 @@ def load(sources: Sequence[Source], *, check_examples: bool = True) -> Policy:
     if not sources:
         raise PolicyError("no policy was given, so nothing could be allowed; name a file or a pack")
     files = _opened(sources)
-    rules = [rule for file in files for rule in _rules(file)]
-    _refuse_repeated_ids(rules)
+    by_source = {file.source: _rules(file) for file in files}
+    left_out = _left_out(files, sources)
+    _check_left_out(files, by_source)
+    read_rules = [
+        rule
+        for source, listed in by_source.items()
+        for rule in listed
+        if rule.id not in left_out[source]
+    ]
+    _refuse_repeated_ids(read_rules)
+    rules = [rule for rule in read_rules if isinstance(rule, Rule)]
     _check_lifted(rules)
     default, place = max((_default(file) for file in files), key=lambda one: one[0])
     policy = Policy(
@@ -50,6 +73,7 @@ def load(sources: Sequence[Source], *, check_examples: bool = True) -> Policy:
         _digest([file.source for file in files]),
         tuple(file.source.name for file in files),
         MappingProxyType(dict(pair for file in files for pair in _revision(file))),
+        tuple(rule for rule in read_rules if isinstance(rule, Rewrite)),
     )
     if check_examples:
         run_examples(policy)
@@ -63,6 +87,8 @@ class _File:
     source: Source
     place: str
     fields: Mapping[str, Node]
+    includes: tuple[Source, ...]
+    without: tuple[Text, ...]  # ids of rules of what it includes
 
 
 def _opened(sources: Sequence[Source]) -> list[_File]:
@@ -70,25 +96,64 @@ def _opened(sources: Sequence[Source]) -> list[_File]:
     files: list[_File] = []
     waiting = list(sources)
     for source in waiting:
-        top = read(source.name, source.text, A_POLICY)
-        file = _File(source, top.place, fields_of(top, FILE_KEYS, "a policy file"))
-        _check_header(file)
-        files.append(file)
-        waiting += [one for one in dict.fromkeys(_included(file)) if one not in waiting]
+        files.append(_open(source))
+        waiting += [one for one in files[-1].includes if one not in waiting]
     return files
 
 
-def _included(file: _File) -> Iterator[Source]:
-    node = file.fields.get("include")
-    if node is None:
-        return
-    if file.source.tightens_only:
-        refuse(node.place, "a project's policy may only tighten: it includes no packs; remove it")
-    for name in words(node, "include"):
-        try:
-            yield pack(name.value)
-        except PolicyError as error:
-            refuse(name.place, str(error))
+def _open(source: Source) -> _File:
+    top = read(source.name, source.text, A_POLICY)
+    fields = fields_of(top, FILE_KEYS, "a policy file")
+    for key in ("include", "without"):
+        if key in fields and source.tightens_only:
+            what = f"a project's policy may only tighten: it has no {key}; remove it"
+            refuse(fields[key].place, what)
+    _check_header(top.place, fields)
+    includes = tuple(dict.fromkeys(map(_pack_at, _words(fields, "include"))))
+    return _File(source, top.place, fields, includes, _words(fields, "without"))
+
+
+def _words(fields: Mapping[str, Node], key: str) -> tuple[Text, ...]:
+    return words(fields[key], key) if key in fields else ()
+
+
+def _pack_at(name: Text) -> Source:
+    try:
+        return pack(name.value)
+    except PolicyError as error:
+        refuse(name.place, str(error))
+
+
+def _left_out(files: Sequence[_File], named: Sequence[Source]) -> Mapping[Source, frozenset[str]]:
+    """Return the rules of each source that are left out on every way that leads to it."""
+    by_source = {file.source: file for file in files}
+    found: dict[Source, frozenset[str]] = {}
+    waiting = [(source, frozenset[str]()) for source in named]
+    while waiting:
+        source, ids = waiting.pop()
+        known = found.get(source)
+        now = ids if known is None else known & ids
+        if now != known:
+            found[source] = now
+            without = now | {text.value for text in by_source[source].without}
+            waiting += [(one, without) for one in by_source[source].includes]
+    return found
+
+
+def _check_left_out(
+    files: Sequence[_File], rules: Mapping[Source, Sequence[Rule | Rewrite]]
+) -> None:
+    """Refuse to leave out what is not there: a typing error would leave the rule in force."""
+    by_source = {file.source: file for file in files}
+    for file in files:
+        below = list(file.includes)
+        for source in below:
+            below += [one for one in by_source[source].includes if one not in below]
+        ids = {rule.id for source in below for rule in rules[source]}
+        for text in file.without:
+            if text.value not in ids:
+                what = "which no rule of the packs that this file includes is called"
+                refuse(text.place, f"without names {text.value!r}, {what}")
 
 
 def pack(name: str) -> Source:
@@ -117,7 +182,7 @@ def _digest(sources: Sequence[Source]) -> str:
     return digest.hexdigest()
 
 
-def _refuse_repeated_ids(rules: Sequence[Rule]) -> None:
+def _refuse_repeated_ids(rules: Sequence[Rule | Rewrite]) -> None:
     seen: dict[str, str] = {}
     for rule in rules:
         if rule.id in seen:
@@ -138,11 +203,10 @@ def _check_lifted(rules: Sequence[Rule]) -> None:
                 refuse(rule.place, f"rule {rule.id!r} lifts {what}")
 
 
-def _check_header(file: _File) -> None:
-    fields = file.fields
+def _check_header(place: str, fields: Mapping[str, Node]) -> None:
     for needed in ("version", "rules"):
         if needed not in fields:
-            refuse(file.place, f"the key {needed!r} is missing; add it")
+            refuse(place, f"the key {needed!r} is missing; add it")
     version = one_text(fields["version"], "version")
     if version.value != "1":
         refuse(version.place, f"version {version.value!r} is not known; write 1")
@@ -167,12 +231,17 @@ def _revision(file: _File) -> Iterator[tuple[str, int]]:
         yield file.source.name, positive(node, "revision", digits=REVISION_DIGITS)
 
 
-def _rules(file: _File) -> list[Rule]:
+def _rules(file: _File) -> list[Rule | Rewrite]:
     source, listing = file.source, file.fields["rules"]
     if not isinstance(listing, Listing):
         refuse(listing.place, "rules is a list; begin each rule with `- id: its-name`")
     variables = _variables(source, file.fields.get("variables"))
-    return [RuleReader(source, node, variables).rule() for node in listing.items]
+    return [
+        read_rewrite(source, node)
+        if is_rewrite(node)
+        else RuleReader(source, node, variables).rule()
+        for node in listing.items
+    ]
 
 
 def _variables(source: Source, node: Node | None) -> tuple[tuple[str, str], ...]:

@@ -169,6 +169,17 @@ class Executable:
 
 
 @dataclass(frozen=True, slots=True)
+class Rewritten:
+    """One command that a rule replaced; both as shell text, `place` is file:line:column."""
+
+    before: str
+    after: str
+    rule_id: str
+    place: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """The policy's whole answer, with the rule behind every access."""
 
@@ -182,6 +193,7 @@ class Decision:
     executable: Executable = field(default_factory=Executable)
     opaque: str | None = None  # why the text was not understood, with the byte; None if it was
     programs: tuple[str, ...] = ()  # every program the command may start, as named
+    rewritten: tuple[Rewritten, ...] = ()  # what runs instead of what was asked, and why
 
     @property
     def operations(self) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ def asked_by(request: Request, words: Mapping[str, Sequence[Words]]) -> Asked:
 
 
 def words_of(found: object) -> Mapping[str, Sequence[Words]]:
-    """Return the argument vectors of a footprint's programs."""
+    """Return the argument vectors of a footprint's programs, none where it does not keep them."""
     known: Mapping[str, Sequence[Words]] = getattr(found, "words", NOTHING)
     return known
 

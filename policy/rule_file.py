@@ -71,6 +71,20 @@ def fields_of(entries: Entries, known: frozenset[str], what: str) -> dict[str, N
     return {key.value: value for key, value in entries.entries}
 
 
+def rule_id(fields: Mapping[str, Node], place: str) -> str:
+    """Return the name of a rule that begins at `place`.
+
+    Raises:
+        PolicyError: it has none, or one that cannot be used.
+    """
+    if "id" not in fields:
+        refuse(place, "the rule has no id; add `id: its-name`")
+    text = one_text(fields["id"], "id")
+    if not _ID.fullmatch(text.value):
+        refuse(text.place, f"id {text.value!r}: use lower-case letters, digits and dashes")
+    return text.value
+
+
 class RuleReader:
     """One rule, read step by step; every problem ends in an error at its own place."""
 
@@ -84,7 +98,7 @@ class RuleReader:
 
     def rule(self) -> Rule:
         """Return the rule, or raise PolicyError."""
-        verb, name = self._verb(), self._id()
+        verb, name = self._verb(), rule_id(self._fields, self._place)
         operations, obligations = self._operations(verb, name)
         self._paths = bool(operations & PATH_OPERATIONS)
         resources = self._globs("resources") if "resources" in self._fields else None
@@ -131,18 +145,11 @@ class RuleReader:
             refuse(self._place, f"rule {rule.id!r} {_ALLOW_MEANS_ALL}")
         return rule
 
-    def _id(self) -> str:
-        if "id" not in self._fields:
-            refuse(self._place, "the rule has no id; add `id: its-name`")
-        text = one_text(self._fields["id"], "id")
-        if not _ID.fullmatch(text.value):
-            refuse(text.place, f"id {text.value!r}: use lower-case letters, digits and dashes")
-        return text.value
-
     def _verb(self) -> str:
         verbs = [key for key in self._fields if key in EFFECTS]
         if len(verbs) != 1:
-            refuse(self._place, f"a rule has one of allow, ask, deny; this one has {len(verbs)}")
+            what = "a rule has one of allow, ask, deny, rewrite"
+            refuse(self._place, f"{what}; this one has {len(verbs)}")
         return verbs[0]
 
     def _operations(self, verb: str, name: str) -> tuple[frozenset[str], Obligations]:

@@ -86,6 +86,23 @@ class Rule:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """A rule that puts one argument vector in the place of another (rewriting.py).
+
+    `args` and `argv` hold `{name}` for a whole word and `{name...}` for all that are left.
+    """
+
+    id: str
+    place: str
+    programs: tuple[tuple[str, ...], ...]  # the first words, such as ("git", "push")
+    args: tuple[str, ...]  # what must follow: a capture, or a glob over one word
+    argv: tuple[str, ...]
+    tools: frozenset[str] = frozenset()
+    reason: str = ""
+    examples: tuple[Example, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Policy:
     """Every rule in force; two policies are the same when their digests are."""
@@ -96,6 +113,7 @@ class Policy:
     digest: str  # sha256 hex over the names and texts of all sources
     names: tuple[str, ...]
     revisions: Mapping[str, int] = field(default_factory=dict)  # of the sources that state one
+    rewrites: tuple[Rewrite, ...] = ()
 
     def for_operation(self, operation: str) -> tuple[Rule, ...]:
         """Return the rules that speak of one operation, in the order read."""

@@ -132,7 +132,7 @@ class _PatchCall:
         decision = classify(self._request, self._app.policy, self._context)
         frozen: Frozen | Unrunnable | None = None
         if decision.effect is not Effect.DENY:
-            frozen = bounded(await self._freeze(decision), decision.obligations)
+            frozen = bounded(await self._freeze(decision), decision)
         message = "dry run: nothing was changed"
         if isinstance(frozen, Unrunnable):
             message = frozen.message

@@ -23,6 +23,7 @@ from mcp_server.present import (
     is_error,
     readable,
     receipt_result,
+    rewritten_lines,
 )
 from mcp_server.records import by
 from mcp_server.results import AccessResult, ClassifyResult, ExecResult
@@ -158,7 +159,7 @@ async def classified(app: App, arguments: ClassifyArguments, client: Client) -> 
     frozen: Frozen | Unrunnable | None = None
     if decision.effect is not Effect.DENY:
         frozen = await app.freezer.command(CommandWish(action, context), decision)
-        frozen = bounded(frozen, decision.obligations)
+        frozen = bounded(frozen, decision)
     receipt = await app.journal.append(
         {
             "event": "tool.classified",
@@ -198,6 +199,7 @@ def _classify_result(
                 how=verdict.access.how,
                 program=verdict.access.program,
                 effect=effect_word(verdict.effect),
+                certain=verdict.certain,
                 rule=verdict.rule_id,
                 place=verdict.place,
             )
@@ -208,6 +210,7 @@ def _classify_result(
         opaque=decision.opaque,
         executed=decision.executable.script,
         profile=profile,
+        blocked=frozen.message if isinstance(frozen, Unrunnable) else None,
         approval_level=Level(level).name.lower() if asks else None,
         receipt=receipt_result(receipt),
     )
@@ -215,8 +218,12 @@ def _classify_result(
 
 def _classify_text(result: ClassifyResult) -> str:
     lines = [f"{result.decision.effect}, risk {result.decision.risk}", result.explanation]
+    lines += rewritten_lines(result.decision)
+    lines += [f"the rules demand: {text}" for text in result.decision.demands]
     if result.profile is not None:
         lines.append(f"would run in profile {result.profile}")
+    if result.blocked is not None:
+        lines.append(f"would be blocked: {result.blocked}")
     if result.approval_level is not None:
         lines.append(f"needs a yes of level {result.approval_level}")
     lines += [f"instead: {text}" for text in result.alternatives]

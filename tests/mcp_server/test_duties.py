@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from mcp_server.calls import Frozen, Unrunnable
 from mcp_server.config import LimitSettings
 from mcp_server.duties import bounded, least, within
-from policy.model import Obligations
+from policy.model import Decision, Effect, Obligations, Rewritten
 from policy.obligations import LIMITS, NONE, WITHIN
 from sandbox.action import (
     Command,
@@ -23,6 +23,7 @@ from sandbox.action import (
     UndoPatch,
 )
 from sandbox.profile import COVERED, Profile
+from tests.mcp_server.test_gate import decision
 
 LOCAL = Command(
     argv=("ls",),
@@ -41,10 +42,14 @@ PATCH = PatchFiles("/w", (NewContent("a", None, b"x" * 2000),), "0" * 64)
 READ = ReadFile("/w/a", 1, 10, 65536, "0" * 64)
 
 
+def ruled(obligations: Obligations, *rewritten: Rewritten) -> Decision:
+    return replace(decision(Effect.ALLOW, obligations=obligations), rewritten=rewritten)
+
+
 def message(action, **demanded) -> str:
     """Return why an action is blocked; empty when it is not."""
     places = tuple((key, "r at p:1:1") for key in demanded)
-    found = bounded(Frozen(action, ()), Obligations(**demanded, places=places))
+    found = bounded(Frozen(action, ()), ruled(Obligations(**demanded, places=places)))
     if isinstance(found, Unrunnable):
         assert (found.status, "r at p:1:1" in found.message) == ("blocked", True)
         return found.message
@@ -53,9 +58,9 @@ def message(action, **demanded) -> str:
 
 def test_where_nothing_is_demanded_everything_stays_as_it_is():
     for action in (LOCAL, REMOTE, PATCH, READ):
-        assert bounded(Frozen(action, ()), NONE) == Frozen(action, ())
+        assert bounded(Frozen(action, ()), ruled(NONE)) == Frozen(action, ())
     refused = Unrunnable("error", "x")
-    assert bounded(refused, NONE) is refused
+    assert bounded(refused, ruled(NONE)) is refused
 
 
 @pytest.mark.threat("T02")
@@ -121,7 +126,7 @@ def test_of_another_host_only_time_and_output_can_be_held():
 def test_our_own_file_tools_hold_the_limits_that_mean_something_to_them():
     assert "a file would have 2000 bytes" in message(PATCH, limits=(("file_bytes", 1024),))
     assert message(PATCH, limits=(("file_bytes", 2000),)) == ""
-    found = bounded(Frozen(READ, ()), Obligations(limits=(("output_bytes", 1024),)))
+    found = bounded(Frozen(READ, ()), ruled(Obligations(limits=(("output_bytes", 1024),))))
     assert isinstance(found, Frozen)
     assert isinstance(found.action, ReadFile)
     assert found.action.max_bytes == 1024
@@ -142,3 +147,13 @@ def test_the_limits_of_rules_are_those_of_the_configuration():
     assert set(LIMITS) == set(LimitSettings.model_fields)
     for name, value in LIMITS.items():
         LimitSettings.model_validate({name: value})
+
+
+def test_a_statement_shows_what_was_asked_for_beside_what_runs():
+    rewritten = Rewritten("curl x", "fetch x", "fetch", "p.yaml:3:5", "why")
+    found = bounded(Frozen(LOCAL, ()), ruled(NONE, rewritten))
+    assert isinstance(found, Frozen)
+    assert found.facts == (
+        ("asked-for", "curl x"),
+        ("runs-instead", "fetch x (rule fetch at p.yaml:3:5)"),
+    )

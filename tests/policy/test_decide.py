@@ -371,7 +371,10 @@ def test_a_deny_opens_nothing_that_the_default_denies():
     assert decide([access], policy_of(default="deny"), CONTEXT).effect is Effect.DENY
     assert decide([access], policy_of(deny, default="deny"), CONTEXT).effect is Effect.DENY
     ask = "ask: [fs.write], resources: ['/w/**']"
-    assert decide([access], policy_of(deny, ask, default="deny"), CONTEXT).effect is Effect.ASK
+    assert decide([access], policy_of(ask, default="deny"), CONTEXT).effect is Effect.ASK
+    # Where nobody is meant to be asked, a deny that only may hold is a no.
+    ruling = decide([access], policy_of(deny, ask, default="deny"), CONTEXT)
+    assert (ruling.effect, ruling.verdicts[0].certain) == (Effect.DENY, False)
 
 
 def test_what_is_certain_speaks_before_what_only_may_be():

@@ -114,7 +114,7 @@ MISTAKES = [
     ("#" * (MAX_CHARACTERS + 1), "the file is longer than"),
     ("version: 1\nrules:\n  - allow: [git.read]\n", "p.yaml:3:5: the rule has no id"),
     ("version: 1\nrules:\n  - {id: No Good, allow: [git.read]}\n", "id 'No Good': use lower-case"),
-    (broken(""), "a rule has one of allow, ask, deny; this one has 0"),
+    (broken(""), "a rule has one of allow, ask, deny, rewrite; this one has 0"),
     (broken("    ask: [git.read]\n    deny: [git.read]\n"), "this one has 2"),
     (broken("    ask: []\n"), "p.yaml:4:10: ask is a list with at least one entry"),
     (broken("    ask: git.read\n"), "ask is a list"),
@@ -176,6 +176,11 @@ MISTAKES = [
     (broken("    ask: [git.read]\n    lifts: [r]\n"), "p.yaml:5:12: lifts is for allow alone"),
     (broken("    allow: [git.read]\n    lifts: [x]\n"), "rule 'r' lifts 'x', which no rule is"),
     (broken("    allow: [git.read]\n    lifts: [r]\n"), "lifts 'r' at p.yaml:3:5, which is no ask"),
+    ("version: 1\nwithout: [x]\nrules: []\n", "p.yaml:2:11: without names 'x', which no rule of"),
+    (
+        "version: 1\ninclude: [dev-safe]\nwithout: [nope]\nrules: []\n",
+        "p.yaml:3:11: without names 'nope'",
+    ),
     ("version: 1\ninclude: dev-safe\nrules: []\n", "include is a list"),
     ("version: 1\ninclude: [nope]\nrules: []\n", "p.yaml:2:11: no pack is called 'nope'; choose"),
     ("version: 1\ninclude: [../x]\nrules: []\n", "p.yaml:2:11: no pack is called '../x'"),
@@ -228,6 +233,7 @@ def test_any_text_is_a_policy_or_a_policy_error(text):
     [
         broken("    allow: [git.read]\n"),
         "version: 1\ninclude: [dev-safe]\nrules: []\n",
+        "version: 1\nwithout: [network]\nrules: []\n",
         "version: 1\nvariables: {cache: /x}\nrules: []\n",
     ],
 )
@@ -291,13 +297,41 @@ def test_a_pack_that_is_included_is_there_once_however_often_it_is_named():
     text = "version: 1\ninclude: [dev-safe]\nrules: []\n"
     one, two = Source("a.yaml", text), Source("b.yaml", text)
     policy = load([one, two], check_examples=False)
-    assert policy.names == ("a.yaml", "b.yaml", "dev-safe.yaml")
+    assert policy.names[:3] == ("a.yaml", "b.yaml", "dev-safe.yaml")
+    assert len(set(policy.names)) == len(policy.names)
     assert policy.rules == load([pack("dev-safe")], check_examples=False).rules
     named = load([pack("dev-safe"), one], check_examples=False)
-    assert named.names == ("dev-safe.yaml", "a.yaml")
+    assert named.names[:2] == ("dev-safe.yaml", "a.yaml")
+    assert len(set(named.names)) == len(named.names)
     assert load([Source("a.yaml", text.replace("include: [dev-safe]", "name: x"))]).rules == ()
     other = Source("dev-safe.yaml", "version: 1\nrules: []\n")
     assert len(load([one, other], check_examples=False).rules) == len(policy.rules)
+
+
+@pytest.mark.threat("T02")
+def test_a_rule_of_a_pack_is_left_out_only_where_every_way_to_it_leaves_it_out():
+    every = {rule.id for rule in load([pack("dev-safe")], check_examples=False).rules}
+    without = "version: 1\ninclude: [dev-safe]\nwithout: [secrets-anywhere]\nrules: []\n"
+    one = Source("a.yaml", without)
+    plain = Source("b.yaml", without.replace("without: [secrets-anywhere]\n", ""))
+    other = Source("c.yaml", without.replace("secrets-anywhere", "network"))
+
+    def ids(*sources: Source) -> set[str]:
+        return {rule.id for rule in load(sources, check_examples=False).rules}
+
+    assert ids(one) == every - {"secrets-anywhere"}
+    for both in ((one, plain), (plain, one), (one, other), (one, pack("dev-safe"))):
+        assert ids(*both) == every
+
+
+def test_a_rule_that_was_left_out_may_be_written_anew():
+    text = (
+        "version: 1\ninclude: [dev-safe]\nwithout: [secrets-anywhere]\nrules:\n"
+        "  - {id: secrets-anywhere, deny: [fs.read], resources: ['**/.env']}\n"
+    )
+    policy = load([Source("a.yaml", text)], check_examples=False)
+    (rule,) = [rule for rule in policy.rules if rule.id == "secrets-anywhere"]
+    assert rule.place == "a.yaml:5:5"
 
 
 def test_an_allow_may_lift_an_ask_of_another_source():
