@@ -16,7 +16,7 @@ from mcp_server.client import NoClient
 from mcp_server.config import load_config
 from mcp_server.owner import CallRefusedError, standing_in
 from mcp_server.places import places
-from mcp_server.present import says_the_same
+from mcp_server.present import rewritten_lines, says_the_same
 from mcp_server.results import ExecResult
 from mcp_server.tool import Answered
 from mcp_server.tools.execute import ExecArguments, execute
@@ -78,6 +78,8 @@ def _print(result: ExecResult) -> None:
         if stream is not None and stream.bytes:
             target.write(stream.text if stream.text is not None else f"{stream.base64}\n")
             target.flush()
+    for line in rewritten_lines(result.decision):
+        typer.echo(f"permitgate: {line}", err=True)
     if result.status in ("ok", "failed") and result.guidance is None:
         return
     lines = [f"permitgate: {result.status}"]

@@ -16,6 +16,7 @@ from policy.model import OPERATIONS
 from policy.obligations import LEVELS, LIMITS
 from policy.programs.spec import LANGUAGES, ROLES_WITHOUT_OPERATION
 from policy.programs.spec_reader import SpecReader, entries_of
+from policy.rewrite_file import REWRITE_KEYS, REWRITE_RULE_KEYS
 from policy.risk import RISK
 from policy.rule_file import ASK_KEYS, PLANNED_KEYS, RULE_KEYS
 from policy.rules import Source
@@ -212,7 +213,8 @@ def first_column(heading: str, name: str = "policy.md") -> list[str]:
 
 
 def test_the_page_lists_exactly_the_keys_of_files_rules_and_obligations():
-    assert sorted(first_column("rule key")) == sorted(RULE_KEYS)
+    assert sorted(first_column("rule key")) == sorted(RULE_KEYS | REWRITE_RULE_KEYS)
+    assert [key for key in REWRITE_KEYS if f"`{key}`" not in page("policy.md")] == []
     assert sorted(first_column("obligation")) == sorted(ASK_KEYS)
     assert {*first_column("file key"), "version", "rules", "name", "description"} == FILE_KEYS
     text = page("policy.md")
