@@ -98,7 +98,8 @@ def _piece(part: t.Part, around: Known) -> Argument:
 
 
 def _computed(
-    part: t.Parameter | t.Arithmetic | t.Substitution | t.ProcessSubstitution, around: Known
+    part: t.Parameter | t.Arithmetic | t.Substitution | t.ProcessSubstitution | t.Array,
+    around: Known,
 ) -> Argument:
     match part:
         case t.Parameter():
@@ -113,13 +114,17 @@ def _computed(
             return Argument("/dev/fd/" + HOLE, "dynamic")
         case t.Arithmetic():
             return Argument(HOLE, "dynamic")
+        case t.Array(words=words):
+            items = [one for word in words for one in arguments(word, around)]
+            known = all(one.how == "exact" and not one.several for one in items)
+            return Argument.of(" ".join(one.text for one in items) if known else HOLE)
         case _:
             assert_never(part)
 
 
 def _parameter(part: t.Parameter, around: Known) -> Argument:
     around.reads(part.name)
-    several = not part.quoted and part.operator != "length"
+    several = part.operator == "[@]" or (not part.quoted and part.operator != "length")
     held = around.variables.get(part.name, Argument(HOLE, "dynamic"))
     cut = _cut(held.text, part.operator, part.operand, held.how == "pattern")
     # INVARIANT: a pattern whose beginning was cut off could turn out to be an option.

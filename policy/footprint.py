@@ -4,11 +4,12 @@ May touch: actions, trees, program specs. May not touch: rules. Total: every act
 footprint; what is not understood is in it as `opaque`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import assert_never
 
 import policy.shell.tree as t
+from policy.aftermath import followed, fresh_code
 from policy.hardening import hardened, hardened_argv
 from policy.model import (
     Access,
@@ -27,10 +28,10 @@ from policy.programs.words import Argument, Place
 from policy.shell.builtins import BUILTINS
 from policy.shell.reader import read
 from policy.shell.render import render
-from policy.surroundings import Setting, SpentError, Step
+from policy.surroundings import Setting, SpentError
 from policy.traversal import Traversal
 
-_WRITES = frozenset({"fs.write", "fs.create"})
+Words = Mapping[str, Sequence[Sequence[Argument]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Footprint:
     executable: Executable = field(default_factory=Executable)
     opaque: str | None = None  # why the text was not understood, with the byte
     programs: tuple[str, ...] = ()  # every program that may start, as named
+    words: Words = field(default_factory=dict)  # the argument vectors of each, by its last name
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +122,9 @@ def _spent(walk: Traversal, extra: Sequence[Access]) -> Footprint:
 def _footprint(
     walk: Traversal, extra: Sequence[Access], executable: Executable, reason: str | None
 ) -> Footprint:
-    accesses = (*extra, *walk.found, *_fresh_code(walk.steps))
-    return Footprint(tuple(dict.fromkeys(accesses)), executable, reason, tuple(walk.names))
+    after = fresh_code(walk.steps, walk.context.workspace) + followed(walk.found, walk.links)
+    accesses = tuple(dict.fromkeys((*extra, *walk.found, *after)))
+    return Footprint(accesses, executable, reason, tuple(walk.names), walk.words)
 
 
 def _executable(tree: t.CommandTree) -> Executable:
@@ -133,30 +136,3 @@ def _executable(tree: t.CommandTree) -> Executable:
         if len(argv) == len(statement.words) and argv[0] not in BUILTINS:
             return Executable(argv=argv)
     return Executable(script=render(tree))
-
-
-def _fresh_code(steps: Sequence[Step]) -> list[Access]:
-    """What one command writes and another then runs was read by nobody: its path says nothing."""
-    found = list[Access]()
-    runs = [
-        (index, access)
-        for index, step in enumerate(steps)
-        for access in step.accesses
-        if access.operation == "code.exec" and not access.resource.startswith("<")
-    ]
-    for index, step in enumerate(steps) if runs else ():
-        written = {access.resource for access in step.accesses if access.operation in _WRITES}
-        for other, access in runs if written else ():
-            if other != index:
-                found += _fresh(access, written, step.connected)
-    return found
-
-
-def _fresh(access: Access, written: set[str], connected: bool) -> list[Access]:
-    path = access.resource
-    if path in written:
-        unseen = f"<unknown program {path}, written by this command>"
-        return [Access("code.exec", "<network>" if connected else unseen, "dynamic")]
-    below = connected and any(path.startswith(folder.rstrip("/") + "/") for folder in written)
-    unseen = f"<unknown program {path}, perhaps fetched by this command>"
-    return [Access("code.exec", unseen, "dynamic")] if below else []

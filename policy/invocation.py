@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 
 import policy.shell.tree as t
+from policy.aftermath import LINKERS, links_made
 from policy.expansion import argument, arguments
 from policy.hardening import unhardened
 from policy.model import Access, Context
@@ -17,10 +18,9 @@ from policy.programs.interpret import interpret
 from policy.programs.known_output import output
 from policy.programs.spec import Spec
 from policy.programs.words import FETCHED, HOLE, Argument, Place, Stdin
-from policy.shell.commands import Found
 from policy.shell.folding import folded
 from policy.shell.reader import read
-from policy.shell.search import found_in
+from policy.shell.search import searched
 from policy.shell.walk import nodes
 from policy.surroundings import After, Places, Setting, Surroundings
 
@@ -38,6 +38,7 @@ class Invocations(Surroundings):
         super().__init__(context)
         self.programs = programs
         self.names: dict[str, None] = {}  # of the programs, in order
+        self.words: dict[str, list[Sequence[Argument]]] = {}  # by the last part of their names
         self.functions: dict[str, list[t.FunctionDef]] = {}
         self.defined: set[str] = set()  # functions that nothing but a call can be meant by
         self.top: t.Sequence | None = None  # where a definition is certain to happen
@@ -58,6 +59,10 @@ class Invocations(Surroundings):
         if place.depth > _DEPTH:
             return [Access("opaque", "programs start programs, deeper than is followed", "dynamic")]
         words = unhardened(words)
+        name = words[0].text.rpartition("/")[2] if words[0].how == "exact" else ""
+        self.words.setdefault(name, []).append(words)
+        if name in LINKERS:
+            self.links += links_made(words, place)
         return interpret(words, place.deeper(), stdin.bounded(), self.programs, self)
 
     def text(self, text: Argument, place: Place, stdin: Stdin) -> list[Access]:
@@ -117,8 +122,7 @@ class Invocations(Surroundings):
         """Add what can be found in text that has no tree."""
         self.found.append(Access("opaque", f"{why.reason} at byte {why.byte}", "dynamic"))
         outer, self._searching = self._searching, True
-        for one in found_in(text):
-            self.command(_as_simple(one), setting)
+        self.tree(searched(text), text, setting)
         self._searching = outer
 
     # One simple command
@@ -202,10 +206,6 @@ class Invocations(Surroundings):
                 self.variables[word.text] = Argument(FETCHED, "dynamic")
         if stdin.network:
             self.variables |= {"REPLY": Argument(FETCHED, "dynamic")}
-
-
-def _as_simple(found: Found) -> t.SimpleCommand:
-    return t.SimpleCommand(found.assignments, found.words, found.redirects)
 
 
 def _moved_to(words: Sequence[Argument], place: Place) -> Place:

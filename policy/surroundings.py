@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import policy.shell.tree as t
+from policy.aftermath import Link, Step
 from policy.expansion import argument
 from policy.model import Access, Context
 from policy.programs.run import SOCKET, is_harmless_file
@@ -54,13 +55,6 @@ class After(NamedTuple):
         return tuple(dict.fromkeys(self.success + self.failure))
 
 
-class Step(NamedTuple):
-    """The accesses of one command, kept apart to see what one writes and another runs."""
-
-    accesses: tuple[Access, ...]
-    connected: bool
-
-
 class Surroundings(ABC):
     """Everything a command depends on besides its words; accesses gather in `found`, in order."""
 
@@ -69,6 +63,8 @@ class Surroundings(ABC):
         self.home, self.user = context.home, context.user
         self.found: list[Access] = []
         self.steps: list[Step] = []
+        self.links: list[Link] = []
+        self.texts: dict[str, str] = {}  # what the text writes to files, where that is known
         self.variables: dict[str, Argument] = {}
         self.assigned: set[str] = set()  # names that the text gives a value
         self._setting = Setting(())
@@ -116,6 +112,10 @@ class Surroundings(ABC):
         number = path.rpartition(HOLE)[2]
         known = number.isdigit() and int(number) < len(self._pipes)
         return self._pipes[int(number)] if known else None
+
+    def written(self, path: str) -> str | None:
+        """Return the text that an earlier command wrote to a file, if that is known."""
+        return self.texts.get(path)
 
     def reads(self, name: str) -> None:
         """Add the access of a variable whose value comes from outside the text."""
@@ -175,6 +175,15 @@ class Surroundings(ABC):
             if not is_harmless_file(path.text):
                 self.found.append(Access(operation, path.text, path.how))
 
+    def wrote(self, redirects: t.Redirects, printed: str | None, setting: Setting) -> None:
+        """Keep the text that a command prints to a file: another may run it."""
+        for one in redirects:
+            if one.operator in (">", ">>", ">|", "&>") and one.fd in (None, 1) and printed:
+                for place in setting.places:
+                    path = place.resolve(argument(one.target, self)).text
+                    before = self.texts.get(path, "") if one.operator == ">>" else ""
+                    self.texts[path] = f"{before}{printed}\n"
+
     # Around a command
 
     def stepped(self, start: int, step: int, setting: Setting) -> None:
@@ -189,12 +198,15 @@ class Surroundings(ABC):
         inner = {access for one in self.steps[step:] for access in one.accesses}
         own = tuple(access for access in self.found[start:] if access not in inner)
         if own:
-            self.steps.append(Step(own, connected))
+            self.steps.append(Step(own, connected, setting.stdin.network))
 
-    def origins(self, start: int) -> tuple[str, ...]:
-        """Return what the commands since `start` looked at: names they print lie below."""
-        looked = (one for one in self.found[start:] if one.operation in _LISTS)
-        return tuple(dict.fromkeys(one.resource for one in looked if one.how == "exact"))[:4]
+    def origins(self, start: int) -> tuple[Argument, ...]:
+        """Return the names that the commands since `start` may print, by what they looked at."""
+        looked = [one for one in self.found[start:] if one.operation in _LISTS]
+        named = [Argument(one.resource, "pattern") for one in looked if one.how == "pattern"]
+        folders = (one.resource.rstrip("/") for one in looked if one.how == "exact")
+        below = [Argument(f"{folder}/{HOLE}", "dynamic") for folder in folders]
+        return tuple(dict.fromkeys(named or below))[:4]
 
 
 def _may_connect(text: str) -> bool:

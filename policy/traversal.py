@@ -20,7 +20,7 @@ from policy.shell.walk import nodes
 from policy.surroundings import After, Places, Setting
 
 _MOST_PLACES = 4
-_MOST_LOOP_WORDS = 8
+_MOST_LOOP_WORDS = 16
 _ONCE: tuple[Argument | None, ...] = (None,)  # a body walked once, for a value not known
 _FILE_TESTS = frozenset("abcdefghkprsuwxGLNOS")
 _COMPARES_FILES = frozenset({"-nt", "-ot", "-ef"})
@@ -95,6 +95,7 @@ class Traversal(Invocations):
             self.stepped(start, step, here)
         self._fed = outer
         if any(one.operator not in ("<", "<<<", "<&") for one in command.redirects):
+            self.wrote(command.redirects, after.printed, here)
             return After(after.success, after.failure)
         return after
 
@@ -268,8 +269,10 @@ def _assigns(body: t.Sequence, name: str) -> bool:
                 return True
             case t.Declaration() | t.ArithmeticFor() | t.ArithmeticCommand() | t.Arithmetic():
                 return True
-            case t.SimpleCommand(words=(word, *_)) if word.literal in _ASSIGNING:
-                return True
+            case t.SimpleCommand(words=(word, *words)) if word.literal in _ASSIGNING:
+                prints = word.literal == "printf" and words and (words[0].literal or "-")[0] != "-"
+                if not prints:
+                    return True
             case _:
                 continue
     return False

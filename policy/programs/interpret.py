@@ -17,10 +17,15 @@ from policy.programs.spec import NO_COMMAND, Role, Spec
 from policy.programs.words import FETCHED, HOLE, Argument, Place, Stdin, shown
 
 _SYSTEM = frozenset(
-    {"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin"}
+    {
+        "/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin",
+        "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/libexec",
+    }
 )  # fmt: skip
+# With these, what find and its kind print is not the names they found.
+_PRINTS_OTHER = frozenset({"-printf", "-ls", "-exec", "-execdir", "-ok", "-okdir"})
+_MOST_COMMANDS = 4  # that are looked for in the words of an unknown program
 _LONGEST_NAME = 64  # of an option that a program really has
-_PROJECT = (".venv/bin", "venv/bin", "env/bin", "node_modules/.bin", "vendor/bin")
 # What no unlisted option may be called, whatever the spec promises: it sounds like writing,
 # running or sending.
 _SUSPICIOUS = re.compile(
@@ -49,13 +54,15 @@ def interpret(
     name, accesses = _program(first, place, programs)
     if first.computed:
         accesses.append(Access("opaque", "a program named by a command's output", "dynamic", name))
+    run = Run(name, place, stdin, nested, accesses)
+    _text_written_to(run)
     if name not in programs:
         if stdin.network:
-            accesses.append(Access("code.exec", "<network>", "dynamic", name))
+            run.add("code.exec", "<network>")
         if not any(access.operation == "code.exec" for access in accesses):
-            accesses.append(Access("code.exec", f"<unknown program {name}>", "dynamic", name))
-        return accesses + _read_everything(words[1:], place, stdin, nested)
-    run = Run(name, place, stdin, nested, accesses)
+            run.add("code.exec", f"<unknown program {name}>")
+        _read_everything(run, words[1:], programs)
+        return accesses
     spec = programs[name]
     run.reads = spec.stdin or run.reads
     if not _asks_for_help(words[1:]):
@@ -74,15 +81,36 @@ def _unknown_name(first: Argument, stdin: Stdin) -> list[Access]:
     return found
 
 
-def _read_everything(
-    words: Sequence[Argument], place: Place, stdin: Stdin, nested: Nested
-) -> list[Access]:
-    """Return reads of every word of an unknown program that looks like a path."""
-    run = Run("", place, stdin, nested)
-    for word in words:
-        if word.text.startswith(("/", "~", "./", "../")):
+def _text_written_to(run: Run) -> None:
+    """Read what an earlier command wrote to the file that is run, as a shell would."""
+    for access in tuple(run.accesses):
+        text = run.nested.written(access.resource) if access.operation == "code.exec" else None
+        if text is not None:
+            run.shell(Argument.of(text))
+
+
+def _read_everything(run: Run, words: Sequence[Argument], programs: Mapping[str, Spec]) -> None:
+    """Add all that the words of an unknown program may mean: paths, and commands it may start.
+
+    What is found can only make an answer stricter: an unknown program is never allowed.
+    """
+    commands = 0
+    for at, word in enumerate(words):
+        text = word.text
+        if text.startswith(("/", "~", "./", "../")):
             run.operation(Role("fs.read"), word)
-    return run.accesses
+        if commands < _MOST_COMMANDS and word.how == "exact" and _names_command(text, programs):
+            commands += 1
+            if " " in text:
+                run.shell(word)
+            else:
+                run.argv(words[at:])
+
+
+def _names_command(text: str, programs: Mapping[str, Spec]) -> bool:
+    """Return whether text begins with the name of a described program."""
+    folder, _, name = text.partition(" ")[0].rpartition("/")
+    return name in programs and (not folder or folder in _SYSTEM)
 
 
 def _program(
@@ -98,11 +126,8 @@ def _program(
         return base, []
     if path.how != "exact":
         return text, [Access("opaque", "a program whose folder is not known", "dynamic", base)]
-    if base not in programs:
-        return text, [Access("code.exec", path.text, "exact", base)]
-    spec = programs[base]
-    runs_code = spec.stdin is not None or any(does.operation == "code.exec" for does in spec.does)
-    if runs_code and any(folder == f"{place.context.workspace}/{own}" for own in _PROJECT):
+    # In the workspace it is code of the project, and may do what its name says besides.
+    if base not in programs or path.text.startswith(f"{place.context.workspace}/"):
         return base, [Access("code.exec", path.text, "exact", base)]
     unusual = f"<unknown program {text}, not the usual {base}>"
     return text, [Access("code.exec", unusual, "dynamic", base)]
@@ -121,6 +146,9 @@ def _read(run: Run, spec: Spec, words: Sequence[Argument]) -> None:
     run.starts = line.words
     for meaning in modes or [spec]:  # 3
         _meaning(run, spec, meaning, line)
+    if spec.finds and not any(used.name in _PRINTS_OTHER for used in line.used):
+        for file in run.found_files():
+            run.operation(Role("fs.list"), file)
     if spec.commands and not modes:  # 4
         _command(run, spec, line)
 
@@ -135,9 +163,10 @@ def _meaning(run: Run, spec: Spec, mode: Spec, line: Line) -> None:
     # INVARIANT: what standard input adds is known before the command that it is added to.
     if mode.stdin is not None and mode.stdin.name == "words":
         run.standard_input(mode.stdin)
+    run.builds = mode.builds
     used = line.used if mode is spec else [two for one in line.used for two in _in_mode(mode, one)]
-    # A directory counts for every path after it, and a placeholder for the command.
-    for one in sorted(used, key=_takes_command) if len(used) > 1 else used:
+    # A directory counts for every path after it, a placeholder or a name for the command.
+    for one in sorted(used, key=_order) if len(used) > 1 else used:
         _used(run, mode, one)
     for does in mode.does:
         run.does(does)
@@ -158,6 +187,13 @@ def _in_mode(mode: Spec, used: Used) -> Iterable[Used]:
     """Return what an option means in a mode that describes it again."""
     option = mode.options.get(used.name)
     return (used,) if option is None else meanings(used.name, option, used.value)
+
+
+def _order(used: Used) -> int:
+    role = used.option.takes
+    if role is not None and role.name == "name":
+        return 0
+    return 1 if role is None or role.name not in ("command", "command;") else 2
 
 
 def _takes_command(used: Used) -> bool:
@@ -193,6 +229,8 @@ def _unknown_option(run: Run, meaning: Spec, word: Argument) -> None:
     suspicious = odd and not any(does.operation == "code.exec" for does in meaning.does)
     if not meaning.harmless or suspicious:
         run.add("opaque", f"option {shown(word.text)!r} of {run.program} is not described")
+        if " " in value and word.how == "exact":
+            run.shell(word.after(len(name) + 1))
     elif equals and ("/" in value or value.startswith((".", "~"))):
         run.value(Role("fs.read"), word.after(len(name) + 1))
 

@@ -4,7 +4,7 @@ May touch: arguments and the place they are read in. What a value starts in turn
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, assert_never
 
@@ -15,11 +15,13 @@ from policy.programs.scripts import SCANNERS
 from policy.programs.spec import Does, Role
 from policy.programs.words import FETCHED, HOLE, Argument, Place, Stdin, shown
 
-HARMLESS_DEVICE = re.compile(
-    r"/dev/(null|full|zero|u?random|stdin|stdout|stderr|tty|fd/\d+|ptmx|pts/\d+)"
-)
+HARMLESS_DEVICE = re.compile(r"/dev/(null|full|zero|u?random|stdin|stdout|stderr|tty|fd/\d+)")
 SOCKET = re.compile(r"/dev/(tcp|udp)/.*", re.S)
+FOUND = "<what it finds>"
 _LONGEST_SCRIPT = 4096
+_ELSEWHERE = re.compile(r"(?:^|[=:,;|@ ])((?:/[^/=:,;|@ ]+/|~/|\.\./)[^=:,;|@ ]*)")
+# Nobody's to write but the administrator's; or no files at all.
+_FOREIGN = ("/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/etc/", "/dev/", "/proc/", "/sys/")
 _ENDLESS = re.compile(r"/dev/(zero|full|u?random)")
 _REMOTE = re.compile(r"[\w.@*-]+:(?!\\)|[a-z][a-z0-9+.-]*://|\[[0-9a-f:]+\]:", re.S)
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
@@ -49,6 +51,10 @@ class Nested(Protocol):
         """Return what can be read from the file of a `<( )`, if that is known."""
         ...
 
+    def written(self, path: str) -> str | None:
+        """Return what the text wrote to a file before, if that is known."""
+        ...
+
 
 @dataclass(slots=True)
 class Run:
@@ -61,6 +67,8 @@ class Run:
     accesses: list[Access] = field(default_factory=list)
     reads: Role = Role("shell")  # noqa: RUF009 - frozen; how it reads a program it is given
     starts: Sequence[Argument] = ()  # where find and its kind begin
+    builds: bool = False  # whether it runs the project's code, and settings of it
+    named: list[Argument] = field(default_factory=list)  # what find and its kind look for
     placeholders: list[str] = field(default_factory=list)
     added: list[Argument] | None = None  # the words that xargs puts after its command
 
@@ -70,7 +78,11 @@ class Run:
 
     def does(self, does: Does) -> None:
         """Record what a spec says without a value."""
-        if does.resource is None or does.resource.startswith("<"):
+        if does.resource == FOUND:
+            role = Role(does.operation)
+            for file in (*self.found_files(), *(() if self.named else self.starts)):
+                self.operation(role, file)
+        elif does.resource is None or does.is_named:
             self.add(does.operation, does.resource or self.program, "exact")
         else:
             self.operation(Role(does.operation), Argument(does.resource))
@@ -84,6 +96,10 @@ class Run:
                 self.argv(value)
         elif role.name.startswith("script:"):
             self._script(role.name.removeprefix("script:"), value)
+        elif role.name == "name":
+            self.named.append(value)
+        elif role.name == "project":
+            self.operation(Role("code.exec"), value)
         else:
             self._word(role, value)
 
@@ -102,10 +118,21 @@ class Run:
                 self.operation(Role("fs.read"), word)
             case "text" | "rest" | "flag" | "words":
                 self._at_file(word)
+                self._code_elsewhere(role, word)
             case "command" | "command;":
                 self.argv([word])
             case _:
                 self.operation(role, word)
+
+    def _code_elsewhere(self, role: Role, word: Argument) -> None:
+        """A path outside the workspace that a build or test tool is given may be code to it."""
+        if not self.builds or role.name == "rest" or word.how != "exact":
+            return
+        own = f"{self.place.context.workspace}/"
+        for found in _ELSEWHERE.finditer(word.text):
+            path = self.place.resolve(Argument(found[1]))
+            if not f"{path.text}/".startswith((own, *_FOREIGN)):
+                self.operation(Role("code.exec"), path)
 
     def operation(self, role: Role, word: Argument) -> None:
         """Record a role that is an operation: on a path, a remote name, or any other resource."""
@@ -123,6 +150,8 @@ class Run:
                 self.standard_input(self.reads)
         else:
             self._path(name, word)
+            if name == "fs.read":
+                self._code_elsewhere(role, word)
 
     def _path(self, name: str, word: Argument) -> None:
         text = word.text
@@ -144,7 +173,8 @@ class Run:
                 self._linked(name, word, path)
 
     def _is_harmless_device(self, name: str, path: str) -> bool:
-        if name == "fs.read" and _ENDLESS.fullmatch(path):
+        # head ends by itself.
+        if name == "fs.read" and self.program != "head" and _ENDLESS.fullmatch(path):
             self.add("resource.exhaust", "an endless file", "exact")
         return name in ("fs.read", "fs.write", "fs.list") and is_harmless_file(path)
 
@@ -153,6 +183,11 @@ class Run:
         if FETCHED in text or "://" in text:
             self.add("code.exec", "<network>")
         if not _PIPE_FILE.fullmatch(path.text):
+            written = self.nested.written(path.text)
+            if written is not None:
+                outer, self.stdin = self.stdin, Stdin(written, connected=True)
+                self.standard_input(self.reads)
+                self.stdin = outer
             return False
         known = self.nested.piped(path.text)
         self.stdin = Stdin(known, connected=True, network=FETCHED in path.text)
@@ -212,16 +247,21 @@ class Run:
         """Read the command of `find -exec`: `{}` is some file below where find started."""
         if not words:
             return
-        starts = [word for word in self.starts if word.text[:1] not in "(!"] or [Argument(".")]
-        for start in starts:
-            below = start.text.rstrip("/") + "/" + HOLE
-            named = [
-                Argument.of(word.text.replace("{}", below)) if "{}" in word.text else word
-                for word in words
-            ]
+        for file in self.found_files():
+            named = [_with_file(word, file) for word in words]
             if not any("{}" in word.text for word in words):
-                named.append(Argument.of(below))
+                named.append(file)
             self.accesses += self.nested.argv(named, self.place, self.stdin)
+
+    def found_files(self) -> list[Argument]:
+        """Return what find and its kind find: by the names asked for below where they start."""
+        starts = [word for word in self.starts if word.text[:1] not in "(!"] or [Argument(".")]
+        roots = [start.text.rstrip("/") for start in starts]
+        known = all(word.how == "exact" for word in (*self.starts, *self.named))
+        if not known or any(word.text == "!" for word in self.starts):
+            return [Argument.of(f"{root}/{HOLE}") for root in roots]
+        below = [text for word in self.named for text in _below(word.text)] or [f"/{HOLE}"]
+        return [Argument(root + text, "pattern") for root in roots for text in below]
 
     def _filled(self, word: Argument) -> Argument:
         braces = ["{}"] if self.added is not None else []
@@ -270,9 +310,9 @@ class Run:
         stdin = self.stdin
         if role.name == "words":
             hole = self._unseen()
-            below = [origin.rstrip("/") + "/" + hole for origin in stdin.origins] or [hole]
-            known = below if stdin.text is None else stdin.text.split()
-            self.added = [Argument.of(text) for text in known]
+            names = [Argument(one.text.replace(HOLE, hole), one.how) for one in stdin.origins]
+            words = [Argument(text) for text in (stdin.text or "").split()]
+            self.added = (names or [Argument.of(hole)]) if stdin.text is None else words
         elif stdin.network:
             self.add("code.exec", "<network>")
         elif stdin.file is not None:
@@ -291,3 +331,21 @@ def is_harmless_file(path: str) -> bool:
     return path.startswith("/dev/") and bool(
         HARMLESS_DEVICE.fullmatch(path) or _PIPE_FILE.fullmatch(path)
     )
+
+
+def _with_file(word: Argument, file: Argument) -> Argument:
+    if "{}" not in word.text:
+        return word
+    text = word.text.replace("{}", file.text)
+    return Argument(text, file.how if word.text.startswith("{}") else Argument.of(text).how)
+
+
+def _below(name: str) -> Iterator[str]:
+    """Yield the paths below a folder that a name or a path pattern of find means."""
+    for text in dict.fromkeys((name, name.lower())):  # -iname
+        if "/" in text:
+            yield "/" + "/".join("**" if part == "*" else part for part in text.split("/"))
+        elif text[:1] in ("*", "?", "["):
+            yield f"/{HOLE}{text}"  # find's wildcards begin hidden names too
+        else:
+            yield f"/{HOLE}/{text}"

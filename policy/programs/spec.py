@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 ROLES_WITHOUT_OPERATION = frozenset(
     {
         "flag", "text", "mode", "rest", "command", "command;", "shell", "cd", "placeholder",
-        "words",
+        "words", "project", "name",
     }
 )  # fmt: skip
 LANGUAGES = frozenset(
@@ -22,7 +22,7 @@ ANY_VALUE = "*"
 STRONG = frozenset(
     {
         "shell", "command", "command;", "code.exec", "fs.write", "fs.create", "fs.delete",
-        "net.connect", "device.write", "fs.perm", "persistence", "placeholder",
+        "net.connect", "device.write", "fs.perm", "persistence", "placeholder", "project",
     }
 )  # fmt: skip
 
@@ -52,6 +52,11 @@ class Does:
 
     operation: str
     resource: str | None = None
+
+    @property
+    def is_named(self) -> bool:
+        """Return whether the resource is no path but a name for people."""
+        return self.resource is None or self.resource.startswith("<")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +93,10 @@ class Spec:
     stdin: Role | None = None
     acts: bool = False  # some option could make it write, run or send
     runs_code: bool = False  # it runs code of its own, whatever its options say
+    builds: bool = False  # that code is the project's
     greedy: int | None = None  # which of `args` takes every word from there on
     has_commands: bool = False  # besides the one for none given
+    finds: bool = False  # some option says by which names it looks for files
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,8 @@ class SpecReader(NodeReader):
             harmless=self._harmless(found.get("unknown"), outer),
             stdin=None if stdin is None else self._role(stdin, self.scalar(stdin)),
             acts=any(option.acts for option in options.values()),
+            finds=any(_is_name(option.takes) for option in own.values()),
+            builds=any(one.operation == "code.exec" and not one.is_named for one in does),
             runs_code=any(one.operation == "code.exec" for one in does)
             or any(role.name == "code.exec" for role in args or ()),
             greedy=next((at for at, role in enumerate(args or ()) if role.takes_the_rest), None),
@@ -247,6 +249,10 @@ class SpecReader(NodeReader):
         if name not in OPERATIONS:
             known = ", ".join(sorted(OPERATIONS))
             raise self.error(node, f"{name!r} is not an operation; operations: {known}")
+
+
+def _is_name(role: Role | None) -> bool:
+    return role is not None and role.name == "name"
 
 
 def _is_many(role: Role | None) -> bool:

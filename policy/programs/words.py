@@ -49,7 +49,7 @@ class Stdin(NamedTuple):
     text: str | None = None  # all of it, when that is known
     connected: bool = False  # another command's output
     network: bool = False  # some of it came from the network
-    origins: tuple[str, ...] = ()  # what was listed before it: the names in it lie below
+    origins: tuple[Argument, ...] = ()  # what the names in it may be, if they were listed
     file: Argument | None = None  # the file it was opened from
 
     def bounded(self) -> "Stdin":
@@ -128,4 +128,5 @@ def _normal(text: str, how: How) -> Argument:
         return Argument(HOLE, "dynamic")  # what `..` leaves depends on what is not known
     folder, slash, name = known.rpartition("/")
     head = posixpath.normpath("/" + (folder + slash).lstrip("/"))
-    return Argument(head.rstrip("/") + "/" + name + hole + rest, "dynamic")
+    how = "pattern" if how == "pattern" else "dynamic"
+    return Argument(head.rstrip("/") + "/" + name + hole + rest, how)

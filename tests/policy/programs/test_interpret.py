@@ -374,7 +374,7 @@ def test_known_text_on_standard_input_is_read():
 
 def test_words_on_standard_input_follow_the_command():
     assert run("each", "look", stdin=Stdin("a b")) == ["fs.read /w/a", "fs.read /w/b"]
-    assert run("each", "look", stdin=Stdin(origins=("/e/",))) == ["fs.read /e/" + HOLE]
+    assert run("each", "look", stdin=Stdin(origins=(Argument.of("/e/" + HOLE),))) == ["fs.read /e/" + HOLE]
     assert run("each", "-I", "%", "look", "x%", stdin=Stdin("a")) == ["fs.read /w/xa"]
     assert run("each", "look", "x{}", stdin=Stdin("a")) == ["fs.read /w/xa", "fs.read /w/a"]
     assert run("each", "-I%", "look", "x%") == ["fs.read /w/x" + HOLE]

@@ -1,0 +1,152 @@
+"""What one command of a text leaves for another: files that are then run, links that are followed.
+
+May touch: accesses and arguments. May not touch: trees, rules.
+INVARIANT: accesses are only added. What a command wrote was read by nobody, unless it was made of
+the workspace's own files by a tool that runs them (a build, a format, a compiler).
+"""
+
+import posixpath
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from policy.model import PATH_OPERATIONS, Access
+from policy.programs.words import HOLE, Argument, Place
+
+_WRITES = frozenset({"fs.write", "fs.create"})
+_READS = frozenset({"fs.read", "fs.list", "fs.delete"})
+_CONNECTS = frozenset({"net.connect", "remote.exec"})
+# What comes out of these does not show in what goes in.
+_UNPACKS = frozenset(
+    """
+    tar gtar bsdtar star unzip 7z 7za 7zr 7zz p7zip cpio ar unar unrar rar cabextract jar gunzip
+    uncompress gzip bzip2 bunzip2 xz unxz zstd unzstd lz4 lzip zcat bzcat xzcat zstdcat base64
+    base32 basenc xxd uudecode openssl gpg gpg2 age sops ansible-vault patch dpkg dpkg-deb
+    """.split()  # noqa: SIM905 - a list of names reads better so
+)
+LINKERS = frozenset({"ln", "cp", "mount"})
+_MOST_LINKS = 8
+
+
+class Step(NamedTuple):
+    """The accesses of one command, kept apart to see what one writes and another runs."""
+
+    accesses: tuple[Access, ...]
+    connected: bool
+    fed_by_network: bool = False
+
+
+class Link(NamedTuple):
+    """A second name for a file, made by a command of the text."""
+
+    path: str
+    target: Argument
+
+
+# --- files that are written and then run ---------------------------------------------------------
+
+
+def fresh_code(steps: Sequence[Step], workspace: str) -> list[Access]:
+    """Return the code that one command writes and another then runs: its path says nothing."""
+    found = list[Access]()
+    runs = [
+        (index, access.resource)
+        for index, step in enumerate(steps)
+        for access in step.accesses
+        if access.operation == "code.exec" and access.resource[:1] != "<"
+    ]
+    for index, step in enumerate(steps) if runs else ():
+        written = [access for access in step.accesses if access.operation in _WRITES]
+        if not written or (not step.connected and _is_own_work(step, workspace)):
+            continue
+        for later, path in runs:
+            if later != index and (origin := _origin(step, written, path, later > index)):
+                found.append(Access("code.exec", origin, "dynamic"))
+    return found
+
+
+def _is_own_work(step: Step, workspace: str) -> bool:
+    """Return whether all that a command wrote was made of the workspace's own files."""
+    accesses = step.accesses
+    if any(one.operation == "code.exec" and one.resource[:1] != "<" for one in accesses):
+        return True
+    if any(one.program.partition(" ")[0] in _UNPACKS for one in accesses):
+        return False
+    read = [one.resource for one in accesses if one.operation in _READS]
+    return bool(read) and all(f"{path}/".startswith(f"{workspace}/") for path in read)
+
+
+def _origin(step: Step, written: Sequence[Access], path: str, is_later: bool) -> str:
+    """Return what the program at `path` may be, after this step; empty if it is not from there."""
+    name = path.rpartition("/")[2]
+    if any(one.resource == path for one in written):
+        return (
+            "<network>" if step.connected else f"<unknown program {path}, written by this command>"
+        )
+    folders = (one.resource.rstrip("/") for one in written if one.operation == "fs.write")
+    if not any(path.startswith(f"{folder}/") for folder in folders):
+        return ""
+    if step.fed_by_network or (step.connected and name in _fetched_names(step)):
+        return "<network>"
+    if step.connected:
+        return f"<unknown program {path}, perhaps fetched by this command>"
+    return f"<unknown program {path}, perhaps written by this command>" if is_later else ""
+
+
+def _fetched_names(step: Step) -> Iterator[str]:
+    for access in step.accesses:
+        if access.operation in _CONNECTS:
+            yield access.resource.partition("?")[0].partition("#")[0].rpartition("/")[2]
+
+
+# --- links ---------------------------------------------------------------------------------------
+
+
+def links_made(words: Sequence[Argument], place: Place) -> Iterator[Link]:
+    """Yield the links that `ln`, `cp -s` or `mount --bind` makes, by every name they may get."""
+    name = words[0].text.rpartition("/")[2]
+    options = [word.text for word in words[1:] if word.text[:1] == "-"]
+    operands = [word for word in words[1:] if word.text[:1] != "-"]
+    if name != "ln" and not any(map(_makes_links, options)):
+        return
+    if len(operands) == 1:
+        operands.append(Argument("."))
+    if any(option[:2] == "-t" or option.startswith("--t") for option in options):
+        operands.reverse()
+    for target in operands[:-1]:
+        yield from _names(target, operands[-1], place)
+
+
+def _makes_links(option: str) -> bool:
+    short = option[:2] != "--" and "s" in option
+    return short or option in ("--symbolic-link", "--bind", "--rbind", "-B", "-R")
+
+
+def _names(target: Argument, link: Argument, place: Place) -> Iterator[Link]:
+    path = place.resolve(link).text
+    below = f"{path}/{target.text.rstrip('/').rpartition('/')[2]}"
+    for one in (path, below):
+        yield Link(one, place.resolve(target))
+        if target.text[:1] not in ("/", "~"):
+            yield Link(one, place.at(Argument(posixpath.dirname(one))).resolve(target))
+
+
+def followed(accesses: Iterable[Access], links: Sequence[Link]) -> list[Access]:
+    """Return the accesses that go through a link, on what it stands for."""
+    found = list[Access]()
+    fresh: Iterable[Access] = accesses if links else ()
+    for _ in range(_MOST_LINKS):
+        fresh = [one for link in links[:_MOST_LINKS] for one in _through(fresh, link)]
+        if not fresh:
+            break
+        found += fresh
+    return found
+
+
+def _through(accesses: Iterable[Access], link: Link) -> Iterator[Access]:
+    for access in accesses:
+        path, operation = access.resource, access.operation
+        is_path = operation in PATH_OPERATIONS and access.program != "ln"
+        if is_path and f"{path}/".startswith(f"{link.path}/"):
+            real = link.target.text.rstrip("/") + path[len(link.path) :]
+            how = "dynamic" if HOLE in real else access.how
+            yield Access(operation, real or "/", how, access.program)
