@@ -66,7 +66,7 @@ def intent_record(call: Call, reply: Reply, permit: Permit) -> Record:
     return {
         **_common(call, reply, "intent"),
         "context": _context(call),
-        "request": {**_request(call), **_frozen(reply), "digest": permit.action_digest},
+        "request": {**_both(call, reply), "digest": permit.action_digest},
     }
 
 
@@ -83,7 +83,7 @@ def refusal_record(call: Call, reply: Reply) -> Record:
     return {
         **_common(call, reply, "outcome"),
         "context": _context(call),
-        "request": {**_request(call), **_frozen(reply)},
+        "request": _both(call, reply),
         "outcome": {"status": reply.status, "message": reply.message, "ran": False},
     }
 
@@ -180,6 +180,14 @@ def _request(call: Call) -> Record:
             return {"query": query}
         case other:
             assert_never(other)
+
+
+def _both(call: Call, reply: Reply) -> Record:
+    """Return what was asked and what it became; a vector that changed stands there twice."""
+    asked, frozen = _request(call), _frozen(reply)
+    if asked.get("argv") not in (None, frozen.get("argv")) and "argv" in frozen:
+        return {**asked, "asked_argv": asked["argv"], **frozen}
+    return {**asked, **frozen}
 
 
 def _asked(command: str | None, argv: tuple[str, ...] | None) -> dict[str, Json]:

@@ -63,6 +63,7 @@ def policy_document(app: App) -> dict[str, object]:
         "digest": policy.digest,
         "sources": list(policy.names),
         "default": policy.default.name.lower(),
+        "problem": app.live.problem,  # why the files on disk are not in force, if they are not
         "rules": [_rule(rule) for rule in policy.rules],
         "rewrites": [
             {

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from policy.decide import Ruling, decide
+from policy.decide import DEFAULT, Ruling, decide
 from policy.footprint import Footprint, footprint
 from policy.model import (
     Access,
@@ -23,10 +23,12 @@ from policy.model import (
     Verdict,
 )
 from policy.narrowing import asked_by, words_of
+from policy.programs.words import shown
 from policy.rewriting import apply, missed
 from policy.risk import risk
 from policy.rules import Policy
 
+_NAMED = 3  # resources in one sentence; explain lists them all
 _QUOTED_COMMAND = re.compile(r"`([^`]+)`")
 
 
@@ -117,7 +119,25 @@ def _stopping(ruling: Ruling) -> list[Verdict]:
 
 
 def _reason(stopping: Iterable[Verdict]) -> str:
-    return " ".join(dict.fromkeys(_sentence(verdict) for verdict in stopping))
+    """Return one sentence for each rule's reason, and one for each operation no rule mentions."""
+    said: dict[str, None] = {}
+    unmentioned: dict[str, dict[str, None]] = {}
+    for verdict in stopping:
+        access = verdict.access
+        if verdict.rule_id == DEFAULT:
+            unmentioned.setdefault(access.operation, {})[shown(access.resource)] = None
+        else:
+            said[_sentence(verdict)] = None
+    silent = (
+        f"no rule speaks of {operation} on {_listed(list(resources))}."
+        for operation, resources in unmentioned.items()
+    )
+    return " ".join((*said, *silent))
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _sentence(verdict: Verdict) -> str:

@@ -23,6 +23,7 @@ from policy.rules import BoundPolicy, BoundRule, Policy, bind
 
 OWNER: Final = Obligations(level=2)
 NOBODY: Final = Asked()
+DEFAULT: Final = "default"  # the id of what speaks where no rule does
 MAX_ACCESSES: Final = 2_000
 MAX_COMPARISONS: Final = 2_000  # about 20 microseconds each; a hundred files need some 600
 MAX_PATH: Final = 4_096  # PATH_MAX; no path beyond it can be opened in one piece
@@ -139,7 +140,7 @@ class _Desk:
     def _default(self, access: Access) -> Verdict:
         policy = self._policy
         reason = f"no rule speaks of {access.operation} on {shown(access.resource)}"
-        return Verdict(access, policy.default, "default", policy.default_place, reason)
+        return Verdict(access, policy.default, DEFAULT, policy.default_place, reason)
 
     def matches(self, access: Access) -> Iterator[Match]:
         """Yield every rule that matches one access."""

@@ -107,13 +107,21 @@ class Target:
     def _resource_effect(self, bound: BoundRule) -> Effect | None:
         if bound.resources is None:
             return Effect.DENY
-        if self._access.operation == "fs.read" and self._is_path and is_mask(bound):
+        if self._is_path and self._opens_only(bound):
             return self._read_effect(bound.resources)
         if not self._touches(bound.resources):
             return None
         if self._access.how == "dynamic" and not self._aims(bound.resources):
             return Effect.ASK
         return Effect.DENY
+
+    def _opens_only(self, bound: BoundRule) -> bool:
+        """Return whether the access reads what the rule names, and finds it masked: code too."""
+        operation = self._access.operation
+        reads = operation == "fs.read" or (
+            operation == "code.exec" and "fs.read" in bound.rule.operations
+        )
+        return reads and is_mask(bound)
 
     def _read_effect(self, globs: Globs) -> Effect | None:
         """A read that only passes by is masked by the sandbox; where it cannot, a human answers."""

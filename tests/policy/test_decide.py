@@ -230,7 +230,10 @@ def test_a_path_longer_than_the_kernel_takes_is_denied():
 
 # --- certainty and possibility -------------------------------------------------
 
-ALLOW_W = "allow: [fs.read, fs.list, fs.write, fs.delete], resources: ['/w/**', <unknown path>]"
+ALLOW_W = (
+    "allow: [fs.read, fs.list, fs.write, fs.delete, code.exec],"
+    " resources: ['/w/**', <unknown path>]"
+)
 
 
 @pytest.mark.threat("T02")
@@ -259,7 +262,7 @@ def test_an_unknown_path_is_read_only_where_denied_names_can_be_masked(path):
     assert effect([ALLOW_W], listed, context=BLIND) is Effect.ALLOW
 
 
-DENY = "deny: [fs.read, fs.write, fs.delete], resources: ['/w/.env', '/w/secret/**']"
+DENY = "deny: [fs.read, fs.write, fs.delete, code.exec], resources: ['/w/.env', '/w/secret/**']"
 
 
 @pytest.mark.threat("T02")
@@ -280,6 +283,9 @@ DENY = "deny: [fs.read, fs.write, fs.delete], resources: ['/w/.env', '/w/secret/
         ("fs.delete", "/w/secret/x", "exact", Effect.DENY),
         ("fs.delete", "/", "exact", Effect.DENY),
         ("fs.delete", HOLE, "dynamic", Effect.ASK),
+        ("code.exec", "/w/.env", "exact", Effect.DENY),
+        ("code.exec", "/w/.en?", "pattern", Effect.DENY),
+        ("code.exec", "/w/*", "pattern", Effect.ALLOW),
     ],
 )
 def test_deny_needs_possibility_and_a_passing_read_is_masked(operation, resource, how, expected):
@@ -333,6 +339,8 @@ def test_where_nothing_can_be_masked_a_passing_read_asks(resource, how, expected
 @pytest.mark.threat("T02")
 def test_a_deny_with_conditions_is_not_left_to_a_mask():
     deny = "deny: [fs.read], resources: ['/w/env'], with: [net.connect]"
+    alone = "deny: [code.exec], resources: ['/w/env']"
+    assert effect([ALLOW_W, alone], Access("code.exec", "/w/*", "pattern")) is Effect.DENY
     read, connect = Access("fs.read", "/w/*", "pattern"), Access("net.connect", "a")
     assert effect([ALLOW_W, deny], read) is Effect.ALLOW
     assert effect([ALLOW_W, deny], read, connect) is Effect.DENY
