@@ -23,6 +23,12 @@ Command = Annotated[
     list[str] | None,
     typer.Argument(help="After --: a command line, or a program and its arguments."),
 ]
+Key = Annotated[
+    str | None, typer.Option("--key", help="The log's public key, or its file; default: yours.")
+]
+Since = Annotated[
+    str | None, typer.Option("--since", help="Only actions from this date, or date and time, on.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else.")]
 
 
@@ -66,3 +72,27 @@ def policy_test(
         from mcp_server.cli.policy.cases import run_files  # noqa: PLC0415
 
         raise typer.Exit(run_files(files, as_json=as_json))
+
+
+@policy_app.command("diff")
+def policy_diff(  # noqa: PLR0913 - a command's options are its arguments
+    old: Annotated[str, typer.Argument(help="A pack or a policy file.")],
+    new: Annotated[str, typer.Argument(help="The one that would take its place.")],
+    *,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option("--with", help="In force with both: a pack or a file; repeat for several."),
+    ] = None,
+    log: Annotated[
+        Path | None, typer.Option("--log", help="An audit log: which of its actions would flip?")
+    ] = None,
+    key: Key = None,
+    since: Since = None,
+    as_json: Json = False,
+) -> None:
+    """Show what changes by rule and, with --log, for past actions; exit 1 if one gets looser."""
+    with explained():
+        from mcp_server.cli.policy.diff import Asked, diff  # noqa: PLC0415
+
+        asked = Asked(old, new, tuple(beside or ()), log, key, since)
+        raise typer.Exit(diff(asked, as_json=as_json))

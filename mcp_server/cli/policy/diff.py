@@ -1,0 +1,182 @@
+"""`permitgate policy diff`: what changes between two policies, by rule and by what a log holds.
+
+May touch: policy files and a log, for reading; standard output. What is replayed is the signed part
+of a log that verifies; the log's key says so, not the log.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import typer
+
+from mcp_server.cli.exits import Exit
+from mcp_server.cli.policy.history import History, read_history, trusted_key
+from mcp_server.owner import CallRefusedError
+from mcp_server.policies import source
+from policy.compare import Changes, Flip, changes, flips
+from policy.explain import shortened, visible
+from policy.load import load
+from policy.model import Effect
+from policy.rules import Policy, Rule
+
+LONGEST: Final = 90  # of a command on its line
+COLOURS: Final = {Effect.ALLOW: "green", Effect.ASK: "yellow", Effect.DENY: "red"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The two policies, what is in force with both, and the log to try them on."""
+
+    old: str
+    new: str
+    beside: tuple[str, ...] = ()
+    log: Path | None = None
+    key: str | None = None
+    since: str | None = None
+
+
+def diff(asked: Asked, *, as_json: bool) -> int:
+    """Print what changes; return 1 if an action of the log would be stopped less, else 0."""
+    old, new = _policy(asked.old, asked.beside), _policy(asked.new, asked.beside)
+    history = flipped = None
+    if asked.log is not None:
+        history = read_history(asked.log, trusted_key(asked.key), moment(asked.since))
+        flipped = flips(history.actions, old, new)
+    by_rule = changes(old, new)
+    if as_json:
+        typer.echo(json.dumps(_as_json(by_rule, history, flipped or ())))
+    else:
+        _print_rules(by_rule)
+        if history is not None:
+            _print_log(history, flipped or ())
+    return 1 if any(one.is_looser for one in flipped or ()) else Exit.OK
+
+
+def moment(text: str | None) -> datetime | None:
+    """Return a date, or a date and time, in UTC unless it says otherwise.
+
+    Raises:
+        CallRefusedError: it is neither.
+    """
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        what = f"--since {text!r} is no date; write 2026-11-21 or 2026-11-21T09:00"
+        raise CallRefusedError(what) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _policy(name: str, beside: Sequence[str]) -> Policy:
+    return load([source(name), *map(source, beside)])
+
+
+# --- by rule --------------------------------------------------------------------------------------
+
+
+def _print_rules(found: Changes) -> None:
+    if found.default is not None:
+        old, new = found.default
+        typer.echo(f"default: {old.name.lower()} -> {new.name.lower()}")
+    for mark, rules in (("+", found.added), ("-", found.removed)):
+        for rule in rules:
+            typer.echo(f"{mark} {_rule(rule)}  {rule.place}")
+    for one in found.changed:
+        typer.echo(f"~ {_rule(one.new)}  {', '.join(one.fields)}  {one.new.place}")
+    if not (found.default or found.added or found.removed or found.changed):
+        typer.echo("The rules are the same.")
+
+
+def _rule(rule: Rule) -> str:
+    word = typer.style(rule.effect.name.lower(), fg=COLOURS[rule.effect])
+    return f"{rule.id}: {word} {', '.join(sorted(rule.operations))}"
+
+
+# --- by what happened -----------------------------------------------------------------------------
+
+
+def _print_log(history: History, flipped: Sequence[Flip]) -> None:
+    point = history.checkpoint
+    typer.echo(f"\nlog {point.origin}: {point.size} records, verified, root {point.root[:16]}")
+    if point.unsigned:
+        typer.echo(f"{point.unsigned} more are not signed yet and were not read")
+    for one in flipped:
+        for line in _flip(one):
+            typer.echo(line)
+    for left in history.left_out:
+        typer.echo(f"not replayed: record {left.seq} ({left.event}, {left.effect}): {left.why}")
+    looser = [one for one in flipped if one.is_looser]
+    stricter = [one for one in flipped if not one.is_looser]
+    same = len(history.actions) - sum(one.count for one in flipped)
+    typer.echo(
+        f"{_times(looser)} looser, {_times(stricter)} stricter, {same} as before, "
+        f"{len(history.left_out)} not replayed"
+    )
+
+
+def _times(found: Sequence[Flip]) -> str:
+    return str(sum(one.count for one in found))
+
+
+def _flip(one: Flip) -> Iterator[str]:
+    word = "LOOSER  " if one.is_looser else "STRICTER"
+    mark = typer.style(word, fg="red" if one.is_looser else "cyan", bold=True)
+    old, new = (typer.style(each.name.lower(), fg=COLOURS[each]) for each in (one.old, one.new))
+    text = shortened(visible(one.text), LONGEST)
+    yield f"{mark} {old} -> {new}  {one.count}x  {one.tool}: {text}"
+    when = one.first.time if one.count == 1 else f"{one.first.time} to {one.last.time}"
+    records = str(one.first.seq) if one.count == 1 else f"{one.first.seq} to {one.last.seq}"
+    yield f"         record {records}, {when}"
+    yield f"         was {_rules(one.old_rules)}; now {_rules(one.new_rules)}"
+
+
+def _rules(found: Mapping[str, str]) -> str:
+    named = [f"{name} ({place})" if place else name for name, place in found.items()]
+    return ", ".join(named) or "nothing touched"
+
+
+# --- for programs ---------------------------------------------------------------------------------
+
+
+def _as_json(
+    by_rule: Changes, history: History | None, flipped: Sequence[Flip]
+) -> dict[str, object]:
+    found: dict[str, object] = {
+        "default": by_rule.default and [one.name.lower() for one in by_rule.default],
+        "added": [_rule_json(rule) for rule in by_rule.added],
+        "removed": [_rule_json(rule) for rule in by_rule.removed],
+        "changed": [{**_rule_json(one.new), "fields": list(one.fields)} for one in by_rule.changed],
+    }
+    if history is None:
+        return found
+    return {
+        **found,
+        "checkpoint": asdict(history.checkpoint),
+        "replayed": len(history.actions),
+        "flips": [_flip_json(one) for one in flipped],
+        "not_replayed": [asdict(one) for one in history.left_out],
+    }
+
+
+def _rule_json(rule: Rule) -> dict[str, object]:
+    return {"id": rule.id, "effect": rule.effect.name.lower(), "place": rule.place}
+
+
+def _flip_json(one: Flip) -> dict[str, object]:
+    return {
+        "text": one.text,
+        "tool": one.tool,
+        "old": one.old.name.lower(),
+        "new": one.new.name.lower(),
+        "looser": one.is_looser,
+        "old_rules": dict(one.old_rules),
+        "new_rules": dict(one.new_rules),
+        "count": one.count,
+        "first": {"seq": one.first.seq, "time": one.first.time},
+        "last": {"seq": one.last.seq, "time": one.last.time},
+    }
