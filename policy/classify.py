@@ -22,7 +22,7 @@ from policy.model import (
     Rewritten,
     Verdict,
 )
-from policy.narrowing import asked_by, words_of
+from policy.narrowing import asked_by
 from policy.programs.words import shown
 from policy.rewriting import apply, missed
 from policy.risk import risk
@@ -59,7 +59,7 @@ def _classify(request: Request, policy: Policy, context: Context) -> Decision:
                 request, done, found, ruling = changed, applied.done, then, ruled
             else:
                 made = frozenset()  # what was put in cannot be followed, so it does not run
-        ruling = _and(ruling, missed(rewrites, made, words_of(found)))
+        ruling = _and(ruling, missed(rewrites, made, found.words))
     return _decision(request, policy, context, _Read(found, ruling, done))
 
 
@@ -74,7 +74,7 @@ class _Read:
 
 def _read(request: Request, policy: Policy, context: Context) -> tuple[Footprint, Ruling]:
     found = footprint(request.action, context)
-    asked = asked_by(request, words_of(found))
+    asked = asked_by(request, found.words)
     return found, decide(_complete(found), policy, context, asked)
 
 
@@ -168,7 +168,7 @@ def _is_open(text: str, request: Request, policy: Policy, context: Context) -> b
 def _ruling(command: str, request: Request, policy: Policy, context: Context) -> Ruling:
     action: Action = Exec(command=command, argv=None, cwd=_cwd(request.action, context))
     found = footprint(action, context)
-    return decide(_complete(found), policy, context, asked_by(request, words_of(found)))
+    return decide(_complete(found), policy, context, asked_by(request, found.words))
 
 
 def _cwd(action: Action, context: Context) -> str:

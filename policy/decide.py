@@ -4,13 +4,14 @@ May touch: accesses and rules. May not touch: commands, programs, clocks, files.
 INVARIANT: an allow rule needs certainty, an ask or deny rule needs possibility, the strictest
 matching rule wins for an access and the strictest access for the whole. What no rule mentions is
 the policy's default, and an error while deciding is DENY (law 1). Adding an ask or deny rule can
-therefore only add to a maximum (law 2). Two things are meant to open, in trusted files alone: under
-`default: deny`, an ask lets a human answer; and an allow silences the asks that it `lifts` by name.
+therefore only add to a maximum (law 2). Two things are meant to open, in trusted files alone:
+under `default: deny`, where doubt is a no, an ask lets a human answer; and an allow silences the
+asks that it `lifts` by name.
 """
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from policy.globs import path_regex
@@ -97,7 +98,7 @@ class _Desk:
     def __init__(
         self, policy: Policy, context: Context, asked: Asked, operations: frozenset[str]
     ) -> None:
-        self._policy, self._context, self._doubt = policy, context, policy.default
+        self._policy, self._context = policy, context
         self._narrowing = Narrowing(asked, operations)
         self._bound: BoundPolicy = bind(policy, context)
         self._comparisons = 0
@@ -119,9 +120,12 @@ class _Desk:
             matches = [match for match in matches if match.bound.rule.id not in lifted]
         best = _speaker(matches, access)
         also = tuple(own for match in matches if (own := match.obligations) is not NONE)
-        # Only an allow or an ask of a trusted file opens what the default denies.
-        if best.effect < self._policy.default and not any(map(_opens, matches)):
-            return self._default(access), also
+        if best.effect < self._policy.default and not any(map(_lets_ask, matches)):
+            # Nobody is meant to be asked here: what is in doubt is denied.
+            doubt = next(filter(_may_deny, matches), None)
+            if doubt is None and not any(map(_lets_run, matches)):
+                return self._default(access), also
+            best = best if doubt is None else replace(doubt, effect=self._policy.default)
         rule = best.bound.rule
         return (
             Verdict(
@@ -147,7 +151,7 @@ class _Desk:
         target = Target(access, self._context)
         for bound in self._bound.rules_for(access.operation):
             holds = self._narrowing.holds(bound, access) if bound.narrows else Truth.YES
-            found = _match(bound, target, holds, self._doubt) if holds else None
+            found = _match(bound, target, holds) if holds else None
             if found is not None:
                 yield found
             self._comparisons += target.comparisons
@@ -156,11 +160,8 @@ class _Desk:
                 return
 
 
-def _match(bound: BoundRule, target: Target, holds: Truth, doubt: Effect) -> Match | None:
-    """Return what the rule says of this target, or None when it says nothing.
-
-    A deny that only may hold says what the policy says of all that is in doubt: its default.
-    """
+def _match(bound: BoundRule, target: Target, holds: Truth) -> Match | None:
+    """Return what the rule says of this target, or None when it says nothing."""
     effect = bound.rule.effect
     if effect is Effect.ALLOW:
         return Match(bound, effect) if holds is Truth.YES and target.certainly(bound) else None
@@ -168,7 +169,7 @@ def _match(bound: BoundRule, target: Target, holds: Truth, doubt: Effect) -> Mat
     if found is None:
         return None
     certain = found is Effect.DENY and holds is Truth.YES
-    return Match(bound, effect if certain else min(effect, doubt), certain)
+    return Match(bound, effect if certain else Effect.ASK, certain)
 
 
 def _speaker(matches: Sequence[Match], access: Access) -> Match:
@@ -196,9 +197,18 @@ def _is_lifted(match: Match, lifts: frozenset[str]) -> bool:
     return rule.effect is Effect.ASK and rule.id in lifts
 
 
-def _opens(match: Match) -> bool:
+def _may_deny(match: Match) -> bool:
+    return match.bound.rule.effect is Effect.DENY and not match.certain
+
+
+def _lets_ask(match: Match) -> bool:
+    """Return whether the author of a trusted file wants a human to answer."""
     rule = match.bound.rule
-    return rule.effect is not Effect.DENY and not rule.tightens_only
+    return rule.effect is Effect.ASK and not rule.tightens_only
+
+
+def _lets_run(match: Match) -> bool:
+    return match.bound.rule.effect is Effect.ALLOW
 
 
 def _names(match: Match, access: Access) -> bool:

@@ -10,7 +10,7 @@ from policy.decide import matching_rules
 from policy.document import refuse
 from policy.footprint import footprint
 from policy.model import Context, Exec
-from policy.narrowing import Asked, words_of
+from policy.narrowing import Asked
 from policy.rewriting import apply
 from policy.rules import Example, Policy, Rewrite, Rule
 
@@ -37,7 +37,7 @@ def _check(rule: Rule, example: Example, policy: Policy) -> None:
     action = Exec(command=example.command, argv=None, cwd=SAMPLE.workspace)
     # A rule for some tools is tried through the first of them.
     touched = footprint(action, SAMPLE)
-    asked = Asked(tool=min(rule.tools, default=""), words=words_of(touched))
+    asked = Asked(tool=min(rule.tools, default=""), words=touched.words)
     found = matching_rules(touched.accesses, policy, SAMPLE, asked)
     if (rule.id in found) is not example.matches:
         says = "does not match" if example.matches else "matches"

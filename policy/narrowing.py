@@ -46,12 +46,6 @@ def asked_by(request: Request, words: Mapping[str, Sequence[Words]]) -> Asked:
     return Asked(request.tool, f"{subject.name}@{subject.uid}", hosts, words)
 
 
-def words_of(found: object) -> Mapping[str, Sequence[Words]]:
-    """Return the argument vectors of a footprint's programs, none where it does not keep them."""
-    known: Mapping[str, Sequence[Words]] = getattr(found, "words", NOTHING)
-    return known
-
-
 class Narrowing:
     """Everything of one request that narrows rules; answers about words are remembered."""
 

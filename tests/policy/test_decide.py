@@ -380,9 +380,23 @@ def test_a_deny_opens_nothing_that_the_default_denies():
     assert decide([access], policy_of(deny, default="deny"), CONTEXT).effect is Effect.DENY
     ask = "ask: [fs.write], resources: ['/w/**']"
     assert decide([access], policy_of(ask, default="deny"), CONTEXT).effect is Effect.ASK
-    # Where nobody is meant to be asked, a deny that only may hold is a no.
-    ruling = decide([access], policy_of(deny, ask, default="deny"), CONTEXT)
-    assert (ruling.effect, ruling.verdicts[0].certain) == (Effect.DENY, False)
+    assert decide([access], policy_of(deny, ask, default="deny"), CONTEXT).effect is Effect.ASK
+
+
+@pytest.mark.threat("T02")
+def test_where_nobody_is_meant_to_be_asked_doubt_is_a_no():
+    access = Access("code.exec", "<x>", "exact", "p")
+    allow, ask = "allow: [code.exec], resources: ['<*']", "ask: [code.exec], resources: ['<*']"
+    deny = "deny: [code.exec], resources: ['<*'], args: [x]"
+    ruling = decide([access], policy_of(allow, deny, default="deny"), CONTEXT)
+    (verdict,) = ruling.verdicts
+    assert (ruling.effect, verdict.rule_id, verdict.certain) == (Effect.DENY, "r1", False)
+    ruling = decide([access], policy_of(allow, deny, ask, default="deny"), CONTEXT)
+    (verdict,) = ruling.verdicts
+    assert (ruling.effect, verdict.rule_id, verdict.certain) == (Effect.ASK, "r2", True)
+    project = Source("q.yaml", f"version: 1\nrules: [{{id: q, {ask}}}]\n", tightens_only=True)
+    own = f"version: 1\ndefault: deny\nrules: [{{id: a, {allow}}}, {{id: d, {deny}}}]\n"
+    assert decide([access], load([Source("p.yaml", own), project]), CONTEXT).effect is Effect.DENY
 
 
 def test_what_is_certain_speaks_before_what_only_may_be():
