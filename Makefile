@@ -2,7 +2,7 @@
 VENV := .venv
 BIN  := $(VENV)/bin
 
-.PHONY: setup check test run bench mutants lock
+.PHONY: setup check test run bench mutants lock differential fuzz
 
 setup:
 	@sh setup.sh
@@ -24,6 +24,9 @@ bench: setup
 
 mutants: setup
 	@$(BIN)/python -m tests.mutants
+
+differential: setup
+	@$(BIN)/python -m tests.differential $(ARGS)
 
 lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements/runtime.txt

@@ -15,7 +15,8 @@ MAX_BRACE_WORDS = 256
 MAX_BRACE_ATOMS = 512
 
 _RANGE = re.compile(
-    r"(-?\d{1,9})\.\.(-?\d{1,9})(?:\.\.(-?\d{1,9}))?\Z|([a-z])\.\.([a-z])\Z|([A-Z])\.\.([A-Z])\Z"
+    r"(?:(-?\d{1,9})\.\.(-?\d{1,9})|([a-z])\.\.([a-z])|([A-Z])\.\.([A-Z]))"
+    r"(?:\.\.(-?\d{1,9}))?\Z"
 )
 _PADDED = re.compile(r"-?0\d")
 
@@ -106,14 +107,17 @@ class _Braces:
         plain = "".join(atom.text if isinstance(atom, Bare) else "\0" for atom in inner)
         if found := _RANGE.match(plain):
             return [(Bare(value),) for value in self._range(found)]
+        if ".." in plain and "\0" not in plain:
+            raise self._refuse("brace range")
         return [(t.Literal("{"), *inner, t.Literal("}"))]
 
     def _range(self, found: re.Match[str]) -> list[str]:
-        first, last, step, *letters = found.groups()
+        first, last, *letters, written = found.groups()
+        step = abs(int(written or 1)) or 1
         if first is None:
             low, high = (ord(letter) for letter in letters if letter)
-            return [chr(code) for code in _count(low, high, 1)]
-        numbers = _count(int(first), int(last), abs(int(step or 1)) or 1)
+            return [chr(code) for code in _count(low, high, step)]
+        numbers = _count(int(first), int(last), step)
         self._bound(len(numbers))
         is_padded = _PADDED.match(first) or _PADDED.match(last)
         width = max(len(first), len(last)) if is_padded else 0

@@ -19,8 +19,6 @@ class RefusalError(Exception):
 class Cursor:
     """The text, the place in it, and what has been spent on it."""
 
-    reads_arrays = False  # until what decides knows them
-
     def __init__(self, text: str, depth: int = 0) -> None:
         self.text, self.end, self.pos = text, len(text), 0
         self.depth, self.work = depth, 0

@@ -109,8 +109,6 @@ class ExpansionReader(Cursor, ABC):
 
     def _element(self, found: re.Match[str], quoted: bool, is_bare_value: bool) -> t.Parameter:
         """Read an element of an array, or all of them."""
-        if not self.reads_arrays:
-            raise self.refuse("array element")
         name, index = self._shown(found["name"], False), found["index"]
         is_list = index in ("[@]", "[*]")
         if (

@@ -263,7 +263,7 @@ class Scan:
         end = found.start() if found else len(self.text)
         self.bodies[line_end] = found.end() if found else end
         body = self.text[start:end]
-        frame.redirects.append(t.Redirect(fd, "<<<", t.Word((t.Literal(body[:-1]),))))
+        frame.redirects.append(t.Redirect(fd, "<<<", t.Word((t.Literal(body.removesuffix("\n")),))))
         if delimiter == written:
             frame.blocks[-1].statements += self.reading.fragment(body, is_quoted=True)
 

@@ -15,7 +15,6 @@ from typing_extensions import override
 
 import policy.shell.tree as t
 from policy.shell.blocks import HIDES_CODE, Item, Late
-from policy.shell.commands import Found, commands
 from policy.shell.cursor import MAX_BYTES, MAX_WORK, RefusalError
 from policy.shell.grammar import Grammar
 from policy.shell.scan import Scan
@@ -47,11 +46,6 @@ def searched(text: str) -> t.Sequence:
     chosen = _foremost(search.statements(visible))
     search.tokens = MAX_STATEMENTS * _MOST_WORDS  # for what was chosen
     return t.Sequence(Scan(search, "").settled(chosen))
-
-
-def found_in(text: str) -> list[Found]:
-    """Return the simple commands of the generous tree, one by one."""
-    return commands(searched(text))
 
 
 def _foremost(statements: list[Late]) -> list[Late]:

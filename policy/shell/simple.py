@@ -88,8 +88,6 @@ class SimpleReader(RedirectionReader):
     def _assignment(self, found: re.Match[str], *, declared: bool) -> t.Assignment:
         self.spend(2)
         self.pos = found.end()
-        if self.at("(") and not self.reads_arrays:
-            raise self.refuse("array")
         if self.took("("):
             return t.Assignment(found[1], self._array(), append=bool(found[2]))
         # `x=<(a)` is a value, `x=<a` an empty one before a redirection.

@@ -41,12 +41,18 @@ class Observed:
     starts: tuple[Start, ...]
 
 
-def observe(scripts: Sequence[str], programs: Iterable[str], folder: Path) -> list[Observed]:
-    """Run each script by bash in a directory of its own and return what started."""
+def observe(
+    scripts: Sequence[str], programs: Iterable[str], folder: Path, deadline_s: float = 60
+) -> list[Observed]:
+    """Run each script by bash in a directory of its own and return what started.
+
+    Raises:
+        subprocess.TimeoutExpired: together they took longer than `deadline_s`.
+    """
     if not scripts:
         return []
     _prepare(scripts, programs, folder)
-    _confined(folder, DRIVER)
+    _confined(folder, DRIVER, deadline_s)
     starts = dict[str, list[Start]]()
     for path in folder.glob("log/*.[0-9]*"):
         *argv, given, marker = path.read_bytes().split(b"\0")[:-1]
@@ -85,10 +91,10 @@ def run_script(script: str, folder: Path) -> None:
     for name in ("texts", "bin", "log", "scratch"):
         (folder / name).mkdir()
     (folder / "texts" / "script").write_text(script)
-    _confined(folder, "source /texts/script")
+    _confined(folder, "source /texts/script", 60)
 
 
-def _confined(folder: Path, driver: str) -> None:
+def _confined(folder: Path, driver: str, deadline_s: float) -> None:
     """No network, no programs but the folder's, a root of bash and its libraries."""
     bash = os.path.realpath(shutil.which("bash") or "/bin/bash")
     libraries = [path for path in ("/lib", "/lib64", "/usr/lib") if Path(path).is_dir()]
@@ -104,4 +110,4 @@ def _confined(folder: Path, driver: str) -> None:
     command += ["--setenv", "PATH", "/usr/bin:/bin", "--setenv", "HOME", "/home/u"]
     command += ["--setenv", "LC_ALL", "C.UTF-8", "--setenv", "TIMEFORMAT", ""]
     command += ["/opt/bash", "--norc", "--noprofile", "-c", driver]
-    subprocess.run(command, check=True, timeout=60, stdin=subprocess.DEVNULL)
+    subprocess.run(command, check=True, timeout=deadline_s, stdin=subprocess.DEVNULL)

@@ -15,7 +15,7 @@ from policy.shell.folding import folded
 from policy.shell.grammar import Grammar
 from policy.shell.reader import read
 from policy.shell.render import anchored, render
-from policy.shell.search import found_in
+from policy.shell.search import searched
 
 PIECES = (
     "a", "ls", "-l", "x=1", "x=", "$x", "${x}", '"$x"', "'q q'", '"d $x d"', "$'\\n\\x41'", "*",
@@ -134,7 +134,7 @@ def test_a_rendered_tree_is_read_back_as_itself(tree: t.CommandTree) -> None:
 @pytest.mark.threat("T01")
 def test_any_text_has_a_tree_that_survives_rendering_or_is_opaque(text: str) -> None:
     tree = read(text)
-    found_in(text)
+    searched(text)
     if not isinstance(tree, t.Opaque):
         assert read(render(tree)) == tree
         assert len(commands(tree)) == len(commands(folded(tree)))
@@ -147,7 +147,7 @@ def test_any_text_has_a_tree_that_survives_rendering_or_is_opaque(text: str) -> 
 def test_no_text_makes_the_reader_or_the_search_raise(text: str) -> None:
     tree = read(text)
     assert isinstance(tree, t.Opaque | t.Sequence)
-    found_in(text)
+    searched(text)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,14 @@ def test_opaque_text_says_why_and_where(text: str, reason: str, byte: int | None
         "for x in a; do ((x)); done", "echo $(($1))", "((x))", "echo $((y=x))", 'printf "$f" x',
         "printf -v", "printf -v 'a[1]' x", "printf -x", "printf $x", "echo {fd}>x", "export $x",
         "declare -i x=1", "declare x={a,b}", "command export x=$y", "command $x", "e\\xport x=$y",
-        "\\ <(c)", "a<(b)c<(d)", "a[1]=2", "x=(1 2)", "unset 'x[1]'", "unset -n x",
+        "\\ <(c)", "a<(b)c<(d)", "a[1]=2", "x=([2]=1)", "x=([a]=1)", "x=(1) y", "x=(1)y", "x=(1",
+        "x=(a;b)", "x=(a=~)", "x=([a]*)",
+        "declare -a x='(a)'", "x=(1); declare x=$y", "mapfile x < f; local x=$1", "x=${y[@]}",
+        "${1[0]}",
+        "${x[y]}", "${x[-1]}", "${#x[0]}", "${x[0]%a}", "{a..Z}", "{+1..3}", "{1..12345678901}",
+        "a=([1]=x)",
+        "x=(<(a) b<(c))", "cat <<E\n${x[@]}\nE", "x[0]=1", "x+=(y) z", "declare -A x=([a]=b)",
+        "unset 'x[1]'", "unset -n x",
         "unset BASH_ENV2 RANDOM", "getopts o", "getopts $x y", "getopts o 'a[1]'", "wait -p x",
         "hash -p a b", "jobs -x a", "wait $x", "set -o posix", "set -o", "set -B", "set +",
         "set $x", "shopt -s extglob", "shopt extglob", "shopt -s", "history -w x", "history -s x",
@@ -277,7 +284,7 @@ def calls_of(text: str) -> int:
     try:
         tree = read(text)
         if isinstance(tree, t.Opaque):
-            found_in(text)
+            searched(text)
         else:
             commands(tree)
             render(tree)

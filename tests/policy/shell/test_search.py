@@ -6,14 +6,18 @@ import policy.shell.tree as t
 from policy.footprint import footprint
 from policy.model import Context, Exec
 from policy.shell.blocks import MAX_WORDS
-from policy.shell.commands import commands
+from policy.shell.commands import Found, commands
 from policy.shell.cursor import MAX_BYTES
 from policy.shell.reader import read
-from policy.shell.search import MAX_STATEMENTS, found_in, searched
+from policy.shell.search import MAX_STATEMENTS, searched
 from policy.shell.walk import nodes
 from tests.policy.shell.texts import Texts
 
 RM = ("rm", "-rf", "/")
+
+
+def found_in(text: str) -> list[Found]:
+    return commands(searched(text))
 
 
 @pytest.mark.threat("T03")
@@ -30,9 +34,10 @@ RM = ("rm", "-rf", "/")
         "while a; do rm -rf /; done | b $0", "$0 ((1)); ((x)); rm -rf /", "} ) rm -rf /; $0",
         "declare x='a[$(rm -rf /)]' $0", "[[ 'a[$(rm -rf /)]' -eq 0 ]]; $0", "! { $0; rm -rf /; }",
         'echo "a $(rm -rf /) b" $-', "echo `rm -rf /` $0", 'echo "`rm -rf /`" $0',
-        "x=(1); rm -rf /", "rm\u200b -rf\u00a0/", "r\\m -r'f' \"/\" $0", "$'\\x72m' -rf / $0",
+        "x=(1) $0; rm -rf /", "rm\u200b -rf\u00a0/", "r\\m -r'f' \"/\" $0", "$'\\x72m' -rf / $0",
         "rm -rf {/,} $0", "bash <<E $0\nrm -rf /\nE", "cat <<E $0\n$(rm -rf /)\nE",
-        "cat <<'E' $0; rm -rf /\nx\nE", "a <<E $0\nx\nE\nrm -rf /", "if a; then rm -rf /; fi; $0",
+        "bash <<'E'\nrm -rf /", "cat <<'E' $0; rm -rf /\nx\nE", "a <<E $0\nx\nE\nrm -rf /",
+        "if a; then rm -rf /; fi; $0",
         "! rm -rf / & $0", "time -x; rm -rf /", "case $0 in a) rm -rf /;; esac",
         "f() { rm -rf /; }; $0", "(rm -rf /) $0", "a | rm -rf / |& $0", "{ rm -rf /; } $0",
         "rm -rf / 'unterminated", 'rm -rf / "unterminated', "$0 $(rm -rf /", "x=$(rm -rf /) $0",
@@ -52,7 +57,8 @@ def test_a_command_in_opaque_text_is_found(text: str) -> None:
     "text",
     [
         "eval 'rm -rf /'", "eval rm -rf /", "command eval 'rm -rf /'", "trap 'rm -rf /' EXIT",
-        "eval 'eval \"rm -rf /\"'", "mapfile -C 'rm -rf /' -c 1 x", "x='rm -rf'; eval \"$x /\"",
+        "eval 'eval \"rm -rf /\"'", "$0; cd /; rm -rf *", "mapfile -C 'rm -rf /' -c 1 x",
+        "x='rm -rf'; eval \"$x /\"",
         "$0; d=/; rm -rf $d",
     ],
 )  # fmt: skip

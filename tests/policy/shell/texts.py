@@ -14,6 +14,9 @@ WORDS = (
     "if", '"a\nb"', '"a\\\nb"', '"\\$x \\a"', "[", "]", "a[0]", "[!a]*", "*[a-b].txt", '"$@"', "$#",
     "$?", '"${x}"y', "'a'\"b\"c", "\\~", "a~", "^", "@", "a,b", "-n", "--", "1", "$u", '"$u"',
     "$u''", "\\{a,b\\}", "{~,~root}", "{'a,b',c}", '{"$x",$x}', "{01..3}", "{c..a}", "v={a,b}:~",
+    "${HOME%/*}", "${p:0:3}", "${x//a}", "${y^}${y,,}", '"${p#*/}$y"', "$(p1 <<< $x)", "<(p1 a)",
+    "\"$(c1 'a b' | p2)\"", "${u:+alt}", "${#p}", "$((n*2))", "''", "'a\"b'", "{a,b,}", "{x..z..2}",
+    "$'\\u20ac'", "\\\"", "a=~", "=~/b",
 )  # fmt: skip
 PROGRAMS = (
     "c0", "c1", "c2", "c3", "echo", "printf '%s|'", "'c4'", "\\c5", 'c"6"', "command c7", "c8 -x",
@@ -41,6 +44,16 @@ FORMS = (
     'export v={w}; c1 "$v"', 'v={w}; c2 $v "$v"', "printf -v v '%s' {v}; c1 \"$v\"",
     'set -- {w} {v}; c1 "$@" $# $1 "$2"', "((n+=2)) && c1 $n", 'v={w} w=$v; c1 "$w"',
     "IFS=: read -r v w <<< 'a:b c'; c1 \"$v\" \"$w\"", "c1 <<A <<B\n1\nA\n2\nB",
+    "a=({w} {v} 'l m'); c1 \"${{a[@]}}\" ${{a[0]}} ${{#a[@]}}",
+    "declare -a a=({w}); c2 ${{a[@]}} $a",
+    "a=([0]={w} [1]=x); for i in \"${{a[@]}}\"; do {one}; c1 $i; done", "a=({v}); c1 \"${{a[*]}}\"",
+    "a=({v}); a+=({w} z); c1 \"x${{a[@]}}y\"", "read -r v <<< 'l m'; $v {w}; c1 $v",
+    "read v w <<< \"$x b\"; c1 $v \"$w\"", "printf -v v %s 'c1 k'; $v {w}", "v=~/a; c1 $v {w}",
+    "until {one}; do {body}; break; done", "if ! {one}; then {body}; fi", "{{ {body}; }} > o 2>&1",
+    "while read -r l; do {one}; done < <(p1 {w})", "( {body} ) | c2", "{{ {body}; }} | c3 {w}",
+    "[ \"$x\" = a ] || [ ! -e {w} ] && {one}", "[[ ! ( -z $y && -n $x ) ]] || {one}",
+    "time -p {one}", "g() ( {one} ); g {w} | c1", "g() {{ local v={w}; c1 $v \"$1\"; }}; g {v}",
+    "mapfile -t a < f; c1 \"${{a[@]}}\" ${{#a[@]}}", "v={w}; c1 ${{v:-d}} \"${{v%t}}\" ${{v/a/b}}",
     "unset x; c1 $x {w}", "exec > o; {body}", "cd src && c1 *", "( cd src; c1 * ); c2 *",
 )  # fmt: skip
 
