@@ -13,7 +13,7 @@ import policy.shell.tree as t
 from policy.aftermath import Link, Step
 from policy.expansion import argument
 from policy.model import Access, Context
-from policy.programs.run import SOCKET, is_harmless_file
+from policy.programs.touching import SOCKET, is_harmless_file
 from policy.programs.words import FETCHED, HOLE, Argument, Place, Stdin
 
 Places = tuple[Place, ...]

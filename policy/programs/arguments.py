@@ -176,6 +176,16 @@ class _Sorter:
 
     def _take(self, name: str, attached: Argument | None) -> None:
         option = self._spec.options[name]
+        self._take_value(name, option, attached)
+        for role in option.more:
+            self._line.used.append(Used(f"{name}+", Option(takes=role), self._next()))
+
+    def _next(self) -> Argument | None:
+        """Take the next word, if there is one."""
+        self._index += 1
+        return self._queue[self._index - 1] if self._index <= len(self._queue) else None
+
+    def _take_value(self, name: str, option: Option, attached: Argument | None) -> None:
         role, used, queue = option.takes, self._line.used, self._queue
         if role is None and attached is not None:
             # A value where the spec knows of none: keep it in sight.
@@ -190,9 +200,7 @@ class _Sorter:
         elif role.name == "command;":
             self._take_command(name, option)
         else:
-            value = queue[self._index] if self._index < len(queue) else None
-            used += meanings(name, option, value)
-            self._index += 1
+            used += meanings(name, option, self._next())
 
     def _take_command(self, name: str, option: Option) -> None:
         queue, start = self._queue, self._index

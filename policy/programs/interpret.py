@@ -12,8 +12,9 @@ from fnmatch import fnmatchcase
 
 from policy.model import Access
 from policy.programs.arguments import Line, Used, bind, meanings, sort
-from policy.programs.run import Nested, Run
+from policy.programs.run import Run
 from policy.programs.spec import NO_COMMAND, Role, Spec
+from policy.programs.touching import Nested
 from policy.programs.words import FETCHED, HOLE, Argument, Place, Stdin, shown
 
 _SYSTEM = frozenset(
@@ -67,7 +68,7 @@ def interpret(
     run.reads = spec.stdin or run.reads
     if not _asks_for_help(words[1:]):
         _read(run, spec, words[1:])
-    return run.accesses
+    return run.settle() if run.unnamed else accesses
 
 
 def _asks_for_help(words: Sequence[Argument]) -> bool:

@@ -63,18 +63,21 @@ class Does:
 class Option:
     """What an option takes, does by itself, and the mode it chooses.
 
-    `values` says what it means besides by its value: globs in the order they are tried.
+    `values` says what it means besides by its value: globs in the order they are tried. An option
+    of several words has the roles of the others in `more`.
     """
 
     takes: Role | None = None
     does: tuple[Does, ...] = ()
     mode: str | None = None
     values: tuple[tuple[str, "Option"], ...] = ()
+    more: tuple[Role, ...] = ()  # the roles of the words after its value
 
     @property
     def acts(self) -> bool:
         """Return whether it could make its program write, run or send."""
-        strong = self.takes is not None and self.takes.name in STRONG
+        roles = (*self.more, self.takes) if self.takes is not None else ()
+        strong = any(role.name in STRONG for role in roles)
         return bool(self.does) or strong or any(option.acts for _, option in self.values)
 
 

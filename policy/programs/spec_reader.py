@@ -176,20 +176,27 @@ class SpecReader(NodeReader):
 
     def _option(self, node: yaml.Node, allowed: frozenset[str]) -> Option:
         if isinstance(node, yaml.ScalarNode):
-            plain = self._role(node, self.scalar(node))
-            return Option() if plain.name == "flag" else Option(takes=plain)
+            role, *more = self._taken(node)
+            return Option() if role.name == "flag" else Option(takes=role, more=tuple(more))
         found = self._fields(node, allowed)
         takes, mode, values = found.get("takes"), found.get("as"), found.get("values")
-        role = Role("text") if values is not None else None
-        role = role if takes is None else self._role(takes, self.scalar(takes))
-        if values is not None and _is_many(role):
+        roles = [] if values is None else [Role("text")]
+        roles = roles if takes is None else list(self._taken(takes))
+        if values is not None and any(map(_is_many, roles)):
             raise self.error(values, "values are of one word; remove them, or takes")
         return Option(
-            takes=role,
+            takes=roles[0] if roles else None,
+            more=tuple(roles[1:]),
             does=self._does(found["does"]) if "does" in found else (),
             mode=None if mode is None else self.scalar(mode),
             values=self._by_glob(values, _VALUE_KEYS | {"as"}),
         )
+
+    def _taken(self, node: yaml.Node) -> tuple[Role, ...]:
+        roles = tuple(self._role(node, text) for text in self.scalar(node).split())
+        if len(roles) > 1 and any(_is_many(role) or role.optional for role in roles):
+            raise self.error(node, "each of several roles takes one word; write plain roles")
+        return roles
 
     def _by_glob(
         self, node: yaml.Node | None, allowed: frozenset[str] = _VALUE_KEYS
@@ -198,7 +205,7 @@ class SpecReader(NodeReader):
         found: dict[str, Option] = {}
         for key, value in self.entries(node) if node is not None else ():
             option = self._option(value, allowed)
-            if _is_many(option.takes):
+            if _is_many(option.takes) or option.more:
                 raise self.error(
                     value, "the role is for many words, and this is one; choose another"
                 )

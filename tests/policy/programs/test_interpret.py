@@ -86,6 +86,11 @@ cc:
     --take: {takes: fs.read, values: {"*.so": {does: code.exec <a plugin>}, "*": text}}
     --as: {values: {in: {as: in}, "*": text}}
   modes: {in: {args: fs.list...}}
+three:
+  args: command
+  options: {--bind: fs.read fs.write, --as: {takes: text fs.read, as: x}, -q: flag}
+  modes: {x: {args: fs.list..., options: {--as: fs.delete}}}
+sends: {args: "net.connect?", does: [net.connect, sys.inspect]}
 opt: {args: fs.read..., options: {"--[no-]a": fs.read}}
 make:
   args: fs.read?
@@ -116,6 +121,23 @@ KNOWN = {
     "an optional value is attached or absent": ("look --color a", ["fs.read /w/a"]),
     "words after --": ("look -- -n a", ["fs.read /w/-n", "fs.read /w/a"]),
     "a dash is standard input": ("look -", []),
+    "an option of two words": (
+        "three --bind a b look c",
+        ["fs.read /w/a", "fs.write /w/b", "fs.read /w/c"],
+    ),
+    "an option of two words, one attached": (
+        "three --bind=a b look c",
+        ["fs.read /w/a", "fs.write /w/b", "fs.read /w/c"],
+    ),
+    "an option of two words in a mode": (
+        "three --as a b c",
+        ["fs.delete /w/a", "fs.read /w/b", "fs.list /w/c"],
+    ),
+    "a host that is named": ("sends h", ["sys.inspect sends", "net.connect h"]),
+    "a host that is not named": (
+        "sends",
+        ["net.connect <a host that is not named>", "sys.inspect sends"],
+    ),
     "a flag that can be switched off": ("opt --no-a f --a x", ["fs.read /w/x", "fs.read /w/f"]),
     "the last word is the target": (
         "copy a b c",
@@ -374,7 +396,9 @@ def test_known_text_on_standard_input_is_read():
 
 def test_words_on_standard_input_follow_the_command():
     assert run("each", "look", stdin=Stdin("a b")) == ["fs.read /w/a", "fs.read /w/b"]
-    assert run("each", "look", stdin=Stdin(origins=(Argument.of("/e/" + HOLE),))) == ["fs.read /e/" + HOLE]
+    assert run("each", "look", stdin=Stdin(origins=(Argument.of("/e/" + HOLE),))) == [
+        "fs.read /e/" + HOLE
+    ]
     assert run("each", "-I", "%", "look", "x%", stdin=Stdin("a")) == ["fs.read /w/xa"]
     assert run("each", "look", "x{}", stdin=Stdin("a")) == ["fs.read /w/xa", "fs.read /w/a"]
     assert run("each", "-I%", "look", "x%") == ["fs.read /w/x" + HOLE]

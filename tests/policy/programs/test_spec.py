@@ -57,6 +57,14 @@ REFUSED = {
         "t.yaml:1:33: the role is for many words",
     ),
     "a word that means many words": ("cc: {words: {a: rest}}", "t.yaml:1:17: the role is for many"),
+    "several words of which one is many": (
+        "cc: {options: {-x: text rest}}",
+        "t.yaml:1:20: each of several roles takes one word",
+    ),
+    "a value of several words": (
+        "cc: {options: {-x: {values: {a: text text}}}}",
+        "t.yaml:1:33: the role is for many words",
+    ),
     "a value twice": ("cc: {options: {-x: {values: {a b: text, b: flag}}}}", "t.yaml:1:41: 'b' is"),
     "a value after all": (
         'cc: {options: {-x: {values: {"*": text, b: flag}}}}',

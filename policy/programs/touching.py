@@ -1,0 +1,226 @@
+"""What a program does to a resource: a word in a role becomes an access.
+
+May touch: arguments and the place they are read in. What a program starts is run.py's.
+"""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from policy.model import PATH_OPERATIONS, Access, How
+from policy.programs.spec import Does, Role
+from policy.programs.words import FETCHED, HOLE, Argument, Place, Stdin, shown
+
+HARMLESS_DEVICE = re.compile(r"/dev/(null|full|zero|u?random|stdin|stdout|stderr|tty|fd/\d+)")
+SOCKET = re.compile(r"/dev/(tcp|udp)/.*", re.S)
+FOUND = "<what it finds>"
+_NOT_NAMED = {"net.connect": "<a host that is not named>"}
+_ELSEWHERE = re.compile(r"(?:^|[=:,;|@ ])((?:/[^/=:,;|@ ]+/|~/|\.\./)[^=:,;|@ ]*)")
+# Nobody's to write but the administrator's; or no files at all.
+_FOREIGN = ("/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/etc/", "/dev/", "/proc/", "/sys/")
+_ENDLESS = re.compile(r"/dev/(zero|full|u?random)")
+_REMOTE = re.compile(r"[\w.@*-]+:(?!\\)|[a-z][a-z0-9+.-]*://|\[[0-9a-f:]+\]:", re.S)
+_SET_ID = re.compile(r"[+=][rwxXst]*s|^0*[2-7][0-7]{3}$")
+_OPEN_TO_ALL = re.compile(
+    r"^0?[0-7]{2}[2367]$|(?:^|,)[ug]*[oa][ugoa]*[+=][rxXst]*w|(?:^|,)\+[rx]*w"
+)
+_PIPE_FILE = re.compile(r"/dev/fd/" + HOLE + ".*", re.S)
+
+
+class Nested(Protocol):
+    """Classifies what a program starts in turn."""
+
+    def text(self, text: Argument, place: Place, stdin: Stdin) -> list[Access]:
+        """Return the accesses of shell text."""
+        ...
+
+    def argv(self, words: Sequence[Argument], place: Place, stdin: Stdin) -> list[Access]:
+        """Return the accesses of an argument vector."""
+        ...
+
+    def spend(self, amount: int) -> None:
+        """Count work; raises what ends the walk when it is too much."""
+        ...
+
+    def piped(self, path: str) -> str | None:
+        """Return what can be read from the file of a `<( )`, if that is known."""
+        ...
+
+    def written(self, path: str) -> str | None:
+        """Return what the text wrote to a file before, if that is known."""
+        ...
+
+
+@dataclass(slots=True)
+class Touching(ABC):
+    """One program while its arguments are read; `accesses` grows in the order found."""
+
+    program: str
+    place: Place
+    stdin: Stdin
+    nested: Nested
+    accesses: list[Access] = field(default_factory=list)
+    unnamed: list[Access] = field(default_factory=list)  # what it does to nothing in particular
+    reads: Role = Role("shell")  # noqa: RUF009 - frozen; how it reads a program it is given
+    starts: Sequence[Argument] = ()  # where find and its kind begin
+    named: list[Argument] = field(default_factory=list)  # what they look for
+    builds: bool = False  # whether it runs the project's code, and settings of it
+
+    @abstractmethod
+    def standard_input(self, role: Role) -> None:
+        """Apply a role to what is on standard input."""
+
+    def add(self, operation: str, resource: str, how: How = "dynamic") -> None:
+        """Record an access of this program."""
+        self.accesses.append(Access(operation, shown(resource), how, self.program))
+
+    def does(self, does: Does) -> None:
+        """Record what a spec says without a value."""
+        if does.resource == FOUND:
+            role = Role(does.operation)
+            for file in (*self.found_files(), *(() if self.named else self.starts)):
+                self.operation(role, file)
+        elif does.resource is None:
+            bare = Access(
+                does.operation, _NOT_NAMED.get(does.operation, self.program), "exact", self.program
+            )
+            self.accesses.append(bare)
+            self.unnamed.append(bare)
+        elif does.is_named:
+            self.add(does.operation, does.resource, "exact")
+        else:
+            self.operation(Role(does.operation), Argument(does.resource))
+
+    def settle(self) -> list[Access]:
+        """Return all accesses, without those to nothing in particular where others are named."""
+        for bare in self.unnamed:
+            alike = (one for one in self.accesses if one.operation == bare.operation)
+            if any(one not in self.unnamed for one in alike):
+                self.accesses.remove(bare)
+        return self.accesses
+
+    def _code_elsewhere(self, role: Role, word: Argument) -> None:
+        """A path outside the workspace that a build or test tool is given may be code to it."""
+        if not self.builds or role.name == "rest" or word.how != "exact":
+            return
+        own = f"{self.place.context.workspace}/"
+        for found in _ELSEWHERE.finditer(word.text):
+            path = self.place.resolve(Argument(found[1]))
+            if not f"{path.text}/".startswith((own, *_FOREIGN)):
+                self.operation(Role("code.exec"), path)
+
+    def operation(self, role: Role, word: Argument) -> None:
+        """Record a role that is an operation: on a path, a remote name, or any other resource."""
+        name, text = role.name, word.text
+        if role.other is not None and _REMOTE.match(text):
+            name = role.other
+        if text[:5].lower() == "file:" and name in ("net.connect", "fs.read"):
+            start = len("file://") if text[5:7] == "//" else len("file:")
+            self._path("fs.read", word.after(start))
+        elif name not in PATH_OPERATIONS:
+            self.accesses.append(Access(name, shown(text), word.how, self.program))
+            self._at_file(word)
+        elif text in ("-", "/dev/stdin"):
+            if name == "code.exec":
+                self.standard_input(self.reads)
+        else:
+            self._path(name, word)
+            if name == "fs.read":
+                self._code_elsewhere(role, word)
+
+    def _path(self, name: str, word: Argument) -> None:
+        text = word.text
+        if name == "fs.read" and text.startswith("/dev/") and SOCKET.fullmatch(text):
+            self.add("net.connect", text, word.how)
+            return
+        if text.startswith("@") and len(text) > 1:
+            self._at_file(word)
+            if name == "fs.read" and text[1] not in "{~^":
+                self.add("opaque", f"arguments from the file {text[1:]}")
+        path = self.place.resolve(word)
+        if name == "code.exec":
+            settled = self._is_code_elsewhere(text, path)
+        else:
+            settled = path.text.startswith("/dev/") and self._is_harmless_device(name, path.text)
+        if not settled:
+            self.accesses.append(Access(name, path.text, path.how, self.program))
+            if "/../" in text:
+                self._linked(name, word, path)
+
+    def _is_harmless_device(self, name: str, path: str) -> bool:
+        # head ends by itself.
+        if name == "fs.read" and self.program != "head" and _ENDLESS.fullmatch(path):
+            self.add("resource.exhaust", "an endless file", "exact")
+        return name in ("fs.read", "fs.write", "fs.list") and is_harmless_file(path)
+
+    def _is_code_elsewhere(self, text: str, path: Argument) -> bool:
+        """Run what comes out of `<( )` as if it were on standard input."""
+        if FETCHED in text or "://" in text:
+            self.add("code.exec", "<network>")
+        if not _PIPE_FILE.fullmatch(path.text):
+            written = self.nested.written(path.text)
+            if written is not None:
+                outer, self.stdin = self.stdin, Stdin(written, connected=True)
+                self.standard_input(self.reads)
+                self.stdin = outer
+            return False
+        known = self.nested.piped(path.text)
+        self.stdin = Stdin(known, connected=True, network=FETCHED in path.text)
+        self.standard_input(self.reads)
+        return True
+
+    def _linked(self, name: str, word: Argument, path: Argument) -> None:
+        """Add what a path that leaves the directory may mean too, when a link is on its way."""
+        inside = path.text.startswith(f"{self.place.cwd}/")
+        linked = None if inside else self.place.through_links(word)
+        if linked is not None and linked.text != path.text:
+            self.accesses.append(Access(name, linked.text, linked.how, self.program))
+
+    def _at_file(self, word: Argument) -> None:
+        """`@FILE` and `name=@FILE` are read by many programs; assume all of them do."""
+        text = word.text
+        if "@" not in text:
+            return
+        at = text.find("=@") + 1
+        if not text.startswith("@") and not at:
+            return
+        file = word.after(1 if text.startswith("@") else at + 1)
+        if file.text not in ("", "-"):
+            path = self.place.resolve(file)
+            self.accesses.append(Access("fs.read", path.text, path.how, self.program))
+
+    def _mode(self, value: Argument) -> None:
+        if value.how != "exact" or _SET_ID.search(value.text):
+            self.add("privilege.escalate", "<set-user-id>", "exact")
+        elif _OPEN_TO_ALL.search(value.text):
+            self.add("privilege.escalate", "<world-writable>", "exact")
+
+    def found_files(self) -> list[Argument]:
+        """Return what find and its kind find: by the names asked for below where they start."""
+        starts = [word for word in self.starts if word.text[:1] not in "(!"] or [Argument(".")]
+        roots = [start.text.rstrip("/") for start in starts]
+        known = all(word.how == "exact" for word in (*self.starts, *self.named))
+        if not known or any(word.text == "!" for word in self.starts):
+            return [Argument.of(f"{root}/{HOLE}") for root in roots]
+        below = [text for word in self.named for text in _below(word.text)] or [f"/{HOLE}"]
+        return [Argument(root + text, "pattern") for root in roots for text in below]
+
+
+def is_harmless_file(path: str) -> bool:
+    """Return whether reading or writing the file changes and shows nothing of the machine."""
+    return path.startswith("/dev/") and bool(
+        HARMLESS_DEVICE.fullmatch(path) or _PIPE_FILE.fullmatch(path)
+    )
+
+
+def _below(name: str) -> Iterator[str]:
+    """Yield the paths below a folder that a name or a path pattern of find means."""
+    for text in dict.fromkeys((name, name.lower())):  # -iname
+        if "/" in text:
+            yield "/" + "/".join("**" if part == "*" else part for part in text.split("/"))
+        elif text[:1] in ("*", "?", "["):
+            yield f"/{HOLE}{text}"  # find's wildcards begin hidden names too
+        else:
+            yield f"/{HOLE}/{text}"
