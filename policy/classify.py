@@ -7,6 +7,7 @@ INVARIANT: it never raises; whatever goes wrong is a DENY that says so (law 1).
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from policy.decide import DEFAULT, Ruling, decide
 from policy.footprint import Footprint, footprint
@@ -22,7 +23,7 @@ from policy.model import (
     Rewritten,
     Verdict,
 )
-from policy.narrowing import asked_by
+from policy.narrowing import Asked, asked_by
 from policy.programs.words import shown
 from policy.rewriting import apply, missed
 from policy.risk import risk
@@ -150,25 +151,27 @@ def _alternatives(
     stopping: Iterable[Verdict], request: Request, policy: Policy, context: Context
 ) -> tuple[str, ...]:
     offered = dict.fromkeys(verdict.instead for verdict in stopping if verdict.instead)
-    return tuple(text for text in offered if _is_open(text, request, policy, context))
+    if not offered:
+        return ()
+    where = (_cwd(request.action, context), asked_by(request, {}))
+    return tuple(text for text in offered if _is_open(text, where, policy, context))
 
 
-def _is_open(text: str, request: Request, policy: Policy, context: Context) -> bool:
+@lru_cache(maxsize=512)
+def _is_open(text: str, where: tuple[str, Asked], policy: Policy, context: Context) -> bool:
     """Return whether none of the commands in an alternative is denied.
 
     A sentence begins with a capital letter and holds its commands in backquotes; anything else is
     one command.
     """
     commands = _QUOTED_COMMAND.findall(text) if text[:1].isupper() else [text]
-    return all(
-        _ruling(command, request, policy, context).effect < Effect.DENY for command in commands
-    )
+    return all(_effect(command, where, policy, context) < Effect.DENY for command in commands)
 
 
-def _ruling(command: str, request: Request, policy: Policy, context: Context) -> Ruling:
-    action: Action = Exec(command=command, argv=None, cwd=_cwd(request.action, context))
-    found = footprint(action, context)
-    return decide(_complete(found), policy, context, asked_by(request, found.words))
+def _effect(command: str, where: tuple[str, Asked], policy: Policy, context: Context) -> Effect:
+    cwd, asked = where
+    found = footprint(Exec(command, None, cwd), context)
+    return decide(_complete(found), policy, context, replace(asked, words=found.words)).effect
 
 
 def _cwd(action: Action, context: Context) -> str:

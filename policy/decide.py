@@ -114,32 +114,36 @@ class _Desk:
             return _limit(access, "the command takes too long to check"), ()
         if not matches:
             return self._default(access), ()
-        lifts = frozenset(name for match in matches for name in match.bound.rule.lifts)
-        lifted = [match.bound.rule.id for match in matches if lifts and _is_lifted(match, lifts)]
+        lifted = _lifted(matches)
         if lifted:
             matches = [match for match in matches if match.bound.rule.id not in lifted]
-        best = _speaker(matches, access)
         also = tuple(own for match in matches if (own := match.obligations) is not NONE)
-        if best.effect < self._policy.default and not any(map(_lets_ask, matches)):
-            # Nobody is meant to be asked here: what is in doubt is denied.
-            doubt = next(filter(_may_deny, matches), None)
-            if doubt is None and not any(map(_lets_run, matches)):
-                return self._default(access), also
-            best = best if doubt is None else replace(doubt, effect=self._policy.default)
+        best = self._best(matches, access)
+        if best is None:
+            return self._default(access), also
         rule = best.bound.rule
-        return (
-            Verdict(
-                access,
-                best.effect,
-                rule.id,
-                rule.place,
-                rule.reason,
-                rule.instead,
-                best.certain,
-                tuple(sorted(lifted)),
-            ),
-            also,
+        verdict = Verdict(
+            access,
+            best.effect,
+            rule.id,
+            rule.place,
+            rule.reason,
+            rule.instead,
+            best.certain,
+            lifted,
         )
+        return verdict, also
+
+    def _best(self, matches: Sequence[Match], access: Access) -> Match | None:
+        """Return the match that speaks; None where the default is stricter than all of them."""
+        best = _speaker(matches, access)
+        if best.effect >= self._policy.default or any(map(_lets_ask, matches)):
+            return best
+        # Nobody is meant to be asked here: what is in doubt is denied.
+        doubts = list(filter(_may_deny, matches))
+        if doubts:
+            return replace(_speaker(doubts, access), effect=self._policy.default)
+        return best if any(map(_lets_run, matches)) else None
 
     def _default(self, access: Access) -> Verdict:
         policy = self._policy
@@ -191,10 +195,16 @@ def _speaker(matches: Sequence[Match], access: Access) -> Match:
     )
 
 
-def _is_lifted(match: Match, lifts: frozenset[str]) -> bool:
-    """Return whether an allow that is certain silences this: an ask, never a deny."""
-    rule = match.bound.rule
-    return rule.effect is Effect.ASK and rule.id in lifts
+def _lifted(matches: Sequence[Match]) -> tuple[str, ...]:
+    """Return the asks that an allow, which is certain, silences here: never a deny."""
+    lifts = [match.bound.rule.lifts for match in matches if match.bound.rule.lifts]
+    if not lifts:
+        return ()
+    names = frozenset().union(*lifts)
+    rules = (match.bound.rule for match in matches)
+    return tuple(
+        sorted(rule.id for rule in rules if rule.effect is Effect.ASK and rule.id in names)
+    )
 
 
 def _may_deny(match: Match) -> bool:

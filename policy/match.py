@@ -44,7 +44,14 @@ class Target:
         self._text = access.resource.replace("…", HOLE) if unknown else access.resource
         self._is_path = access.operation in PATH_OPERATIONS and access.resource[:1] != "<"
         self._is_plain = access.how == "exact" or access.resource[:1] == "<"
-        self._shapes: tuple[Path, ...] = _shapes(access) if self._is_path else ()
+        self._made: tuple[Path, ...] | None = None
+
+    @property
+    def _shapes(self) -> tuple[Path, ...]:
+        """Return all that a path may become; most plain ones are never asked for it."""
+        if self._made is None:
+            self._made = _shapes(self._access) if self._is_path else ()
+        return self._made
 
     # --- allow: all it can be ---
 
@@ -94,15 +101,17 @@ class Target:
 
     def possibly(self, bound: BoundRule) -> Effect | None:
         """Return the strictest effect the rule may have here: ASK where it is only possible."""
+        found = self._resource_effect(bound)
+        if found is None:
+            return None
         if bound.exceptions.texts and self._excepted(bound.exceptions):
             return None
         if bound.hosts.texts:
-            unknown = not self._is_plain or host_of(self._access.resource) is None
-            if not unknown and not self._host_is_in(bound.hosts):
-                return None
-            if unknown:
-                return Effect.ASK if self._resource_effect(bound) is not None else None
-        return self._resource_effect(bound)
+            host = host_of(self._access.resource) if self._is_plain else None
+            if host is None:
+                return Effect.ASK
+            return found if bound.hosts.has_text(host) else None
+        return found
 
     def _resource_effect(self, bound: BoundRule) -> Effect | None:
         if bound.resources is None:

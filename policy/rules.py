@@ -16,7 +16,8 @@ from policy.model import Context, Effect, Obligations
 from policy.obligations import NONE
 
 FIXED_VARIABLES: Final = frozenset({"workspace", "home", "user", "host"})
-_FIRST_NAMES: Final = 64  # how many first names are remembered; a machine has fewer
+_FIRST_NAMES: Final = 4  # of a path: what is near it is remembered by them
+_REMEMBERED: Final = 256
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
@@ -123,14 +124,14 @@ class Policy:
 class Globs:
     """One list of globs in one context; expressions are made when first needed."""
 
-    __slots__ = ("_by_first", "_path_re", "_paths", "_text_re", "texts")
+    __slots__ = ("_near", "_path_re", "_paths", "_text_re", "texts")
 
     def __init__(self, texts: tuple[str, ...]) -> None:
         self.texts = texts
         self._path_re: re.Pattern[str] | None = None
         self._text_re: re.Pattern[str] | None = None
         self._paths: tuple[Path, ...] | None = None
-        self._by_first: dict[str, tuple[Path, ...]] = {}
+        self._near: dict[tuple[str, ...], tuple[Path, ...]] = {}
 
     def has_path(self, path: str) -> bool:
         """Return whether a plain absolute path is inside one of them."""
@@ -151,15 +152,16 @@ class Globs:
         return self._paths
 
     def paths_near(self, shape: Path) -> tuple[Path, ...]:
-        """Return those that may share a path with `shape`, judged by the first name."""
-        first = shape[0].literal if shape and isinstance(shape[0], Name) else None
-        if first is None:
+        """Return those that may share a path with `shape`, judged by its first names."""
+        names = _first_names(shape)
+        if not names:
             return self.paths()
-        if first not in self._by_first:
-            if len(self._by_first) >= _FIRST_NAMES:
-                return self.paths()
-            self._by_first[first] = tuple(path for path in self.paths() if _may_begin(path, first))
-        return self._by_first[first]
+        near = self._near.get(names)
+        if near is None:
+            near = tuple(path for path in self.paths() if _may_begin(path, names))
+            if len(self._near) < _REMEMBERED:
+                self._near[names] = near
+        return near
 
     def roots(self) -> tuple[str, ...]:
         """Return the fixed folder of each that has one; `**/x` and `/*/x` have none."""
@@ -170,8 +172,24 @@ class Globs:
 _NO_GLOBS: Final = Globs(())
 
 
-def _may_begin(path: Path, first: str) -> bool:
-    return not (path and isinstance(path[0], Name) and path[0].literal not in (None, first))
+def _first_names(shape: Path) -> tuple[str, ...]:
+    """Return the names that any path of this shape begins with, a few at most."""
+    names: list[str] = []
+    for part in shape[:_FIRST_NAMES]:
+        if not isinstance(part, Name) or part.literal is None:
+            break
+        names.append(part.literal)
+    return tuple(names)
+
+
+def _may_begin(path: Path, names: tuple[str, ...]) -> bool:
+    """Return whether a path of the glob may begin with these names."""
+    for part, name in zip(path, names, strict=False):
+        if not isinstance(part, Name):
+            return True  # `**`
+        if part.literal not in (None, name):
+            return False
+    return len(path) >= len(names)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
