@@ -109,7 +109,7 @@ class _Desk:
             return _limit(access, f"the command touches more than {MAX_ACCESSES} things"), ()
         if len(access.resource) > MAX_PATH and access.operation in PATH_OPERATIONS:
             return _limit(access, f"a path is longer than {MAX_PATH} characters"), ()
-        matches = list(self.matches(access))
+        matches = self._telling(access)
         if self._comparisons > MAX_COMPARISONS:
             return _limit(access, "the command takes too long to check"), ()
         if not matches:
@@ -149,6 +149,19 @@ class _Desk:
         policy = self._policy
         reason = f"no rule speaks of {access.operation} on {shown(access.resource)}"
         return Verdict(access, policy.default, DEFAULT, policy.default_place, reason)
+
+    def _telling(self, access: Access) -> list[Match]:
+        """Return the matches that the verdict rests on.
+
+        The first certain deny by id speaks, unless another names a plain resource itself; nothing
+        that comes after it changes anything.
+        """
+        matches = list[Match]()
+        for match in self.matches(access):
+            if match.effect is Effect.DENY and access.how != "exact":
+                return [match]
+            matches.append(match)
+        return matches
 
     def matches(self, access: Access) -> Iterator[Match]:
         """Yield every rule that matches one access."""

@@ -7,6 +7,7 @@ all that speaks for a deny, a human is asked instead. Reads that only pass by a 
 """
 
 import re
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from policy.globs import (
@@ -30,6 +31,8 @@ TREE_OPERATIONS: Final = frozenset({"fs.delete", "fs.perm"})  # they reach all t
 UNKNOWN_PATH: Final = "<unknown path>"
 _TELLING: Final = 3  # letters of a name that say which name is meant
 _EXTENSION = re.compile(r"(\.\w+)+")
+_REMEMBERED: Final = 256  # answers for one list of globs
+_LONGEST_REMEMBERED: Final = 200  # characters of a resource
 _CHEAPER: Final = 16  # how many quick looks cost as much as one comparison
 
 
@@ -74,18 +77,34 @@ class Target:
                 return False
             if access.resource.startswith(HOLE):
                 return UNKNOWN_PATH in globs.texts
-        return self._all_inside(globs)
+        return self._remembered("inside", globs, self._all_inside)
 
     def _all_inside(self, globs: Globs, *, below: Path = ()) -> bool:
         shapes = [(*shape, *below) for shape in self._shapes]
         return all(any(inside(shape, g) for g in self._close(shape, globs)) for shape in shapes)
 
-    def _close(self, shape: Path, globs: Globs) -> list[Path]:
-        """Return the globs worth a full comparison, and count the work."""
+    def _close(self, shape: Path, globs: Globs) -> Iterator[Path]:
+        """Yield the globs worth a full comparison, and count the work."""
         near = globs.paths_near(shape)
-        close = [glob for glob in near if may_overlap(shape, glob)]
-        self.comparisons += len(close) + len(near) // _CHEAPER
-        return close
+        self.comparisons += len(near) // _CHEAPER
+        for glob in near:
+            if may_overlap(shape, glob):
+                self.comparisons += 1
+                yield glob
+
+    def _remembered(self, what: str, globs: Globs, find: Callable[[Globs], bool]) -> bool:
+        """Return an answer about a path that is not plain; the same few come again and again."""
+        resource = self._access.resource
+        if len(resource) > _LONGEST_REMEMBERED:
+            return find(globs)
+        key = (what, resource, self._access.how)
+        answer = globs.answers.get(key)
+        if answer is None:
+            answer = find(globs)
+            if len(globs.answers) >= _REMEMBERED:
+                globs.answers.clear()
+            globs.answers[key] = answer
+        return answer
 
     def _is_masked_or_listed(self) -> bool:
         return self._context.can_mask or self._access.operation == "fs.list"
@@ -146,6 +165,9 @@ class Target:
         """Return whether what is known of a name is a piece of one that is denied: `$x/.ss$y`."""
         if self._access.how != "dynamic":
             return False
+        return self._remembered("hints", globs, self._hints_at)
+
+    def _hints_at(self, globs: Globs) -> bool:
         for shape in self._shapes:
             pieces = [one for part in shape if (one := _pieces(part)) is not None]
             for glob in self._close(shape, globs) if pieces else ():
@@ -175,9 +197,17 @@ class Target:
             return True
         if self._is_plain and not is_tree:
             return False
-        below = (EVERYTHING_BELOW,) if is_tree else ()
+        if self._is_plain:
+            return self._overlaps_below(globs)
+        find = self._overlaps_below if is_tree else self._overlaps
+        return self._remembered("tree" if is_tree else "touches", globs, find)
+
+    def _overlaps(self, globs: Globs, *, below: Path = ()) -> bool:
         shapes = [(*shape, *below) for shape in self._shapes]
         return any(overlaps(shape, g) for shape in shapes for g in self._close(shape, globs))
+
+    def _overlaps_below(self, globs: Globs) -> bool:
+        return self._overlaps(globs, below=(EVERYTHING_BELOW,))
 
     def _text_touches(self, globs: Globs) -> bool:
         text = self._text
@@ -191,6 +221,9 @@ class Target:
             return self._text_inside(globs)
         if self._is_plain:
             return False
+        return self._remembered("aims", globs, self._aims_at)
+
+    def _aims_at(self, globs: Globs) -> bool:
         return any(aims(shape, g) for shape in self._shapes for g in self._close(shape, globs))
 
     def _excepted(self, globs: Globs) -> bool:

@@ -124,13 +124,14 @@ class Policy:
 class Globs:
     """One list of globs in one context; expressions are made when first needed."""
 
-    __slots__ = ("_near", "_path_re", "_paths", "_text_re", "texts")
+    __slots__ = ("_near", "_path_re", "_paths", "_text_re", "answers", "texts")
 
     def __init__(self, texts: tuple[str, ...]) -> None:
         self.texts = texts
         self._path_re: re.Pattern[str] | None = None
         self._text_re: re.Pattern[str] | None = None
         self._paths: tuple[Path, ...] | None = None
+        self.answers: dict[tuple[str, str, str], bool] = {}  # what match.py found out and will ask
         self._near: dict[tuple[str, ...], tuple[Path, ...]] = {}
 
     def has_path(self, path: str) -> bool:
@@ -219,9 +220,12 @@ class BoundPolicy:
 
 @lru_cache(maxsize=32)
 def bind(policy: Policy, context: Context) -> BoundPolicy:
-    """Return the policy with this context's workspace, home, user and host filled in."""
+    """Return the policy with this context's workspace, home, user and host filled in.
+
+    Denies come first, by id: one of them may settle an access.
+    """
     found: dict[str, list[BoundRule]] = {}
-    for rule in policy.rules:
+    for rule in sorted(policy.rules, key=lambda one: (-one.effect, one.id)):
         bound = _bound(rule, context)
         for operation in rule.operations:
             found.setdefault(operation, []).append(bound)

@@ -119,7 +119,8 @@ def test_one_more_ask_or_deny_never_loosens(before, added, touched, context, ask
         assert now.effect >= was.effect or was.rule_id == "default"
     if all(verdict.rule_id != "default" for verdict in old.verdicts):
         assert new.effect >= old.effect
-    assert new.obligations == strictest([old.obligations, new.obligations])
+    if new.effect < Effect.DENY:  # what is denied runs nowhere
+        assert new.obligations == strictest([old.obligations, new.obligations])
 
 
 @pytest.mark.threat("T02")

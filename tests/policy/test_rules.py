@@ -25,7 +25,7 @@ def context(workspace: str = "/home/dev/work", home: str = "/home/dev") -> Conte
 
 def test_variables_become_this_contexts_paths():
     policy = load([Source("p.yaml", TEXT)])
-    own, odd = bind(policy, context()).rules_for("fs.read")
+    odd, own = bind(policy, context()).rules_for("fs.read")  # the stricter one first
     assert own.resources is not None
     assert own.resources.texts == (
         "/home/dev/work/**",
@@ -43,7 +43,7 @@ def test_variables_become_this_contexts_paths():
 
 def test_a_workspace_that_looks_like_a_glob_is_only_itself():
     policy = load([Source("p.yaml", TEXT)])
-    own, _ = bind(policy, context(workspace="/w/{a,b}*[c]")).rules_for("fs.read")
+    _, own = bind(policy, context(workspace="/w/{a,b}*[c]")).rules_for("fs.read")
     assert own.resources is not None
     assert own.resources.has_path("/w/{a,b}*[c]/x")
     assert not own.resources.has_path("/w/axc/x")
