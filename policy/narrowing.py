@@ -18,6 +18,7 @@ from policy.programs.words import Argument
 from policy.rules import BoundRule, Globs, Rule
 
 Words = Sequence[Argument]
+_MAX_CELLS: Final = 100_000  # of letters against letters in one decision; beyond it, MAYBE
 NOTHING: Final[Mapping[str, Sequence[Words]]] = MappingProxyType({})
 
 
@@ -52,6 +53,7 @@ class Narrowing:
     def __init__(self, asked: Asked, operations: frozenset[str]) -> None:
         self._asked, self._operations = asked, operations
         self._worded: dict[tuple[str, str], Truth] = {}
+        self._cells = 0
 
     def holds(self, bound: BoundRule, access: Access) -> Truth:
         """Return whether a rule that narrows speaks of this access, its resource aside."""
@@ -101,30 +103,29 @@ class Narrowing:
         if not vectors:
             return Truth.MAYBE
         own = [words for words in vectors if _may_hold(words, deeper)] or vectors
-        truths = [_any(words[1:], bound.args) for words in own]
+        truths = [self._any(words[1:], bound.args) for words in own]
         return min(truths) if bound.rule.effect is Effect.ALLOW else max(truths)
+
+    def _any(self, words: Words, globs: Globs) -> Truth:
+        """Return whether one of the words matches; a word that is not known can be anything."""
+        return max((self._one(word, globs) for word in words), default=Truth.NO)
+
+    def _one(self, word: Argument, globs: Globs) -> Truth:
+        if word.how == "exact":
+            return Truth.YES if globs.has_text(word.text) else Truth.NO
+        self._cells += len(word.text) * sum(map(len, globs.texts))
+        if (word.several and word.how == "dynamic") or self._cells > _MAX_CELLS:
+            return Truth.MAYBE  # it may become many words, or none
+        if not word.several and any(text_inside(word.text, glob) for glob in globs.texts):
+            return Truth.YES
+        overlaps = any(text_overlaps(word.text, glob) for glob in globs.texts)
+        return Truth.MAYBE if overlaps else Truth.NO
 
 
 def _may_hold(words: Words, names: Iterable[str]) -> bool:
     """Return whether a command may be of these sub-commands."""
     known = {word.text for word in words if word.how == "exact"}
     return any(word.how != "exact" for word in words) or all(name in known for name in names)
-
-
-def _any(words: Words, globs: Globs) -> Truth:
-    """Return whether one of the words matches; a word that is not known can be anything."""
-    return max((_one(word, globs) for word in words), default=Truth.NO)
-
-
-def _one(word: Argument, globs: Globs) -> Truth:
-    if word.how == "exact":
-        return Truth.YES if globs.has_text(word.text) else Truth.NO
-    if word.several and word.how == "dynamic":
-        return Truth.MAYBE  # it may become many words, or none
-    if not word.several and any(text_inside(word.text, glob) for glob in globs.texts):
-        return Truth.YES
-    overlaps = any(text_overlaps(word.text, glob) for glob in globs.texts)
-    return Truth.MAYBE if overlaps else Truth.NO
 
 
 def _ports(rule: Rule, access: Access) -> Truth:

@@ -1,5 +1,7 @@
 """What narrows a rule besides its resource: an allow is certain of it, an ask or a deny may be."""
 
+import time
+
 import pytest
 
 from policy.decide import decide, matching_rules
@@ -84,6 +86,16 @@ def test_of_several_commands_an_allow_needs_all_and_a_deny_any():
     hidden = Asked(words=words("git $X --force", "git log --force"))
     assert ruling("allow: [git.write], args: [--force]", PUSH, hidden).effect is ALLOW
     assert ruling("deny: [git.write], args: [log]", PUSH, hidden).effect is ASK
+
+
+@pytest.mark.threat("T18")
+def test_many_long_words_that_are_not_known_are_not_compared_for_ever():
+    long = [Argument(HOLE + "ab" * 400, "dynamic") for _ in range(400)]
+    asked = Asked(words={"git": [[Argument("git"), Argument("push"), *long]]})
+    rule = "deny: [git.write], args: ['*b*b*b*b*x*', '--force']"
+    started = time.process_time()
+    assert ruling(rule, PUSH, asked).effect is ASK
+    assert time.process_time() - started < 1
 
 
 def test_what_is_no_programs_has_no_arguments_and_words_not_known_may_be_any():
