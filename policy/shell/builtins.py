@@ -16,6 +16,7 @@ Words = tuple[t.Word, ...]
 
 DECLARATIONS = frozenset({"export", "declare", "typeset", "local", "readonly"})
 NUMERIC = frozenset("#?$!")  # special parameters that are always one number
+TESTS = frozenset({"[", "test", "command", "builtin"})  # or what hides one
 NUMERIC_TESTS = frozenset({"-eq", "-ne", "-lt", "-le", "-gt", "-ge"})
 _PLAIN = frozenset(
     {
@@ -35,7 +36,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NOT_ASSIGNABLE = re.compile(
     r"RANDOM|SRANDOM|SECONDS|LINENO|OPTIND|HISTCMD|EPOCHSECONDS|EPOCHREALTIME|PPID|E?UID|GROUPS"
     r"|DIRSTACK|FUNCNAME|COMP_.*|COPROC|PIPESTATUS|PS[0-4]|POSIXLY_CORRECT|GLOBIGNORE|EXECIGNORE"
-    r"|FIGNORE|SHELLOPTS|BASH(?!_ENV$).*|MAILCHECK|PROMPT_COMMAND|_"
+    r"|FIGNORE|SHELLOPTS|BASH(?!_ENV$).*|MAILCHECK|PROMPT_COMMAND"
 )
 _DECLARATION_OPTIONS = re.compile(r"-[axrgpfF]+|\+x")
 _SET_OPTIONS = re.compile(r"[-+][euxvCf]*(o?)")
@@ -221,8 +222,9 @@ def _shopt(words: Words) -> str | None:
 
 
 def _test(words: Words) -> str | None:
-    """Understand `test` only in the shapes that its argument count alone decides (POSIX)."""
-    if any(map(may_split, words)):
+    """Understand `test` in shapes its argument count decides (POSIX), or joined by -a and -o."""
+    # A name alone is proven to be a number, or the text is opaque (numbers.py).
+    if any(may_split(word) and not split_name(word) for word in words):
         return "unquoted dynamic word in test"
     match literals := [word.literal for word in words]:
         case ["-v" | "-R", _]:
@@ -230,7 +232,37 @@ def _test(words: Words) -> str | None:
         case ["!", _, *rest] if not _is_test(literals) and len(rest) <= _MOST_AFTER_NOT:
             return _test(words[1:])
         case _:
-            return None if _is_test(literals) else "form of test"
+            return None if _is_test(literals) or _is_joined(literals) else "form of test"
+
+
+def split_name(word: t.Word) -> str | None:
+    """Return the name of a word that is `$name`, unquoted, and nothing else."""
+    match word.parts:
+        case (t.Variable(name=name, quoted=False),) if name.isidentifier():
+            return name
+        case _:
+            return None
+
+
+def _is_joined(literals: list[str | None]) -> bool:
+    """Return whether literal operators that evaluate no name are joined by `-a` or `-o`."""
+    rest = list(literals)
+    while rest:
+        while rest[:1] == ["!"]:
+            rest = rest[1:]
+        match rest:
+            case [_, operator, _, *after] if operator in _BINARY:
+                rest = after
+            case [str() as operator, _, *after] if _UNARY.fullmatch(operator):
+                rest = after if operator not in ("-v", "-R") else [None]
+            case _:
+                return False
+        if not rest:
+            return True
+        if rest[0] not in ("-a", "-o"):
+            return False
+        rest = rest[1:]
+    return False
 
 
 def _is_test(literals: list[str | None]) -> bool:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 import policy.shell.tree as t
-from policy.shell.builtins import NUMERIC, NUMERIC_TESTS, RULES
+from policy.shell.builtins import NUMERIC, NUMERIC_TESTS, RULES, TESTS, split_name
 from policy.shell.walk import nodes
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
@@ -45,11 +45,14 @@ def unproven(tree: t.CommandTree) -> str | None:
 class _Proof:
     def __init__(self) -> None:
         self.used, self.integers, self.others = set[str](), set[str](), set[str]()
+        self.split = set[str]()  # used where `IFS` would split it
         self.may_assign_any = False
 
     def bad(self) -> set[str]:
         if self.may_assign_any:
             return self.used - _COMPUTED
+        if "IFS" in self.integers | self.others and self.split:
+            return self.split
         return (self.used - self.integers - _COMPUTED) | (self.used & self.others)
 
     def uses(self, node: object) -> None:
@@ -63,6 +66,10 @@ class _Proof:
             case t.ArithmeticFor(header=header):
                 self.used.update(_names(";".join(header)))
                 self.integers.update(_ASSIGNED.findall(header[0]))
+            case t.SimpleCommand(words=(program, *words)) if program.literal in TESTS:
+                names = set(filter(None, map(split_name, words)))
+                self.used |= names
+                self.split |= names
             case t.BinaryTest(left=left, operator=kind, right=right) if kind in NUMERIC_TESTS:
                 parts = (*left.parts, *right.parts)
                 self.used |= {p.name for p in parts if isinstance(p, t.Variable)} - NUMERIC

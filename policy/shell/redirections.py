@@ -129,12 +129,13 @@ class RedirectionReader(WordReader):
         # A here-string adds the last newline again.
         word = self.body(start, close - 1)
         self.line_bound, self.heredoc_at = bound
-        if any(map(_is_list, word.parts)):
+        if any(map(is_list, word.parts)):
             raise self.refuse("list in a here-document", start)
         return word
 
 
-def _is_list(part: t.Part) -> bool:
+def is_list(part: t.Part) -> bool:
+    """Return whether an expansion is a list, which bash joins where it does not split."""
     match part:
         case t.Variable(name="@" | "*") | t.Parameter(operator="[@]" | "[*]"):
             return True

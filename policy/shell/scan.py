@@ -26,14 +26,15 @@ MAX_NESTING = 12  # substitutions and quotes
 MAX_BLOCKS = 16
 
 _TOKEN = re.compile(
-    r"(?P<part>\\.|'[^']*'|\$'(?:\\.|[^'\\])*'|[^\s\\'\"$`;|&()<>#]+)"
+    r"(?P<part>\$\(\([^()`\n]*\)\)|\\.|'[^']*'|\$'(?:\\.|[^'\\])*'|[^\s\\'\"$`;|&()<>#]+)"
     r"|(?P<blank>[ \t]+|\\\n)|(?P<open>[$<>]\()|(?P<redirect>&>>?|<<<|<<-?|<>|[<>]&|>>|>\||[<>])"
     r"|(?P<end>\|[|&]?|&&?|;[;&]*|\n)|(?P<paren>\()|(?P<close>\))|(?P<tick>`)|(?P<quote>\")"
     r"|(?P<comment>#[^\n]*)|(?P<other>.)",
     re.S,
 )
 _QUOTED = re.compile(
-    r"(?P<part>\\.|[^\\\"$`]+)|(?P<open>\$\()|(?P<tick>`)|(?P<quote>\")|(?P<other>.)", re.S
+    r"(?P<part>\$\(\([^()`\n]*\)\)|\\.|[^\\\"$`]+)|(?P<open>\$\()|(?P<tick>`)|(?P<quote>\")|(?P<other>.)",
+    re.S,
 )
 _PLAIN = re.compile(
     rf"[ \t]*+(([A-Za-z0-9_./:+,@%^-]++)(?:[ \t]++{LITERAL})*)[ \t]*+"

@@ -9,7 +9,7 @@ import policy.shell.tree as t
 from policy.shell import evaluation
 from policy.shell.builtins import DECLARATIONS, NUMERIC_TESTS
 from policy.shell.cursor import MAX_DEPTH
-from policy.shell.redirections import REDIRECT, RedirectionReader
+from policy.shell.redirections import REDIRECT, RedirectionReader, is_list
 from policy.shell.tildes import Context
 
 _ASSIGN = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=")
@@ -83,6 +83,7 @@ class SimpleReader(RedirectionReader):
         """Return the command, or refuse it if bash would evaluate data in it as shell text."""
         if reason := evaluation.refusal(command):
             raise self.refuse(reason, start)
+        self.counts |= evaluation.splits_numbers(command)
         return command
 
     def _assignment(self, found: re.Match[str], *, declared: bool) -> t.Assignment:
@@ -114,7 +115,10 @@ class SimpleReader(RedirectionReader):
         if not self.took(f"[{index}]="):
             raise self.refuse("array subscript")
         is_empty = self.at_end() or self.text[self.pos] in " \t"
-        return t.Word((t.Literal(""),)) if is_empty else self.word(Context.VALUE)
+        start, value = self.pos, None if is_empty else self.single_word(Context.VALUE)
+        if value is not None and any(map(is_list, value.parts)):
+            raise self.refuse("list as an element of an array", start)
+        return value or t.Word((t.Literal(""),))
 
     def expression(self, depth: int = 0) -> t.TestExpression:
         """Read an expression of `[[ ]]`: `||` binds least, then `&&`, then `!`."""

@@ -150,8 +150,9 @@ def by_bashlex(text: str) -> Counter[str]:
 def by_tree_sitter(text: str) -> Counter[str]:
     """Return the programs that tree-sitter-bash sees; none where it lost its way."""
     names = Counter(_tree_sitter_names(text))
-    # A continued line is two words to it.
-    return Counter() if "\\\n" in text or NOT_PROGRAMS.intersection(names) else names
+    # A continued line is two words to it, and a here-document may end in the middle of a line.
+    is_lost = "\\\n" in text or re.search(r"<<-?[ \t]*['\"\w]", text)
+    return Counter() if is_lost or NOT_PROGRAMS.intersection(names) else names
 
 
 def _tree_sitter_names(text: str) -> Iterator[str]:
