@@ -11,8 +11,8 @@ asks that it `lifts` by name.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
 from policy.globs import path_regex
 from policy.match import Target, is_mask
@@ -39,8 +39,7 @@ class Ruling:
     obligations: Obligations
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """One rule that matched, and what it says here; not `certain` where it only may hold."""
 
     bound: BoundRule
@@ -114,7 +113,7 @@ class _Desk:
             return _limit(access, "the command takes too long to check"), ()
         if not matches:
             return self._default(access), ()
-        lifted = _lifted(matches)
+        lifted = _lifted(matches) if self._bound.lifts else ()
         if lifted:
             matches = [match for match in matches if match.bound.rule.id not in lifted]
         also = tuple(own for match in matches if (own := match.obligations) is not NONE)
@@ -137,12 +136,14 @@ class _Desk:
     def _best(self, matches: Sequence[Match], access: Access) -> Match | None:
         """Return the match that speaks; None where the default is stricter than all of them."""
         best = _speaker(matches, access)
-        if best.effect >= self._policy.default or any(map(_lets_ask, matches)):
+        if best.effect is Effect.ALLOW or best.effect >= self._policy.default:
+            return best
+        if any(map(_lets_ask, matches)):
             return best
         # Nobody is meant to be asked here: what is in doubt is denied.
         doubts = list(filter(_may_deny, matches))
         if doubts:
-            return replace(_speaker(doubts, access), effect=self._policy.default)
+            return _speaker(doubts, access)._replace(effect=self._policy.default)
         return best if any(map(_lets_run, matches)) else None
 
     def _default(self, access: Access) -> Verdict:

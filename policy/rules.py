@@ -212,6 +212,7 @@ class BoundPolicy:
     """A policy in one context: its rules by operation."""
 
     by_operation: Mapping[str, tuple[BoundRule, ...]]
+    lifts: bool  # whether any rule silences another
 
     def rules_for(self, operation: str) -> tuple[BoundRule, ...]:
         """Return the rules that speak of one operation."""
@@ -229,7 +230,10 @@ def bind(policy: Policy, context: Context) -> BoundPolicy:
         bound = _bound(rule, context)
         for operation in rule.operations:
             found.setdefault(operation, []).append(bound)
-    return BoundPolicy(MappingProxyType({key: tuple(rules) for key, rules in found.items()}))
+    return BoundPolicy(
+        MappingProxyType({key: tuple(rules) for key, rules in found.items()}),
+        lifts=any(rule.lifts for rule in policy.rules),
+    )
 
 
 def _bound(rule: Rule, context: Context) -> BoundRule:
