@@ -10,6 +10,7 @@ from typing import Protocol, assert_never
 import policy.shell.tree as t
 from policy.programs.words import FETCHED, HOLE, Argument
 from policy.shell.builtins import NUMERIC
+from policy.values import NUMBER
 
 _PATTERN = frozenset("*?[")
 
@@ -64,7 +65,7 @@ def argument(word: t.Word, around: Known) -> Argument:
 def _joined(pieces: list[Argument]) -> Argument:
     text = "".join(
         # Known text that bash would split or expand again, inside a longer word.
-        HOLE if piece.several and piece.computed and _changes(piece.text) else piece.text
+        HOLE if _is_split(piece) else piece.text
         for piece in pieces
     )
     if HOLE in text:
@@ -77,6 +78,10 @@ def _joined(pieces: list[Argument]) -> Argument:
         several=any(piece.several for piece in pieces),
         computed=any(piece.computed for piece in pieces),
     )
+
+
+def _is_split(piece: Argument) -> bool:
+    return piece.several and piece.computed and piece.how == "exact" and _changes(piece.text)
 
 
 def _changes(text: str) -> bool:
@@ -113,7 +118,7 @@ def _computed(
             around.feeds(body)
             return Argument("/dev/fd/" + HOLE, "dynamic")
         case t.Arithmetic():
-            return Argument(HOLE, "dynamic")
+            return NUMBER
         case t.Array(words=words):
             items = [one for word in words for one in arguments(word, around)]
             known = all(one.how == "exact" and not one.several for one in items)
@@ -143,7 +148,8 @@ def _cut(text: str, operator: str, operand: str, is_pattern: bool) -> str | None
     if is_pattern:
         return None
     if (operator, operand) == ("%", "/*"):
-        return text.rpartition("/")[0] if "/" in text else text
+        # Of `/x` nothing is left: what is done to that is taken to be done to the root.
+        return text.rpartition("/")[0] or "/" if "/" in text else text
     if (operator, operand) == ("##", "*/"):
         return text.rpartition("/")[2]
     return None

@@ -16,6 +16,7 @@ from policy.model import Access, Context
 from policy.programs.environment import poison
 from policy.programs.interpret import interpret
 from policy.programs.known_output import output
+from policy.programs.output_shapes import part_of_pattern, shape
 from policy.programs.spec import Spec
 from policy.programs.words import FETCHED, HOLE, Argument, Place, Stdin
 from policy.shell.folding import folded
@@ -23,6 +24,7 @@ from policy.shell.reader import read
 from policy.shell.search import searched
 from policy.shell.walk import nodes
 from policy.surroundings import After, Places, Setting, Surroundings
+from policy.values import NUMBER, Settled, certain, settled
 
 _DEPTH = 12
 _MOVES = frozenset({"cd", "pushd", "popd"})
@@ -42,6 +44,8 @@ class Invocations(Surroundings):
         self.functions: dict[str, list[t.FunctionDef]] = {}
         self.defined: set[str] = set()  # functions that nothing but a call can be meant by
         self.top: t.Sequence | None = None  # where a definition is certain to happen
+        self._certain: tuple[t.SimpleCommand, ...] = ()
+        self._settled = Settled()
         self._calling: list[str] = []
         self._searching = False  # whether the text had no tree
 
@@ -69,6 +73,7 @@ class Invocations(Surroundings):
         """Return the accesses of text that a new shell is given."""
         start = len(self.found)
         outer = self._setting, self._fed, self.variables, self.functions, self.defined, self.top
+        certain, self._certain = self._certain, ()
         self._fed, self.variables, self.functions, self.defined = [], {}, {}, set()
         if HOLE in text.text:
             fetched = FETCHED in text.text
@@ -78,6 +83,7 @@ class Invocations(Surroundings):
         known = text.text.replace(FETCHED, "${unseen}").replace(HOLE, "${unseen}")
         self.script(known, Setting((place.deeper(),), stdin))
         self._setting, self._fed, self.variables, self.functions, self.defined, self.top = outer
+        self._certain = certain
         taken = self.found[start:]
         del self.found[start:]
         return taken
@@ -102,6 +108,9 @@ class Invocations(Surroundings):
             tree = folded(tree, known)
         if any(sign in text for sign in ("$", "(", "function")):
             self._noted(tree)
+            if "=" in text and not self._searching:
+                self._certain = certain(tree)
+                self._settled = settled(tree) if self._certain else Settled()
         if "HOME" not in self.assigned:
             self.variables["HOME"] = Argument(self.home)
         self.top = tree
@@ -133,6 +142,8 @@ class Invocations(Surroundings):
         reads = bool(command.words) and command.words[0].literal == "read"
         # `IFS=, read` splits one line otherwise, and nothing after it.
         self.assign(one for one in command.assignments if not (reads and one.name == "IFS"))
+        if any(command is one for one in self._certain):
+            self._hold(command)
         words = [one for word in command.words for one in arguments(word, self)]
         if not words:
             return After(setting.places, setting.places, "")
@@ -144,6 +155,15 @@ class Invocations(Surroundings):
         if called is not None:
             return After(called.success + moved.success, called.failure + moved.failure)
         return moved
+
+    def _hold(self, command: t.SimpleCommand) -> None:
+        """Keep the values of assignments that are certain and not made again."""
+        for one in command.assignments:
+            value = argument(one.value, self)
+            if one.name in self._settled.numbers:
+                self.variables[one.name] = NUMBER
+            elif one.name in self._settled.once and value.how != "dynamic":
+                self.variables[one.name] = value
 
     def _is_call(self, name: Argument) -> bool:
         """Return whether a name means its function, and no program of that name."""
@@ -193,9 +213,14 @@ class Invocations(Surroundings):
             return After(moved, places, "")
         if name in _ASSIGNS:
             self._assigned_by(rest, setting.stdin)
+        self.shape = None
         if any(word.how != "exact" or word.several for word in words):
+            self.shape = part_of_pattern(words)
             return After(places, places)
-        return After(places, places, output([word.text for word in words], setting.stdin.text))
+        argv = [word.text for word in unhardened(words)]
+        printed = output(argv, setting.stdin.text)
+        self.shape = shape(argv) if printed is None else None
+        return After(places, places, printed)
 
     def _assigned_by(self, words: list[Argument], stdin: Stdin) -> None:
         for word in words[1:]:

@@ -67,6 +67,7 @@ class Surroundings(ABC):
         self.texts: dict[str, str] = {}  # what the text writes to files, where that is known
         self.variables: dict[str, Argument] = {}
         self.assigned: set[str] = set()  # names that the text gives a value
+        self.shape: str | None = None  # what the last command prints, as a pattern
         self._setting = Setting(())
         self._fed: list[t.Sequence] = []  # the bodies of `>( )` of this command
         self._pipes: list[str | None] = []  # what each `<( )` prints, if known
@@ -96,6 +97,11 @@ class Surroundings(ABC):
         self._setting = setting
         if after.printed is not None:
             return Argument.of(after.printed.rstrip("\n"))
+        match body.statements:
+            case (t.SimpleCommand(),) if self.shape is not None:
+                return Argument(self.shape, "pattern")
+            case _:
+                pass
         return Argument(FETCHED if self.connected(start) else HOLE, "dynamic")
 
     def fed(self, body: t.Sequence) -> str:

@@ -25,6 +25,14 @@ _SYSTEM = frozenset(
 )  # fmt: skip
 # With these, what find and its kind print is not the names they found.
 _PRINTS_OTHER = frozenset({"-printf", "-ls", "-exec", "-execdir", "-ok", "-okdir"})
+_PROJECT = frozenset({".venv/bin", "venv/bin", "env/bin", "node_modules/.bin", "vendor/bin"})
+# With these, find looks only for some of what is below.
+_LIMITS = frozenset(
+    """
+    -mtime -mmin -ctime -cmin -atime -amin -newer -anewer -cnewer -newermt -user -group -uid -gid
+    -nouser -nogroup -size -empty -perm -regex -iregex -inum -links
+    """.split()  # noqa: SIM905 - a list of names reads better so
+)
 _MOST_COMMANDS = 4  # that are looked for in the words of an unknown program
 _LONGEST_NAME = 64  # of an option that a program really has
 # What no unlisted option may be called, whatever the spec promises: it sounds like writing,
@@ -114,6 +122,10 @@ def _names_command(text: str, programs: Mapping[str, Spec]) -> bool:
     return name in programs and (not folder or folder in _SYSTEM)
 
 
+def _in_workspace(path: Argument, place: Place) -> bool:
+    return path.text.startswith(f"{place.context.workspace}/")
+
+
 def _program(
     word: Argument, place: Place, programs: Mapping[str, Spec]
 ) -> tuple[str, list[Access]]:
@@ -127,11 +139,15 @@ def _program(
         return base, []
     if path.how != "exact":
         return text, [Access("opaque", "a program whose folder is not known", "dynamic", base)]
-    # In the workspace it is code of the project, and may do what its name says besides.
-    if base not in programs or path.text.startswith(f"{place.context.workspace}/"):
+    # A tool of the project's own is its code, and does what its name says besides.
+    own = folder.removeprefix(f"{place.context.workspace}/") in _PROJECT
+    if base not in programs or own or (_in_workspace(path, place) and programs[base].builds):
         return base, [Access("code.exec", path.text, "exact", base)]
     unusual = f"<unknown program {text}, not the usual {base}>"
-    return text, [Access("code.exec", unusual, "dynamic", base)]
+    return text, [
+        Access("code.exec", path.text, "exact", base),
+        Access("code.exec", unusual, "dynamic", base),
+    ]
 
 
 # The argument, step by step:
@@ -144,14 +160,25 @@ def _program(
 def _read(run: Run, spec: Spec, words: Sequence[Argument]) -> None:
     line = sort(spec, words)  # 1
     modes = _modes(spec, line) if spec.modes else []  # 2
-    run.starts = line.words
+    run.starts = _starts(spec, line) if spec.finds else line.words
+    run.limited = spec.finds and any(used.name in _LIMITS for used in line.used)
     for meaning in modes or [spec]:  # 3
         _meaning(run, spec, meaning, line)
-    if spec.finds and not any(used.name in _PRINTS_OTHER for used in line.used):
+    if spec.finds and spec.lists and not any(used.name in _PRINTS_OTHER for used in line.used):
         for file in run.found_files():
             run.operation(Role("fs.list"), file)
     if spec.commands and not modes:  # 4
         _command(run, spec, line)
+
+
+def _starts(spec: Spec, line: Line) -> list[Argument]:
+    """Return the files and folders that are looked through, without what is looked for."""
+    pairs = bind(spec.args or (), line.words)
+    return [
+        word
+        for role, word in pairs
+        if role is not None and role.name in ("fs.list", "fs.read") and isinstance(word, Argument)
+    ]
 
 
 def _modes(spec: Spec, line: Line) -> list[Spec]:
@@ -211,6 +238,13 @@ def _used(run: Run, meaning: Spec, used: Used) -> None:
         run.value(role, value)  # more of the project's own code: judged by where it lies
     elif role.name in ("shell", "code.exec"):
         run.add("code.exec", f"<named by the option {used.name}>")
+        if isinstance(value, Argument) and value.text in ("-", "/dev/stdin"):
+            run.standard_input(run.reads)
+    elif role.name == "text" and isinstance(value, Argument) and "=" in value.text:
+        # A path after the name of a setting is at least read.
+        after = value.after(value.text.index("=") + 1)
+        if after.text.startswith(("/", "~/")):
+            run.value(Role("fs.read"), after)
     run.value(Role("fs.read") if role.name == "code.exec" else role, value)
 
 

@@ -88,15 +88,22 @@ class Run(Touching):
         if rest:
             filled = [self._filled(word) for word in rest]
             self.accesses += self.nested.argv(filled, self.place, self.stdin)
+            given = len(rest) - len(self.added or ())
+            if self.stdin.text is None and 1 < given < len(rest):
+                # There may be no words to add.
+                self.accesses += self.nested.argv(filled[:given], self.place, self.stdin)
 
     def _command_per_file(self, words: list[Argument]) -> None:
         """Read the command of `find -exec`: `{}` is some file below where find started."""
         if not words:
             return
+        # Without `{}` find adds nothing, and its kind adds the file.
+        bare = not any("{}" in word.text for word in words)
+        if bare:
+            self.accesses += self.nested.argv(words, self.place, self.stdin)
         for file in self.found_files():
             named = [_with_file(word, file) for word in words]
-            if not any("{}" in word.text for word in words):
-                named.append(file)
+            named += [file] if bare else []
             self.accesses += self.nested.argv(named, self.place, self.stdin)
 
     def _filled(self, word: Argument) -> Argument:

@@ -100,6 +100,7 @@ class Spec:
     greedy: int | None = None  # which of `args` takes every word from there on
     has_commands: bool = False  # besides the one for none given
     finds: bool = False  # some option says by which names it looks for files
+    lists: bool = False  # and what it prints is their names
 
 
 @dataclass(frozen=True, slots=True)

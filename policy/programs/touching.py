@@ -26,6 +26,7 @@ _SET_ID = re.compile(r"[+=][rwxXst]*s|^0*[2-7][0-7]{3}$")
 _OPEN_TO_ALL = re.compile(
     r"^0?[0-7]{2}[2367]$|(?:^|,)[ug]*[oa][ugoa]*[+=][rxXst]*w|(?:^|,)\+[rx]*w"
 )
+_ADDRESS = re.compile(r"(?!file:)[A-Za-z][A-Za-z0-9+.-]*://")
 _PIPE_FILE = re.compile(r"/dev/fd/" + HOLE + ".*", re.S)
 
 
@@ -66,6 +67,7 @@ class Touching(ABC):
     reads: Role = Role("shell")  # noqa: RUF009 - frozen; how it reads a program it is given
     starts: Sequence[Argument] = ()  # where find and its kind begin
     named: list[Argument] = field(default_factory=list)  # what they look for
+    limited: bool = False  # what they find is not all that is there
     builds: bool = False  # whether it runs the project's code, and settings of it
 
     @abstractmethod
@@ -80,7 +82,8 @@ class Touching(ABC):
         """Record what a spec says without a value."""
         if does.resource == FOUND:
             role = Role(does.operation)
-            for file in (*self.found_files(), *(() if self.named else self.starts)):
+            whole = () if self.named or self.limited else self.starts or (Argument("."),)
+            for file in (*self.found_files(), *whole):
                 self.operation(role, file)
         elif does.resource is None:
             bare = Access(
@@ -116,6 +119,8 @@ class Touching(ABC):
         name, text = role.name, word.text
         if role.other is not None and _REMOTE.match(text):
             name = role.other
+        elif name == "fs.read" and "://" in text and _ADDRESS.match(text):
+            name = "net.connect"
         if text[:5].lower() == "file:" and name in ("net.connect", "fs.read"):
             start = len("file://") if text[5:7] == "//" else len("file:")
             self._path("fs.read", word.after(start))
