@@ -1,0 +1,57 @@
+"""What a command prints when only its shape is known: a date, a number, the last part of a pattern.
+
+May touch: argument vectors. The shape is a shell pattern that matches whatever may be printed.
+Source: date(1), nproc(1), wc(1), git-rev-parse(1).
+"""
+
+import re
+from collections.abc import Sequence
+
+from policy.programs.words import HOLE, Argument
+
+_DIGITS, _LETTERS, _HEX = "[0-9]*", "[A-Za-z]*", "[0-9a-f]*"
+_CONVERSIONS = {
+    **dict.fromkeys("YymdHIMSsjUVWuweNGgCkl", _DIGITS),
+    **dict.fromkeys("aAbBhpPZ", _LETTERS),
+    "F": f"{_DIGITS}-{_DIGITS}-{_DIGITS}",
+    "T": f"{_DIGITS}:{_DIGITS}:{_DIGITS}",
+    "R": f"{_DIGITS}:{_DIGITS}",
+    "z": f"[-+]{_DIGITS}",
+    "%": "%",
+}
+_CONVERSION = re.compile(r"%([-_0^#]?)(.)", re.S)
+
+
+def shape(argv: Sequence[str]) -> str | None:
+    """Return the pattern of what a command of known words prints, or None."""
+    match argv:
+        case ["date", *_, last] if last.startswith("+"):
+            return _date(last[1:])
+        case ["nproc", *_] | ["wc", "-l" | "-c" | "-w" | "-m"] | ["id", "-u" | "-g"]:
+            return _DIGITS
+        case ["git", "rev-parse", *options, ("HEAD" | "@")] if _only_shorten(options):
+            return _HEX
+        case _:
+            return None
+
+
+def _only_shorten(options: Sequence[str]) -> bool:
+    return all(option.startswith("--short") for option in options)
+
+
+def _date(text: str) -> str | None:
+    letters = [match[2] for match in _CONVERSION.finditer(text)]
+    if any(letter not in _CONVERSIONS for letter in letters) or set("*?[\\") & set(text):
+        return None
+    return _CONVERSION.sub(lambda match: _CONVERSIONS[match[2]], text)
+
+
+def part_of_pattern(words: Sequence[Argument]) -> str | None:
+    """Return what `basename` and `dirname` print of a pattern: its last part, or what is before."""
+    match words:
+        case [Argument(text="basename"), Argument(text=text, how="pattern")] if HOLE not in text:
+            return text.rstrip("/").rpartition("/")[2]
+        case [Argument(text="dirname"), Argument(text=text, how="pattern")] if HOLE not in text:
+            return text.rstrip("/").rpartition("/")[0] or "."
+        case _:
+            return None
