@@ -23,7 +23,8 @@ def refusal(command: t.Command) -> str | None:
     """Return why this command would evaluate data as shell text, or None."""
     match command:
         case t.SimpleCommand(assignments=assignments, words=words):
-            return names_refusal(one.name for one in assignments) or program_refusal(words)
+            reason = names_refusal(one.name for one in assignments) if assignments else None
+            return reason or program_refusal(words)
         case t.Declaration(arguments=arguments):
             return next(filter(None, map(declared_refusal, arguments)), None)
         case t.For(name=name):

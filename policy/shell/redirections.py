@@ -17,6 +17,7 @@ RESERVED = re.compile(
     r"|[!{}]|\[\[)(?=[ \t\n;|&()<>]|\\\n|\Z)"
 )
 _BLANK = re.compile(r"(?:[ \t]|\\\n)+")
+_SKIPPED = (" ", "\t", "\\", "#")
 _COMMENT = re.compile(r"#[^\n]*")
 _DELIMITER = re.compile(
     r"(?:([A-Za-z0-9_.+%@-]+)|'([A-Za-z0-9_.+%@ -]*)'|\"([A-Za-z0-9_.+%@ -]*)\")"
@@ -37,6 +38,8 @@ class RedirectionReader(WordReader):
 
     def blank(self) -> None:
         """Skip blanks and a comment."""
+        if self.text[self.pos : self.pos + 1] not in _SKIPPED:
+            return
         if found := _BLANK.match(self.text, self.pos):
             self.pos = found.end()
         if self.at("#") and (found := _COMMENT.match(self.text, self.pos)):

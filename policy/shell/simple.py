@@ -13,6 +13,7 @@ from policy.shell.redirections import REDIRECT, RedirectionReader, is_list
 from policy.shell.tildes import Context
 
 _ASSIGN = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=")
+_PLAIN_WORD = re.compile(r"([A-Za-z0-9_./:@%+=,^-]+)(?:[ \t]+|(?=[\n;|)]|&(?!>)|\Z))")
 _AFTER_EMPTY = re.compile(r"[ \t]|&>|[<>](?!\()|\\\n[ \t]")
 _SUBSCRIPT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\[")
 _UNARY = re.compile(r"-[a-hknoprstuvwxzGLNORS](?=[ \t\n])")
@@ -47,6 +48,7 @@ class SimpleReader(RedirectionReader):
                 words.extend(self.arguments())
                 keyword = self._keyword(words, assignments)
             self.blank()
+            self._plain_words(words if not keyword else [])
         if self.pos == here:
             raise self.refuse("a command was expected")
         if keyword:
@@ -55,6 +57,17 @@ class SimpleReader(RedirectionReader):
             raise self.refuse("array before a command", here)
         command = t.SimpleCommand(tuple(assignments), tuple(words), tuple(redirects))
         return self.checked(command, here)
+
+    def _plain_words(self, words: list[t.Word]) -> None:
+        """Read on for as long as words are plain: most words of most commands are."""
+        pos, before = self.pos, len(words)
+        while words and (found := _PLAIN_WORD.match(self.text, pos)):
+            words.append(t.Word((t.Literal(found[1]),)))
+            pos = found.end()
+        if pos > self.pos:
+            self.pos = pos
+            self.spend(len(words) - before)
+            self.blank()
 
     def _keyword(self, words: list[t.Word], assignments: list[t.Assignment]) -> str:
         """Return the declaration keyword this command has just been found to begin with."""

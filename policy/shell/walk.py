@@ -3,7 +3,8 @@
 May touch: nothing; the table of branches is in tree.py.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import TypeVar, cast
 
 import policy.shell.tree as t
@@ -11,16 +12,27 @@ import policy.shell.tree as t
 Node = TypeVar("Node")
 
 
-def nodes(value: object) -> Iterator[object]:
-    """Yield a node (or a tuple of nodes) and everything below it, in no promised order."""
-    pending = [value]
-    while pending:
-        node = pending.pop()
-        if isinstance(node, tuple):
-            pending.extend(node)
-        elif node is not None and not isinstance(node, str):
-            yield node
-            pending.extend([getattr(node, name) for name in t.BRANCHES[type(node)]])
+def _all_of(names: tuple[str, ...]) -> Callable[[object], Iterable[object]]:
+    """Return a function from a node to what its branches hold, one after another."""
+    if len(names) > 1:
+        return attrgetter(*names)
+    only = attrgetter(names[0])
+    return lambda node: held if isinstance(held := only(node), tuple) else (held,)
+
+
+# Leaves have no branches, and most nodes are leaves.
+_BRANCHES = {kind: _all_of(names) for kind, names in t.BRANCHES.items() if names}
+
+
+def nodes(value: object) -> list[object]:
+    """Return a node (or a tuple of nodes) and everything below it, in no promised order."""
+    found = [value]
+    for node in found:  # which grows meanwhile
+        if (branches := _BRANCHES.get(type(node))) is not None:
+            found += branches(node)
+        elif isinstance(node, tuple):
+            found += node
+    return [node for node in found if type(node) in t.BRANCHES]
 
 
 def rebuilt(node: Node, change: Callable[[object], object]) -> Node:
