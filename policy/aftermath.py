@@ -47,6 +47,8 @@ class Link(NamedTuple):
 
 def fresh_code(steps: Sequence[Step], workspace: str) -> list[Access]:
     """Return the code that one command writes and another then runs: its path says nothing."""
+    if len(steps) < 2:  # noqa: PLR2004 - one writes, another runs
+        return []
     found = list[Access]()
     runs = [
         (index, access.resource)

@@ -132,7 +132,8 @@ def _executable(tree: t.CommandTree) -> Executable:
     if isinstance(statement, t.SimpleCommand) and not (
         statement.assignments or statement.redirects
     ):
-        argv = tuple(word.literal for word in statement.words if word.literal is not None)
-        if len(argv) == len(statement.words) and argv[0] not in BUILTINS:
+        literals = [word.literal for word in statement.words]
+        argv = tuple(literal for literal in literals if literal is not None)
+        if len(argv) == len(literals) and argv[0] not in BUILTINS:
             return Executable(argv=argv)
     return Executable(script=render(tree))

@@ -55,6 +55,8 @@ def hardened_argv(argv: tuple[str, ...]) -> tuple[str, ...]:
 
 def unhardened(words: Sequence[Argument]) -> Sequence[Argument]:
     """Return the words without the settings that `hardened` puts in: they start nothing."""
+    if len(words) < 3 or words[1].text != _QUIET_GIT[0]:  # noqa: PLR2004 - the shortest addition
+        return words
     end = 1 + len(_QUIET_GIT)
     added = tuple(word.text for word in words[1:end]) == _QUIET_GIT
     return [words[0], *words[end:]] if added and _is_git(words[0].text) else words

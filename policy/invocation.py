@@ -15,8 +15,8 @@ from policy.hardening import unhardened
 from policy.model import Access, Context
 from policy.programs.environment import poison
 from policy.programs.interpret import interpret
-from policy.programs.known_output import output
-from policy.programs.output_shapes import part_of_pattern, shape
+from policy.programs.known_output import PRINTED, output
+from policy.programs.output_shapes import SHAPED, part_of_pattern, shape
 from policy.programs.spec import Spec
 from policy.programs.words import FETCHED, HOLE, Argument, Place, Stdin
 from policy.shell.folding import folded
@@ -30,6 +30,7 @@ _DEPTH = 12
 _MOVES = frozenset({"cd", "pushd", "popd"})
 _ASSIGNS = frozenset({"read", "mapfile", "readarray", "printf", "getopts", "unset"})
 _UNSEEN = _ASSIGNS | {None, "command", "builtin", "eval", "source", "."}
+_PRINTS = PRINTED | SHAPED
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -63,7 +64,9 @@ class Invocations(Surroundings):
         if place.depth > _DEPTH:
             return [Access("opaque", "programs start programs, deeper than is followed", "dynamic")]
         words = unhardened(words)
-        name = words[0].text.rpartition("/")[2] if words[0].how == "exact" else ""
+        first = words[0]
+        name = first.text if first.how == "exact" else ""
+        name = name.rpartition("/")[2] if "/" in name else name
         self.words.setdefault(name, []).append(words)
         if name in LINKERS:
             self.links += links_made(words, place)
@@ -203,24 +206,27 @@ class Invocations(Surroundings):
 
     def _moved(self, words: list[Argument], setting: Setting) -> After:
         """Return where a builtin leaves the shell, and what the command printed."""
-        places = setting.places
-        rest = words
+        places, rest = setting.places, words
         while len(rest) > 1 and rest[0].text in ("command", "builtin"):
             rest = rest[1:]
-        name = rest[0].text
+        name, self.shape = rest[0].text, None
         if name in _MOVES:
             moved = tuple(_moved_to(rest, place) for place in places)
             return After(moved, places, "")
         if name in _ASSIGNS:
             self._assigned_by(rest, setting.stdin)
-        self.shape = None
+        printed = self._printed_by(words, setting) if name in _PRINTS else None
+        return After(places, places, printed)
+
+    def _printed_by(self, words: list[Argument], setting: Setting) -> str | None:
+        """Return what a command prints, or leave its shape in mind."""
         if any(word.how != "exact" or word.several for word in words):
             self.shape = part_of_pattern(words)
-            return After(places, places)
+            return None
         argv = [word.text for word in unhardened(words)]
         printed = output(argv, setting.stdin.text)
         self.shape = shape(argv) if printed is None else None
-        return After(places, places, printed)
+        return printed
 
     def _assigned_by(self, words: list[Argument], stdin: Stdin) -> None:
         for word in words[1:]:

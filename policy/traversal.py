@@ -32,6 +32,8 @@ class Traversal(Invocations):
 
     @override
     def sequence(self, body: t.Sequence, setting: Setting) -> After:
+        if len(body.statements) == 1 and isinstance(body.statements[0], t.SimpleCommand):
+            return self.command(body.statements[0], setting)
         after = After(setting.places, setting.places, "")
         printed: list[str | None] = []
         for statement in body.statements:
@@ -84,7 +86,7 @@ class Traversal(Invocations):
         self.spend(1)
         start, step = len(self.found), len(self.steps)
         outer, self._fed = self._fed, []
-        here = self.redirected(command.redirects, setting)
+        here = self.redirected(command.redirects, setting) if command.redirects else setting
         if isinstance(command, t.SimpleCommand):
             after = self.simple(command, here)
         elif isinstance(command, t.Declaration):
@@ -94,7 +96,7 @@ class Traversal(Invocations):
         if isinstance(command, t.SimpleCommand | t.Declaration) or command.redirects:
             self.stepped(start, step, here)
         self._fed = outer
-        if any(one.operator not in ("<", "<<<", "<&") for one in command.redirects):
+        if command.redirects and any(one.operator[0] != "<" for one in command.redirects):
             self.wrote(command.redirects, after.printed, here)
             return After(after.success, after.failure)
         return after

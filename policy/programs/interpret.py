@@ -206,8 +206,9 @@ def _meaning(run: Run, spec: Spec, mode: Spec, line: Line) -> None:
             f"a word that is not known may be an option of {run.program}; put -- or ./ before it",
         )
     roles = mode.args if mode.args is not None else spec.args or ()
-    bound = _positionals(run, roles, line) or any(map(_takes_command, used))
-    if mode.stdin is not None and mode.stdin.name != "words" and not bound:
+    bound = _positionals(run, roles, line)
+    waits = mode.stdin is not None and mode.stdin.name != "words" and not bound
+    if mode.stdin is not None and waits and not any(map(_takes_command, used)):
         run.standard_input(mode.stdin)
 
 

@@ -24,8 +24,7 @@ _Printer = Callable[[Words, str | None], str | None]
 
 def output(argv: Words, stdin: str | None) -> str | None:
     """Return what the command prints, or None when that is not known."""
-    name = argv[0].rpartition("/")[2]
-    printer = _PRINTERS.get(name)
+    printer = _PRINTERS.get(argv[0].rpartition("/")[2])
     printed = None if printer is None else printer(argv[1:], stdin)
     return None if printed is None or len(printed) > _LIMIT else printed
 
@@ -161,3 +160,4 @@ _PRINTERS: Mapping[str, _Printer] = {
     "tee": _cat, "rev": _rev, "tr": _tr, "xxd": _xxd, "base64": _base64,
     "base32": _base32, "openssl": _openssl, "mktemp": _mktemp,
 }  # fmt: skip
+PRINTED = frozenset(_PRINTERS)

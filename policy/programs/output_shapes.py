@@ -19,6 +19,7 @@ _CONVERSIONS = {
     "z": f"[-+]{_DIGITS}",
     "%": "%",
 }
+SHAPED = frozenset({"date", "nproc", "wc", "id", "git", "basename", "dirname"})
 _CONVERSION = re.compile(r"%([-_0^#]?)(.)", re.S)
 
 
