@@ -36,6 +36,17 @@ class Past:
     effect: Effect
     ran: bool
     approved: bool = False  # a human said yes to it
+    status: str = ""  # of one that did not run: denied, declined, pending, blocked, error
+
+    @property
+    def was_refused(self) -> bool:
+        """Return whether policy or a human said no, rather than nobody yes."""
+        return not self.ran and (self.effect is Effect.DENY or self.status == "declined")
+
+    @property
+    def what(self) -> tuple[Action, str, Context]:
+        """Return what two askings for the same thing have in common."""
+        return self.request.action, self.request.tool, self.context
 
     @property
     def text(self) -> str:

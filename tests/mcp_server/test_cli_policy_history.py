@@ -1,5 +1,6 @@
 """`permitgate policy diff` and `policy learn` over logs that real runs wrote."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -122,7 +123,7 @@ def test_a_log_that_does_not_verify_is_not_replayed(worked, strict, log):
     (segment,) = log.glob("seg-*")
     whole = segment.read_bytes()
     segment.write_bytes(whole.replace(b"cat .env", b"cat .eny"))
-    for command in (("diff", "dev-safe", strict),):
+    for command in (("diff", "dev-safe", strict), ("learn",)):
         refused = worked.run("policy", *command, "--log", str(log))
         assert (refused.returncode, refused.stdout) == (12, "")
         assert "Nothing of it was used" in refused.stderr
@@ -219,3 +220,61 @@ def test_an_environment_is_replayed_by_the_names_that_steer():
     action = past_action({**WHOLE, "request": {**request, "wants_write": True}}).request.action
     assert [name for name, _ in action.env] == ["LD_X"]
     assert action.wants_write
+
+
+# --- learn ----------------------------------------------------------------------------------------
+
+
+def test_learn_prints_a_policy_that_replays_the_log_and_names_its_checkpoint(worked, log, tmp_path):
+    proof = tmp_path / "proof.json"
+    found = worked.run("policy", "learn", "--log", str(log), "--proof", str(proof))
+    assert found.returncode == 0
+    assert found.stderr.splitlines()[-1] == "PROVEN"
+    said = json.loads(proof.read_text())
+    assert said["holds"]
+    assert said["checkpoint"]["root"] in found.stdout
+    assert said["text_sha256"] == hashlib.sha256(found.stdout.encode()).hexdigest()
+    assert said["replayed"] == {
+        "allowed": len(RAN), "asked": 1, "still_not_allowed": len(DENIED + ASKED),
+    }  # fmt: skip
+    assert (len(said["exceptions"]), len(said["not_replayed"])) == (0, 1)
+    again = worked.run("policy", "learn", "--log", str(log))
+    assert again.stdout == found.stdout
+
+
+def test_a_learned_policy_works_like_any_other(worked, log, tmp_path):
+    text = worked.run("policy", "learn", "--log", str(log), "--name", "mine").stdout
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    assert worked.run("policy", "check", str(file), "--strict").returncode == 0
+    with_it = ("--policy", str(file), "--json", "--")
+    for command, effect in (("cat src/d.py", "allow"), ("cat notes.txt", "ask"), (APPROVED, "ask")):
+        (row,) = rows(worked.run("classify", *with_it, command).stdout)
+        assert (command, row["effect"]) == (command, effect)
+    # In a log of its own, for what others here count.
+    elsewhere = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    ran = worked.run("exec", "--policy", str(file), "--", "cat src/a.py", **elsewhere)
+    assert (ran.returncode, ran.stdout) == (0, "x\n")
+
+
+def test_learn_allows_what_was_approved_only_when_told(worked, log):
+    command = ("policy", "learn", "--log", str(log), "--json", "--deny-the-rest")
+    (asks,) = rows(worked.run(*command).stdout)
+    assert asks["replayed"]["asked"] == 1
+    (trusts,) = rows(worked.run(*command, "--trust-approved").stdout)
+    assert trusts["replayed"] == {**asks["replayed"], "allowed": len(RAN) + 1, "asked": 0}
+    assert "default: deny" in trusts["policy"]
+
+
+def test_learn_refuses_a_name_no_policy_has(worked):
+    assert worked.run("policy", "learn", "--name", "a: b").returncode == 2
+
+
+def test_a_policy_whose_proof_fails_is_not_printed(worked, log, monkeypatch):
+    # Nothing known makes it fail, so the one thing that could is put in its place.
+    wide = "version: 1\nrules:\n  - {id: a, allow: [fs.delete], resources: [/**]}\n"
+    monkeypatch.setattr("policy.learn.as_yaml", lambda _: wide)
+    found = worked.run("policy", "learn", "--log", str(log))
+    assert (found.returncode, found.stdout) == (1, "")
+    assert "would be allowed though it was not: record" in found.stderr
+    assert found.stderr.splitlines()[-1].startswith("NOT PROVEN")

@@ -3,6 +3,7 @@
 May touch: nothing but the modules it dispatches to. Every start of the command line imports this.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 
 from mcp_server.cli.exits import explained
 
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 policy_app = typer.Typer(no_args_is_help=True, help="Check, try and learn policies.")
 
 Workspace = Annotated[
@@ -96,3 +98,37 @@ def policy_diff(  # noqa: PLR0913 - a command's options are its arguments
 
         asked = Asked(old, new, tuple(beside or ()), log, key, since)
         raise typer.Exit(diff(asked, as_json=as_json))
+
+
+@policy_app.command("learn")
+def policy_learn(  # noqa: PLR0913 - a command's options are its arguments
+    *,
+    log: Annotated[
+        Path | None, typer.Option("--log", help="An audit log's directory; default: yours.")
+    ] = None,
+    key: Key = None,
+    since: Since = None,
+    name: Annotated[str, typer.Option("--name", help="What to call the policy.")] = "learned",
+    trust_approved: Annotated[
+        bool, typer.Option("--trust-approved", help="Allow what a human said yes to.")
+    ] = False,
+    deny_the_rest: Annotated[
+        bool, typer.Option("--deny-the-rest", help="Deny what the log does not hold; else ask.")
+    ] = False,
+    proof: Annotated[
+        Path | None, typer.Option("--proof", help="Write the proof here, as JSON.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the least policy that lets a log's actions run again; its proof is on standard error.
+
+    Exit 1, and no policy, if something that did not run would be allowed.
+    """
+    with explained():
+        from mcp_server.cli.policy.learn import Asked, learn_policy  # noqa: PLC0415
+        from policy.learn import Wish  # noqa: PLC0415
+
+        if not _NAME.fullmatch(name):
+            raise typer.BadParameter(f"--name {name!r}: use lower-case letters, digits and dashes")
+        wish = Wish(name, trust_approved, "deny" if deny_the_rest else "ask")
+        raise typer.Exit(learn_policy(Asked(log, key, since, wish, proof), as_json=as_json))

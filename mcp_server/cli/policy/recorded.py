@@ -56,6 +56,7 @@ def past_action(record: Mapping[str, Json]) -> Past:
         effect=effect,
         ran=str(record.get("event")).endswith(".intent"),
         approved="level" in part_of(record, "approval"),
+        status=str(part_of(record, "outcome").get("status", "")),
     )
 
 

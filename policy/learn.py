@@ -1,0 +1,318 @@
+"""The least policy that lets past actions run again, and the proof that it does.
+
+May touch: past actions, policies. May not touch: logs, files, clocks: the same actions give the
+same text, byte for byte.
+1 what ran without a question becomes allow, what ran after a yes becomes ask
+2 what was also refused, or can never be known well enough, is never allowed
+3 three siblings become their folder, unless something there is hidden, secret or runs later
+4 the text is loaded again, and every action of the log is decided by it: that is the proof; where
+  it fails, less is learned
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from policy.facts import UNKNOWN_PATH, Facts, Place, facts, places
+from policy.globs import expand_braces, path_regex
+from policy.learned_text import Learned, LearnedRule, Line, as_yaml
+from policy.load import load
+from policy.model import PATH_OPERATIONS, Access, Effect
+from policy.places import BUILD_FILES, RUNS_LATER
+from policy.replay import Past, Replay, deciding
+from policy.risk import risk
+from policy.rules import Policy, Source
+
+NEVER: Final = frozenset(
+    {
+        "opaque", "credential.read", "privilege.escalate", "audit.tamper", "device.write",
+        "persistence",
+    }
+)  # fmt: skip
+SIBLINGS: Final = 3
+SYSTEM_DEPTH: Final = 2  # names from the root before siblings outside a home mean one subject
+WIDENED: Final = frozenset({"fs.read", "fs.list", "fs.write", "fs.create"})
+CHANGES: Final = frozenset({"fs.write", "fs.create"})
+# What a folder's glob leaves out, besides hidden names: each must be named to be allowed.
+SECRET_NAMES: Final = (
+    "**/*.{pem,key,p12,pfx,jks,keystore,kdbx}", "**/*{credential,secret,password,token}*",
+    "**/id_{rsa,dsa,ecdsa,ed25519}*",
+)  # fmt: skip
+HIDDEN: Final = ("**/.*", "**/.*/**")
+# Said by the program's name alone: what they look at or record is the repository or the machine.
+BY_PROGRAM: Final = frozenset(
+    {"git.read", "git.write", "sys.inspect", "proc.inspect", "net.listen", "git.history"}
+)
+_NOTHING: Final = Source("nothing.yaml", "version: 1\nrules: []\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What to call the policy, what to do with approved actions and with what was never seen."""
+
+    name: str = "learned"
+    trust_approved: bool = False
+    default: Literal["ask", "deny"] = "ask"
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """An action that the learned policy stops more than it was stopped, and why."""
+
+    past: Past
+    effect: Effect
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Every action of the log decided by the learned policy."""
+
+    policy: Policy
+    allowed: int
+    asked: int
+    stay: int  # what did not run is not allowed
+    exceptions: tuple[Stopped, ...]
+    violations: tuple[Past, ...]  # did not run, and would be allowed: then the proof fails
+
+    @property
+    def holds(self) -> bool:
+        """Return whether nothing that did not run would be allowed."""
+        return not self.violations
+
+
+def learn(actions: Sequence[Past], wish: Wish, header: Sequence[str]) -> tuple[str, Proof]:
+    """Return the text of the policy, and its proof.
+
+    Where what is learned from some actions would allow another that did not run, less is learned:
+    first no folders, then nothing of the place that the other touched, then of its operation.
+    """
+    barred: frozenset[Place | str] = frozenset()
+    text, proof = _attempt(_sorted_out(actions, wish, barred), actions, wish, header, widened=True)
+    for narrower in (_nothing, _place_of, _kind_of):
+        if proof.holds:
+            break
+        barred |= {one for past in proof.violations for one in narrower(past)}
+        text, proof = _attempt(_sorted_out(actions, wish, barred), actions, wish, header)
+    return text, proof
+
+
+def _attempt(
+    found: "_SortedOut",
+    actions: Sequence[Past],
+    wish: Wish,
+    header: Sequence[str],
+    *,
+    widened: bool = False,
+) -> tuple[str, Proof]:
+    text = as_yaml(_learned(found, wish, header, widened=widened))
+    return text, prove(text, actions, wish)
+
+
+def _nothing(_: Past) -> Iterator[Place | str]:
+    yield from ()
+
+
+def _place_of(past: Past) -> Iterator[Place | str]:
+    """Yield the places of what is riskiest in an action."""
+    yield from places(_riskiest(past), past.context)
+
+
+def _kind_of(past: Past) -> Iterator[Place | str]:
+    """Yield the operation of what is riskiest in an action."""
+    yield _riskiest(past).operation
+
+
+def _riskiest(past: Past) -> Access:
+    accesses = Replay(load([_NOTHING])).decision(past).accesses
+    return max(accesses, key=lambda access: risk([access.operation]))
+
+
+def prove(text: str, actions: Sequence[Past], wish: Wish) -> Proof:
+    """Return what the policy of this text says of every action."""
+    # It has no examples of its own, and those of the pack it includes were tried when it was made.
+    replay = Replay(load([Source(f"{wish.name}.yaml", text)], check_examples=False))
+    ran = [past for past in actions if past.ran]
+    later = {past.what for past in ran}
+    # What waited for a yes and then got it is judged by the run; what something else than the
+    # policy stopped may well be allowed.
+    kept_out = [
+        past
+        for past in actions
+        if not past.ran
+        and past.effect is not Effect.ALLOW
+        and (past.was_refused or past.what not in later)
+    ]
+    effects = [replay.decision(past).effect for past in ran]
+    violations = [one for one in kept_out if replay.decision(one).effect is Effect.ALLOW]
+    return Proof(
+        policy=replay.policy,
+        allowed=effects.count(Effect.ALLOW),
+        asked=effects.count(Effect.ASK),
+        stay=len(kept_out) - len(violations),
+        exceptions=tuple(_stopped(ran, replay, wish)),
+        violations=tuple(violations),
+    )
+
+
+def _stopped(ran: Iterable[Past], replay: Replay, wish: Wish) -> Iterator[Stopped]:
+    for past in ran:
+        decision = replay.decision(past)
+        if decision.effect > _wanted(past, wish):
+            rules = ", ".join(f"{name} ({place})" for name, place in deciding(decision).items())
+            operations = {
+                one.access.operation for one in decision.verdicts if one.effect is decision.effect
+            }
+            why = f"{', '.join(sorted(operations))} by {rules}"
+            yield Stopped(past, decision.effect, why)
+
+
+def _wanted(past: Past, wish: Wish) -> Effect:
+    is_free = past.effect is Effect.ALLOW and not past.approved
+    return Effect.ALLOW if is_free or wish.trust_approved else Effect.ASK
+
+
+# --- 1 and 2: what becomes what -------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _SortedOut:
+    allowed: list[tuple[Past, Access]] = field(default_factory=list)
+    asked: list[tuple[Past, Access]] = field(default_factory=list)
+
+
+def _sorted_out(actions: Sequence[Past], wish: Wish, barred: frozenset[Place | str]) -> _SortedOut:
+    replay = Replay(load([_NOTHING]))
+    refused = {past.what for past in actions if past.was_refused}
+    found = _SortedOut()
+    for past in actions:
+        if not past.ran:
+            continue
+        free = _wanted(past, wish) is Effect.ALLOW and past.what not in refused
+        for access in replay.decision(past).accesses:
+            kept = barred.isdisjoint((access.operation, *places(access, past.context)))
+            known = free and kept and not _is_never(access) and _is_text(access.resource)
+            (found.allowed if known else found.asked).append((past, access))
+    return found
+
+
+def _is_never(access: Access) -> bool:
+    return access.operation in NEVER or (
+        access.operation == "code.exec" and access.resource.startswith("<")
+    )
+
+
+def _is_text(resource: str) -> bool:
+    """Return whether a file can hold the name: bytes that are not UTF-8 cannot be written."""
+    return not any("\ud800" <= char <= "\udfff" for char in resource)
+
+
+# --- 3: rules -------------------------------------------------------------------------------------
+
+
+def _learned(found: _SortedOut, wish: Wish, header: Sequence[str], *, widened: bool) -> Learned:
+    allowed = facts(found.allowed)
+    asked = facts(one for one in found.asked if _is_text(one[1].resource))
+    rules = [
+        *_allow_rules(allowed, widened=widened),
+        *_ask_rules({place: seen for place, seen in asked.items() if place not in allowed}, wish),
+    ]
+    return Learned(wish.name, wish.default, tuple(header), tuple(rules))
+
+
+def _allow_rules(allowed: Facts, *, widened: bool) -> Iterator[LearnedRule]:
+    for operation, mine in _by_operation(allowed):
+        folders = list(_folders(mine, operation)) if widened and operation in WIDENED else []
+        gone = {place for _, members in folders for place in members}
+        exact = {place: seen for place, seen in mine.items() if place not in gone}
+        if exact:
+            yield _rule("seen", "allow", operation, exact)
+        if folders:
+            wide = [_line(glob, {one: mine[one] for one in members}) for glob, members in folders]
+            yield LearnedRule(
+                _id(operation, "beside"), "allow", operation, tuple(sorted(wide)),
+                exceptions=_left_out(operation),
+            )  # fmt: skip
+
+
+def _ask_rules(asked: Facts, wish: Wish) -> Iterator[LearnedRule]:
+    """Yield what needed a yes. Where the default asks, only what can be named needs a rule."""
+    for operation, mine in _by_operation(asked):
+        if operation in NEVER:
+            why = _line("", mine)
+            rule = LearnedRule(_id(operation, "ask"), "ask", operation, (), why, level="owner")
+            yield rule
+            continue
+        named = {
+            place: seen
+            for place, seen in mine.items()
+            if not _is_wide(place) and (wish.default == "deny" or "*" not in place.glob)
+        }
+        if named:
+            yield _rule("ask", "ask", operation, named)
+
+
+def _is_wide(place: Place) -> bool:
+    return place.glob == UNKNOWN_PATH or place.glob.startswith("/**")
+
+
+def _by_operation(found: Facts) -> Iterator[tuple[str, Facts]]:
+    for operation in sorted({place.operation for place in found}):
+        yield (
+            operation,
+            {place: seen for place, seen in found.items() if place.operation == operation},
+        )
+
+
+def _rule(kind: str, effect: Literal["allow", "ask"], operation: str, mine: Facts) -> LearnedRule:
+    name = _id(operation, kind)
+    lines = tuple(sorted(_line(place.glob, {place: seen}) for place, seen in mine.items()))
+    if operation in PATH_OPERATIONS:
+        return LearnedRule(name, effect, operation, lines)
+    programs = {program for seen in mine.values() for program in seen.programs}
+    narrow = () if "" in programs else tuple(sorted(programs))
+    if operation in BY_PROGRAM and narrow:
+        return LearnedRule(name, effect, operation, (), _line("", mine), programs=narrow)
+    return LearnedRule(name, effect, operation, lines, programs=narrow)
+
+
+def _id(operation: str, kind: str) -> str:
+    return f"{operation.replace('.', '-')}-{kind}"
+
+
+def _folders(mine: Facts, operation: str) -> Iterator[tuple[str, list[Place]]]:
+    """Yield the glob of each folder with enough files, and the files it stands for."""
+    spared = path_regex([one for glob in _left_out(operation) for one in expand_braces(glob)])
+    by_folder: dict[str, list[Place]] = {}
+    for place in mine:
+        if place.name and _may_widen(place) and not spared.fullmatch(place.path):
+            by_folder.setdefault(place.folder, []).append(place)
+    for folder, members in by_folder.items():
+        if len({place.name for place in members}) >= SIBLINGS:
+            suffixes = {_suffix(place.name) for place in members}
+            suffix = suffixes.pop() if len(suffixes) == 1 else ""
+            yield f"{folder}/*{suffix}", members
+
+
+def _may_widen(place: Place) -> bool:
+    """Return whether the folder is one project's or one subject's, and nothing in it is hidden."""
+    inner = place.folder.removeprefix("${workspace}").removeprefix("~")
+    is_own = place.folder.startswith(("${workspace}", "~/"))
+    is_deep = place.folder.count("/") >= SYSTEM_DEPTH
+    return (is_own or is_deep) and "/." not in f"{inner}/{place.name}"
+
+
+def _suffix(name: str) -> str:
+    stem, dot, suffix = name.rpartition(".")
+    return f".{suffix}" if dot and stem and suffix.isalnum() else ""
+
+
+def _left_out(operation: str) -> tuple[str, ...]:
+    later = sorted({path.rpartition("/")[2] for path in (*RUNS_LATER, *BUILD_FILES)})
+    names = tuple(f"**/{name}" for name in later if not name.startswith((".", "x")))
+    return (*HIDDEN, *SECRET_NAMES, *(names if operation in CHANGES else ()))
+
+
+def _line(glob: str, seen: Facts) -> Line:
+    records = sorted({number for one in seen.values() for number in one.records})
+    return Line(glob, len(seen), len(records), records[0], records[-1])
