@@ -187,6 +187,9 @@ def _match(bound: BoundRule, target: Target, holds: Truth) -> Match | None:
     if found is None:
         return None
     certain = found is Effect.DENY and holds is Truth.YES
+    if effect is Effect.ASK:
+        # A pattern that sweeps over what the rule names asks like one that means it.
+        return Match(bound, effect, certain and target.is_meant(bound))
     return Match(bound, effect if certain else Effect.ASK, certain)
 
 

@@ -132,6 +132,11 @@ class Target:
             return found if bound.hosts.has_text(host) else None
         return found
 
+    def is_meant(self, bound: BoundRule) -> bool:
+        """Return whether a rule that possibly matches names what is meant, not just what may be."""
+        globs = bound.resources
+        return globs is None or self._is_plain or not self._is_path or self._aims(globs)
+
     def _resource_effect(self, bound: BoundRule) -> Effect | None:
         if bound.resources is None:
             return Effect.DENY

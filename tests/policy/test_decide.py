@@ -412,6 +412,18 @@ def test_what_is_certain_speaks_before_what_only_may_be():
     assert (verdict.rule_id, verdict.certain) == ("r0", False)
 
 
+def test_an_ask_that_a_pattern_only_sweeps_over_speaks_after_one_that_is_meant():
+    rules = ["ask: [fs.delete], resources: ['/w/sub/x']", "ask: [fs.delete], resources: ['/w/**']"]
+    swept, meant = Access("fs.delete", "/w/*", "pattern"), Access("fs.delete", "/w/s?b", "pattern")
+    for some, access, speaks, certain in (
+        (rules, swept, "r1", True),
+        (rules[:1], swept, "r0", False),
+        (["ask: [fs.delete], resources: ['/w/sub']"], meant, "r0", True),
+    ):
+        (verdict,) = decide([access], policy_of(*some), CONTEXT).verdicts
+        assert (verdict.effect, verdict.rule_id, verdict.certain) == (Effect.ASK, speaks, certain)
+
+
 # --- lifting -------------------------------------------------------------------
 
 ASKS = "ask: {operations: [code.exec], level: owner}, resources: ['<unknown program *>']"

@@ -100,17 +100,21 @@ def test_every_command_of_a_line_is_looked_at_and_the_rest_stays():
         "c'u'rl x",
         "eval curl x",
         "git push --force $X",
+        "rm a $X",
     ],
 )
 def test_what_cannot_be_rewritten_is_not_passed_over(command):
     everything = FETCH + "  - {id: all, allow: [net.connect, git.history, git.write]}\n"
+    everything += "  - {id: delete, allow: [fs.delete], resources: ['/**']}\n"
     policy = load([Source("p.yaml", everything)], check_examples=False)
     decision = decided(command, policy)
     assert (decision.effect, decision.rewritten) == (ASK, ())
     assert "only as a command of its own with known words" in decision.reason
 
 
-@pytest.mark.parametrize("command", ["curl -s x", "curl x y", "curl", "git push", "./curl x"])
+@pytest.mark.parametrize(
+    "command", ["curl -s x", "curl -O", "curl x y", "curl", "git push", "./curl x"]
+)
 def test_what_the_pattern_does_not_mean_is_decided_as_it_is(command):
     decision = decided(command)
     assert decision.rewritten == ()
@@ -177,12 +181,15 @@ def test_git_that_is_hardened_after_it_was_rewritten_asks_nothing_more():
     assert decision.executable.argv[:2] == ("git", "-c")
 
 
+@pytest.mark.threat("T01")
 def test_a_text_that_grew_too_long_runs_nothing_instead():
-    long = "; ".join("rm " + "a" * 38 for _ in range(380))
-    assert len(long) < 16384
-    decision = decided(long)
-    assert decision.rewritten == ()
-    assert decision.effect is not ALLOW
+    grown = "a" * 400
+    text = f"version: 1\nrules:\n  - {{id: a, rewrite: {{programs: [x], argv: [ls, {grown}]}}}}\n"
+    policy = load([Source("p", text)])
+    few, many = decided("x; x", policy), decided("; ".join(["x"] * 50), policy)
+    assert len(few.rewritten) == 2
+    assert (many.effect, many.rewritten) == (ASK, ())
+    assert "known words" in many.reason
 
 
 WORDS = st.sampled_from(("curl", "wget", "rm", "git", "push", "--force", "a b", "-x", "'", "~"))
