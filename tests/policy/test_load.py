@@ -353,6 +353,13 @@ def test_a_failing_example_refuses_the_file_with_its_place(example, says):
     assert load([Source("p.yaml", text)], check_examples=False).rules
 
 
+def test_who_asks_and_of_which_hosts_is_no_part_of_an_example():
+    rule = "    deny: [fs.read]\n    subjects: [x]\n    remote_hosts: [y]\n    programs: [cat]\n"
+    assert load([Source("p.yaml", broken(f"{rule}    match: [cat a]\n    not_match: [head a]\n"))])
+    with pytest.raises(PolicyError, match="matches its example 'cat a'"):
+        load([Source("p.yaml", broken(f"{rule}    not_match: [cat a]\n"))])
+
+
 def test_examples_that_hold_are_accepted():
     text = broken("    deny: [fs.read]\n    resources: ['**/a']\n    match: [cat a]\n")
     assert load([Source("p.yaml", text)]).rules[0].examples[0].matches
