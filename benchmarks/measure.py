@@ -45,6 +45,13 @@ def absolute(name: str, samples: Samples, *, note: str = "") -> Row:
     return Row(name, p50 * MILLI, p99 * MILLI, "ms", "nothing: absolute", len(samples), note)
 
 
+def rate(name: str, answers: Sequence[object], wanted: object, source: str) -> Row:
+    """Return how many answers of all are the wanted one, in per cent."""
+    count = sum(answer is wanted for answer in answers)
+    share = 100 * count / max(len(answers), 1)
+    return Row(name, share, None, "%", source, len(answers), f"{count} of {len(answers)}")
+
+
 def percentile(samples: Samples, part: float) -> float:
     """Return the sample below which this part of all lies."""
     ordered = sorted(samples)
