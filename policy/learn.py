@@ -9,8 +9,8 @@ same text, byte for byte.
   it fails, less is learned
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from policy.facts import UNKNOWN_PATH, Facts, Place, facts, places
@@ -19,9 +19,10 @@ from policy.learned_text import Learned, LearnedRule, Line, as_yaml
 from policy.load import load
 from policy.model import PATH_OPERATIONS, Access, Effect
 from policy.places import BUILD_FILES, RUNS_LATER
-from policy.replay import Past, Replay, deciding
+from policy.proof import Proof, Wish, prove, wanted
+from policy.replay import Past, Replay
 from policy.risk import risk
-from policy.rules import Policy, Source
+from policy.rules import Source
 
 NEVER: Final = frozenset(
     {
@@ -47,38 +48,12 @@ _NOTHING: Final = Source("nothing.yaml", "version: 1\nrules: []\n")
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What to call the policy, what to do with approved actions and with what was never seen."""
+class _Plan:
+    """What an attempt leaves out, after one that opened or stopped too much."""
 
-    name: str = "learned"
-    trust_approved: bool = False
-    default: Literal["ask", "deny"] = "ask"
-
-
-@dataclass(frozen=True, slots=True)
-class Stopped:
-    """An action that the learned policy stops more than it was stopped, and why."""
-
-    past: Past
-    effect: Effect
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """Every action of the log decided by the learned policy."""
-
-    policy: Policy
-    allowed: int
-    asked: int
-    stay: int  # what did not run is not allowed
-    exceptions: tuple[Stopped, ...]
-    violations: tuple[Past, ...]  # did not run, and would be allowed: then the proof fails
-
-    @property
-    def holds(self) -> bool:
-        """Return whether nothing that did not run would be allowed."""
-        return not self.violations
+    widened: bool = True
+    barred: frozenset[Place | str] = frozenset()  # never allowed: places, or whole operations
+    unsaid: frozenset[str] = frozenset()  # operations whose asks are left to the default
 
 
 def learn(actions: Sequence[Past], wish: Wish, header: Sequence[str]) -> tuple[str, Proof]:
@@ -87,26 +62,34 @@ def learn(actions: Sequence[Past], wish: Wish, header: Sequence[str]) -> tuple[s
     Where what is learned from some actions would allow another that did not run, less is learned:
     first no folders, then nothing of the place that the other touched, then of its operation.
     """
-    barred: frozenset[Place | str] = frozenset()
-    text, proof = _attempt(_sorted_out(actions, wish, barred), actions, wish, header, widened=True)
+    plan = _Plan()
+    text, proof = _attempt(actions, wish, header, plan)
     for narrower in (_nothing, _place_of, _kind_of):
         if proof.holds:
             break
-        barred |= {one for past in proof.violations for one in narrower(past)}
-        text, proof = _attempt(_sorted_out(actions, wish, barred), actions, wish, header)
+        opened = {one for past in proof.violations for one in narrower(past)}
+        plan = replace(plan, widened=False, barred=plan.barred | opened)
+        text, proof = _attempt(actions, wish, header, plan)
+    if wish.default == "ask" and proof.exceptions:
+        # An ask may also concern what ran freely; the default asks without concerning it.
+        quiet = replace(plan, unsaid=_operations(proof))
+        other = _attempt(actions, wish, header, quiet)
+        if len(other[1].exceptions) < len(proof.exceptions) and other[1].holds:
+            return other
     return text, proof
 
 
 def _attempt(
-    found: "_SortedOut",
-    actions: Sequence[Past],
-    wish: Wish,
-    header: Sequence[str],
-    *,
-    widened: bool = False,
+    actions: Sequence[Past], wish: Wish, header: Sequence[str], plan: _Plan
 ) -> tuple[str, Proof]:
-    text = as_yaml(_learned(found, wish, header, widened=widened))
+    found = _sorted_out(actions, wish, plan.barred)
+    text = as_yaml(_learned(found, wish, header, plan))
     return text, prove(text, actions, wish)
+
+
+def _operations(proof: Proof) -> frozenset[str]:
+    stopped = (one.operations for one in proof.exceptions)
+    return frozenset[str]().union(*stopped) - NEVER
 
 
 def _nothing(_: Past) -> Iterator[Place | str]:
@@ -128,50 +111,6 @@ def _riskiest(past: Past) -> Access:
     return max(accesses, key=lambda access: risk([access.operation]))
 
 
-def prove(text: str, actions: Sequence[Past], wish: Wish) -> Proof:
-    """Return what the policy of this text says of every action."""
-    # It has no examples of its own, and those of the pack it includes were tried when it was made.
-    replay = Replay(load([Source(f"{wish.name}.yaml", text)], check_examples=False))
-    ran = [past for past in actions if past.ran]
-    later = {past.what for past in ran}
-    # What waited for a yes and then got it is judged by the run; what something else than the
-    # policy stopped may well be allowed.
-    kept_out = [
-        past
-        for past in actions
-        if not past.ran
-        and past.effect is not Effect.ALLOW
-        and (past.was_refused or past.what not in later)
-    ]
-    effects = [replay.decision(past).effect for past in ran]
-    violations = [one for one in kept_out if replay.decision(one).effect is Effect.ALLOW]
-    return Proof(
-        policy=replay.policy,
-        allowed=effects.count(Effect.ALLOW),
-        asked=effects.count(Effect.ASK),
-        stay=len(kept_out) - len(violations),
-        exceptions=tuple(_stopped(ran, replay, wish)),
-        violations=tuple(violations),
-    )
-
-
-def _stopped(ran: Iterable[Past], replay: Replay, wish: Wish) -> Iterator[Stopped]:
-    for past in ran:
-        decision = replay.decision(past)
-        if decision.effect > _wanted(past, wish):
-            rules = ", ".join(f"{name} ({place})" for name, place in deciding(decision).items())
-            operations = {
-                one.access.operation for one in decision.verdicts if one.effect is decision.effect
-            }
-            why = f"{', '.join(sorted(operations))} by {rules}"
-            yield Stopped(past, decision.effect, why)
-
-
-def _wanted(past: Past, wish: Wish) -> Effect:
-    is_free = past.effect is Effect.ALLOW and not past.approved
-    return Effect.ALLOW if is_free or wish.trust_approved else Effect.ASK
-
-
 # --- 1 and 2: what becomes what -------------------------------------------------------------------
 
 
@@ -188,7 +127,7 @@ def _sorted_out(actions: Sequence[Past], wish: Wish, barred: frozenset[Place | s
     for past in actions:
         if not past.ran:
             continue
-        free = _wanted(past, wish) is Effect.ALLOW and past.what not in refused
+        free = wanted(past, wish) is Effect.ALLOW and past.what not in refused
         for access in replay.decision(past).accesses:
             kept = barred.isdisjoint((access.operation, *places(access, past.context)))
             known = free and kept and not _is_never(access) and _is_text(access.resource)
@@ -210,11 +149,15 @@ def _is_text(resource: str) -> bool:
 # --- 3: rules -------------------------------------------------------------------------------------
 
 
-def _learned(found: _SortedOut, wish: Wish, header: Sequence[str], *, widened: bool) -> Learned:
+def _learned(found: _SortedOut, wish: Wish, header: Sequence[str], plan: _Plan) -> Learned:
     allowed = facts(found.allowed)
-    asked = facts(one for one in found.asked if _is_text(one[1].resource))
+    asked = facts(
+        (past, access)
+        for past, access in found.asked
+        if _is_text(access.resource) and access.operation not in plan.unsaid
+    )
     rules = [
-        *_allow_rules(allowed, widened=widened),
+        *_allow_rules(allowed, widened=plan.widened),
         *_ask_rules({place: seen for place, seen in asked.items() if place not in allowed}, wish),
     ]
     return Learned(wish.name, wish.default, tuple(header), tuple(rules))

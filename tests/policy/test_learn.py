@@ -6,12 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policy.facts import places
-from policy.learn import Wish, learn, prove
+from policy.learn import learn
 from policy.learned_text import quoted
 from policy.lint import lint
 from policy.load import load, pack
 from policy.model import Access, Context, Effect, Exec, Request, Subject
 from policy.programs.words import HOLE
+from policy.proof import Wish, prove
 from policy.replay import Past, Replay
 from policy.rules import Source
 

@@ -126,7 +126,7 @@ def policy_learn(  # noqa: PLR0913 - a command's options are its arguments
     """
     with explained():
         from mcp_server.cli.policy.learn import Asked, learn_policy  # noqa: PLC0415
-        from policy.learn import Wish  # noqa: PLC0415
+        from policy.proof import Wish  # noqa: PLC0415
 
         if not _NAME.fullmatch(name):
             raise typer.BadParameter(f"--name {name!r}: use lower-case letters, digits and dashes")

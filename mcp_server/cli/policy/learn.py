@@ -17,7 +17,8 @@ from mcp_server.cli.exits import Exit
 from mcp_server.cli.policy.diff import moment
 from mcp_server.cli.policy.history import History, read_history, trusted_key
 from policy.explain import shortened, visible
-from policy.learn import Proof, Wish, learn
+from policy.learn import learn
+from policy.proof import Proof, Wish
 from policy.replay import Past
 
 LONGEST = 70  # of a command on its line
