@@ -1,14 +1,13 @@
 """From a program's name to its spec, built when it is first asked for.
 
-May touch: the packaged `*.yaml` of this folder, through importlib.resources, once. May not touch:
+May touch: the `*.yaml` of this folder, once. May not touch:
 commands. Composing every file would cost the command line a tenth of its time, so the names are
 found in the text and a file is composed when one of its programs is asked for.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 import yaml
 from typing_extensions import override
@@ -17,11 +16,6 @@ from policy.programs.spec import Example, Spec, SpecError
 from policy.programs.spec_reader import SpecReader, entries_of
 
 # Every scalar is text to us, so no time is spent on telling numbers and booleans from words.
-# An entry begins in the first column: `a b:`, or `? a b` on several lines until `:`.
-_HEAD = re.compile(
-    r"""^(?:\?[ ](?P<many>[^:]*?)\n: | "(?P<quoted>[^"\n]*)": | (?P<one>[^\s#?:"][^:\n]*):)""",
-    re.MULTILINE | re.VERBOSE,
-)
 _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
@@ -126,19 +120,28 @@ class Library(Mapping[str, Spec]):
 
 
 def heads(text: str) -> Iterator[str]:
-    """Yield the names that a file's entries begin with, without reading the entries."""
-    for found in _HEAD.finditer(text):
-        yield from (found["many"] or found["quoted"] or found["one"]).split()
+    """Yield the names that a file's entries begin with, without reading the entries.
+
+    An entry begins in the first column: `a b:`, `"a b":`, or `? a b` on several lines until `:`.
+    """
+    many = ""
+    for line in text.split("\n"):
+        first = line[:1]
+        if many and first != ":":
+            many += line
+        elif first == "?":
+            many = line[1:]
+        elif first == ":":
+            yield from many.split()
+            many = ""
+        elif first == '"':
+            yield from line[1:].partition('"')[0].split()
+        elif first not in ("", " ", "#"):
+            yield from line.partition(":")[0].split()
 
 
 @cache
 def packaged() -> Library:
     """Return the programs that come with Permitgate; a test holds every file to the language."""
-    folder = files("policy.programs")
-    return Library(
-        {
-            entry.name: entry.read_text(encoding="utf-8")
-            for entry in folder.iterdir()
-            if entry.name.endswith(".yaml")
-        }
-    )
+    folder = Path(__file__).parent
+    return Library({path.name: path.read_text("utf-8") for path in folder.glob("*.yaml")})
