@@ -28,6 +28,10 @@ mutants: setup
 differential: setup
 	@$(BIN)/python -m tests.differential $(ARGS)
 
+fuzz: setup
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install -q --require-hashes -r requirements/fuzz.txt || true
+	@$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),5)
+
 lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements/runtime.txt
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements/dev.txt
