@@ -58,22 +58,20 @@ HELP_IS_WRONG = {
     "stands for a number, or for several names":
         "pr:-COLUMN diff:--LTYPE-line-format diff:--GTYPE-group-format",
     "prose that begins with an option": "numfmt:-M",
+    "a flag here, a value for the long option beside it":
+        "systemd-cgtop:-c systemd-cgtop:-i systemd-cgtop:-m systemd-cgtop:-p systemd-cgtop:-t",
+    "leaves out the number it takes": "chpasswd:-s chpasswd:--sha-rounds",
     "shows the long option with the value that the short one stands for":
         "ls:-p dir:-p vdir:-p sort:-c sort:-C sort:--check ptx:-O ptx:-T objdump:-EB objdump:-EL"
         " objdump:-WK objdump:-Wk objdump:-WN readelf:-wK readelf:-wk readelf:-wN",
 }  # fmt: skip
 # Entries that are not complete yet: they only ask too often.
-PENDING = frozenset(
-    {
-        "build.yaml", "git.yaml", "network.yaml", "packages-system.yaml", "secrets.yaml",
-        "services.yaml", "system-control.yaml", "system-inspect.yaml",
-    }
-)  # fmt: skip
+PENDING = frozenset({"compilers.yaml", "git.yaml", "network.yaml", "packages-system.yaml"})
 
 _SHORT_THEN_LONG = re.compile(r"^(\s*-\S,?) +(?=--)")
 _HEAD = re.compile(r"^ {0,14}(?=-)(?P<head>\S.*?)(?:\s*$|\t|  .*)")
 _SPLIT = re.compile(r",\s*|\s*\|\s*|\s+(?=-)| or ")
-_OPTION = re.compile(r"(?P<name>--?(?:\[no-\])?[A-Za-z0-9?#@][\w-]*)(?P<value>.*)", re.S)
+_OPTION = re.compile(r"(?P<name>--?(?:\[no-\])?[A-Za-z0-9?#@](?:[\w-]|\.\d)*)(?P<value>.*)", re.S)
 _OPTIONAL = re.compile(r"\[[^\]]*\](?:\.\.\.)?")
 _REQUIRED = re.compile(
     r"""=?(?:<[^>]*>|\(\S*\)|"[^"]*"|\{\S*\}|[^\s\[<(.]\S*)(?:\.\.\.)?(?:\[\S*\])?"""
@@ -102,7 +100,8 @@ def listed(text: str) -> Iterator[Listed]:
         # `-w, --width=COLUMNS`: the last one shows the value that all of them take.
         last = next((value for value in reversed(values) if value), "")
         for part, value in zip(parts, values, strict=True):
-            yield Listed(part["name"].replace("[no-]", ""), value or last)
+            if not part["name"].endswith("-"):  # `--force-...` stands for many
+                yield Listed(part["name"].replace("[no-]", ""), value or last)
             if "[no-]" in part["name"]:
                 yield Listed(part["name"].replace("[no-]", "no-"), "")
 

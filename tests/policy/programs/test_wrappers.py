@@ -13,7 +13,7 @@ from policy.classify import classify
 from policy.load import load, pack
 from policy.model import Context, Effect, Exec, Request, Subject
 from policy.programs.index import packaged
-from policy.programs.spec import NO_COMMAND, Role, Spec
+from policy.programs.spec import NO_COMMAND, Option, Role, Spec
 
 WORKSPACE = "/home/dev/work"
 CONTEXT = Context(workspace=WORKSPACE, home="/home/dev", user="dev", host="builder")
@@ -141,6 +141,10 @@ def test_a_wrapper_is_never_less_than_what_it_wraps(how):
     assert found == []
 
 
+def takes_words(option: Option) -> bool:
+    return option.takes is not None and not option.takes.optional
+
+
 @pytest.mark.threat("T02")
 def test_no_option_of_a_wrapper_hides_what_it_wraps():
     """`sudo -u x rm -rf /`, with every option of every entry whose words are a command."""
@@ -150,7 +154,7 @@ def test_no_option_of_a_wrapper_hides_what_it_wraps():
         if how == "command" and len(words) - 1 == len(packaged()[name].args or ()) - 1
         for option_name, option in packaged()[name].options.items()
         if option.mode is None and (option.takes is None or option.takes.name == "text")
-        for value in [["x"] if option.takes and not option.takes.optional else []]
+        for value in [["x"] * (1 + len(option.more)) if takes_words(option) else []]
         for argv in [[name, option_name, *value, *words[1:], "rm", "-rf", "/"]]
         if not option_name.endswith("=") and effect_of(argv) is not Effect.DENY
     ]
