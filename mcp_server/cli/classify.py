@@ -15,16 +15,15 @@ from typing import IO
 
 import typer
 
-from mcp_server.config import Config, load_config
 from mcp_server.owner import (
     CallRefusedError,
     Owner,
+    checked_roots,
     current_owner,
     standing_in,
-    workspace_roots,
 )
-from mcp_server.places import NOWHERE, is_too_wide, places
-from mcp_server.policies import policy_files, quick_load
+from mcp_server.places import NOWHERE, find_workspace, is_too_wide, places
+from mcp_server.policies import PolicyFiles, quick_load, signers_file
 from policy.classify import classify
 from policy.explain import LEVELS, visible
 from policy.model import Context, Decision, Effect, Exec, Request, Subject
@@ -151,16 +150,50 @@ def _headline(decision: Decision, command: str) -> str:
     return f"{word}  risk {decision.risk}  {command}"
 
 
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What classifying needs of the configuration; the defaults are those of config.py."""
+
+    policy: tuple[str, ...] = ("dev-safe",)
+    workspace_roots: tuple[Path, ...] = ()
+    policy_signers: Path | None = None
+
+
+def settings(path: Path) -> Settings:
+    """Return the settings in a file; where there is none, without what reads one.
+
+    Its models take a fifth of the whole answer to build.
+    """
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        if not os.environ.get("PERMITGATE_CONFIG"):
+            return Settings()
+    except OSError:
+        pass  # it says what is wrong
+    from mcp_server.config import load_config  # noqa: PLC0415
+
+    config = load_config(path)
+    return Settings(config.policy, config.workspace_roots, config.policy_signers)
+
+
 def open_desk(given: Given) -> Desk:
     """Return the policy in force and the place that a command would start from."""
-    config, where, owner = load_config(places().config_file), places(), current_owner()
-    workspace, cwd = _workspace(given, config, owner)
-    policy = quick_load(policy_files(config, where, (workspace,), given.policy))
+    where, owner = places(), current_owner()
+    known = settings(where.config_file)
+    workspace, cwd = _workspace(given, known.workspace_roots, owner)
+    files = PolicyFiles(
+        named=given.policy or known.policy,
+        directory=where.policy_directory,
+        workspaces=(workspace,),
+        signers=signers_file(known.policy_signers),
+    )
     context = Context(str(workspace), str(owner.home), owner.user, owner.host)
-    return Desk(policy, context, Subject("agent:cli", "classify", owner.uid, "cli"), str(cwd))
+    subject = Subject("agent:cli", "classify", owner.uid, "cli")
+    return Desk(quick_load(files), context, subject, str(cwd))
 
 
-def _workspace(given: Given, config: Config, owner: Owner) -> tuple[Path, Path]:
+def _workspace(given: Given, configured: tuple[Path, ...], owner: Owner) -> tuple[Path, Path]:
     """Return the workspace and the directory that relative paths start from.
 
     Nothing runs here, so a named workspace need not exist, and outside a checkout the current
@@ -169,8 +202,10 @@ def _workspace(given: Given, config: Config, owner: Owner) -> tuple[Path, Path]:
     if given.workspace is not None and not given.workspace.exists():
         named = Path(os.path.normpath(given.workspace.absolute()))
         return named, named
-    roots = workspace_roots(config, given.workspace, owner.home)
+    chosen = configured if given.workspace is None else (given.workspace,)
     here = Path.cwd()
+    found = None if chosen else find_workspace(here, owner.home)
+    roots = checked_roots(chosen, owner.home) if found is None else (found,)
     if roots:
         return roots[0], standing_in(roots) or roots[0]
     if is_too_wide(here, owner.home):

@@ -1,11 +1,14 @@
 """`permitgate policy`: check, test and explain, as an operator and a script see them."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from mcp_server.cli.classify import settings
 from mcp_server.cli.policy.check import TOOLS
+from mcp_server.config import Config
 from tests.mcp_server.rig import Rig
 from tests.mcp_server.test_cli import Line, rows
 
@@ -69,6 +72,13 @@ def test_check_knows_the_tools_that_there_are():
     folder = Path(__file__).parents[2] / "mcp_server" / "tools"
     text = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.py"))
     assert [name for name in TOOLS if f'"{name}"' not in text] == []
+
+
+def test_classify_takes_the_defaults_of_the_configuration_where_there_is_no_file(tmp_path: Path):
+    config, without = Config(), settings(tmp_path / "config.yaml")
+    assert [getattr(config, field.name) for field in fields(without)] == [
+        getattr(without, field.name) for field in fields(without)
+    ]
 
 
 # --- classify and explain -------------------------------------------------------------------------
