@@ -16,7 +16,7 @@ Words = tuple[t.Word, ...]
 
 DECLARATIONS = frozenset({"export", "declare", "typeset", "local", "readonly"})
 NUMERIC = frozenset("#?$!")  # special parameters that are always one number
-TESTS = frozenset({"[", "test", "command", "builtin"})  # or what hides one
+TESTS = frozenset({"[", "test"})
 NUMERIC_TESTS = frozenset({"-eq", "-ne", "-lt", "-le", "-gt", "-ge"})
 _PLAIN = frozenset(
     {
@@ -233,6 +233,14 @@ def _test(words: Words) -> str | None:
             return _test(words[1:])
         case _:
             return None if _is_test(literals) or _is_joined(literals) else "form of test"
+
+
+def split_names(words: Words) -> set[str]:
+    """Return the names that `[` splits, perhaps behind `command`: they must be numbers."""
+    behind = words and words[0].literal in ("command", "builtin")
+    if not any(word.literal in TESTS for word in (words if behind else words[:1])):
+        return set()
+    return set(filter(None, map(split_name, words)))
 
 
 def split_name(word: t.Word) -> str | None:

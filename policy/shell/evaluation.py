@@ -6,11 +6,10 @@ Source: Bash Reference Manual §3.2.5.2 (`[[ ]]`), §4 (builtins), §6.5 (arithm
 import policy.shell.tree as t
 from policy.shell.builtins import (
     NUMERIC_TESTS,
-    TESTS,
     declared_refusal,
     names_refusal,
     program_refusal,
-    split_name,
+    split_names,
     target_refusal,
 )
 from policy.shell.numbers import is_number
@@ -37,9 +36,7 @@ def refusal(command: t.Command) -> str | None:
 
 def splits_numbers(command: t.Command) -> bool:
     """Return whether `[` splits a name, which must then be proven to be a number."""
-    if not isinstance(command, t.SimpleCommand) or not command.words:
-        return False
-    return command.words[0].literal in TESTS and any(map(split_name, command.words))
+    return isinstance(command, t.SimpleCommand) and bool(split_names(command.words))
 
 
 def _conditional(expression: t.TestExpression) -> str | None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 import policy.shell.tree as t
-from policy.shell.builtins import NUMERIC, NUMERIC_TESTS, RULES, TESTS, split_name
+from policy.shell.builtins import NUMERIC, NUMERIC_TESTS, RULES, split_names
 from policy.shell.walk import nodes
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
@@ -66,8 +66,7 @@ class _Proof:
             case t.ArithmeticFor(header=header):
                 self.used.update(_names(";".join(header)))
                 self.integers.update(_ASSIGNED.findall(header[0]))
-            case t.SimpleCommand(words=(program, *words)) if program.literal in TESTS:
-                names = set(filter(None, map(split_name, words)))
+            case t.SimpleCommand(words=words) if names := split_names(words):
                 self.used |= names
                 self.split |= names
             case t.BinaryTest(left=left, operator=kind, right=right) if kind in NUMERIC_TESTS:

@@ -116,11 +116,10 @@ class Word:
     @property
     def literal(self) -> str | None:
         """Return the one string this word always is, or None."""
-        match self.parts:
-            case (Literal(text=text),):
-                return text
-            case _:
-                return None
+        if len(self.parts) != 1:
+            return None
+        part = self.parts[0]
+        return part.text if type(part) is Literal else None
 
 
 @dataclass(frozen=True, slots=True)
