@@ -1,16 +1,20 @@
-"""What one command of a text leaves for another: files that are then run, links that are followed.
+"""What one command of a text leaves for another: files that are then run, links, names of files.
 
-May touch: accesses and arguments. May not touch: trees, rules.
+May touch: accesses, arguments, and what trees mention. May not touch: rules.
 INVARIANT: accesses are only added. What a command wrote was read by nobody, unless it was made of
 the workspace's own files by a tool that runs them (a build, a format, a compiler).
 """
 
 import posixpath
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
+import policy.shell.tree as t
 from policy.model import PATH_OPERATIONS, Access
 from policy.programs.words import HOLE, Argument, Place
+from policy.shell.walk import nodes
 
 _WRITES = frozenset({"fs.write", "fs.create"})
 _READS = frozenset({"fs.read", "fs.list", "fs.delete"})
@@ -25,6 +29,9 @@ _UNPACKS = frozenset(
 )
 LINKERS = frozenset({"ln", "cp", "mount"})
 _MOST_LINKS = 8
+_MOST_PATHS = 12
+_FILE_OPERATIONS = PATH_OPERATIONS - {"fs.list", "code.exec"}
+_PIECES = re.compile(r"[\s:;,'\"=(){}]+")
 
 
 class Step(NamedTuple):
@@ -49,7 +56,7 @@ def fresh_code(steps: Sequence[Step], workspace: str) -> list[Access]:
     """Return the code that one command writes and another then runs: its path says nothing."""
     if len(steps) < 2:  # noqa: PLR2004 - one writes, another runs
         return []
-    found = list[Access]()
+    found, unread = list[Access](), set[str]()
     runs = [
         (index, access.resource)
         for index, step in enumerate(steps)
@@ -58,15 +65,16 @@ def fresh_code(steps: Sequence[Step], workspace: str) -> list[Access]:
     ]
     for index, step in enumerate(steps) if runs else ():
         written = [access for access in step.accesses if access.operation in _WRITES]
-        if not written or (not step.connected and _is_own_work(step, workspace)):
+        if not written or (not step.connected and _is_own_work(step, workspace, unread)):
             continue
+        unread |= {access.resource for access in written}
         for later, path in runs:
             if later != index and (origin := _origin(step, written, path, later > index)):
                 found.append(Access("code.exec", origin, "dynamic"))
     return found
 
 
-def _is_own_work(step: Step, workspace: str) -> bool:
+def _is_own_work(step: Step, workspace: str, unread: AbstractSet[str]) -> bool:
     """Return whether all that a command wrote was made of the workspace's own files."""
     accesses = step.accesses
     if any(one.operation == "code.exec" and one.resource[:1] != "<" for one in accesses):
@@ -74,7 +82,8 @@ def _is_own_work(step: Step, workspace: str) -> bool:
     if any(one.program.partition(" ")[0] in _UNPACKS for one in accesses):
         return False
     read = [one.resource for one in accesses if one.operation in _READS]
-    return bool(read) and all(f"{path}/".startswith(f"{workspace}/") for path in read)
+    inside = all(f"{path}/".startswith(f"{workspace}/") for path in read)
+    return bool(read) and inside and unread.isdisjoint(read)
 
 
 def _origin(step: Step, written: Sequence[Access], path: str, is_later: bool) -> str:
@@ -152,3 +161,45 @@ def _through(accesses: Iterable[Access], link: Link) -> Iterator[Access]:
             real = link.target.text.rstrip("/") + path[len(link.path) :]
             how = "dynamic" if HOLE in real else access.how
             yield Access(operation, real or "/", how, access.program)
+
+
+# --- paths that are not known --------------------------------------------------------------------
+
+
+def meant(accesses: Sequence[Access], trees: Sequence[t.Sequence], place: Place) -> list[Access]:
+    """Return what a path that is not known may be: what the text mentions, and what it lists.
+
+    It is a possibility, never a permission: the unknown access stays.
+    """
+    unknown = {one.operation: one for one in accesses if one.resource[:1] == HOLE}
+    touched = [one for one in unknown.values() if one.operation in _FILE_OPERATIONS]
+    if not touched:
+        return []
+    paths = dict.fromkeys(_mentioned(trees, place))
+    for one in accesses:
+        if one.operation == "fs.list" and one.resource[:1] != HOLE:
+            listed = Argument(f"{one.resource.rstrip('/')}/{HOLE}", "pattern")
+            paths[listed if one.how == "exact" else Argument(one.resource, one.how)] = None
+    own = f"{place.context.workspace}/"
+    outside = [path for path in paths if not f"{path.text}/".startswith(own)][:_MOST_PATHS]
+    return [
+        Access(one.operation, path.text, path.how, one.program)
+        for one in touched
+        for path in outside
+    ]
+
+
+def _mentioned(trees: Sequence[t.Sequence], place: Place) -> Iterator[Argument]:
+    for node in nodes(tuple(trees)):
+        match node:
+            case t.Literal(text=text) | t.Parameter(operand=text):
+                pieces = _PIECES.split(text)
+            case t.Word(parts=(t.Tilde(user=user), t.Literal(text=text), *_)):
+                pieces = [f"~{user}{text}"]
+            case t.Word(parts=(t.Variable(name="HOME"), t.Literal(text=text), *_)):
+                pieces = [f"~{text}"]
+            case _:
+                continue
+        for piece in pieces:
+            if piece[:1] in ("/", "~") and len(piece) > 1 and not piece.startswith(("//", "/dev/")):
+                yield place.resolve(Argument(piece))

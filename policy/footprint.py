@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 import policy.shell.tree as t
-from policy.aftermath import followed, fresh_code
+from policy.aftermath import followed, fresh_code, meant
 from policy.hardening import hardened, hardened_argv
 from policy.model import (
     Access,
@@ -123,6 +123,7 @@ def _footprint(
     walk: Traversal, extra: Sequence[Access], executable: Executable, reason: str | None
 ) -> Footprint:
     after = fresh_code(walk.steps, walk.context.workspace) + followed(walk.found, walk.links)
+    after += meant(walk.found, walk.trees, Place(walk.context.workspace, walk.context))
     accesses = tuple(dict.fromkeys((*extra, *walk.found, *after)))
     return Footprint(accesses, executable, reason, tuple(walk.names), walk.words)
 

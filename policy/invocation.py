@@ -45,6 +45,7 @@ class Invocations(Surroundings):
         self.functions: dict[str, list[t.FunctionDef]] = {}
         self.defined: set[str] = set()  # functions that nothing but a call can be meant by
         self.top: t.Sequence | None = None  # where a definition is certain to happen
+        self.trees: list[t.Sequence] = []  # of every text
         self._certain: tuple[t.SimpleCommand, ...] = ()
         self._settled = Settled()
         self._calling: list[str] = []
@@ -55,6 +56,10 @@ class Invocations(Surroundings):
         """Walk one command."""
 
     # What interpret.py asks: programs that start programs
+
+    def knows(self, name: str) -> bool:
+        """Return whether a program is described."""
+        return name in self.programs
 
     def argv(self, words: Sequence[Argument], place: Place, stdin: Stdin) -> list[Access]:
         """Return the accesses of an argument vector."""
@@ -104,6 +109,7 @@ class Invocations(Surroundings):
 
     def tree(self, tree: t.CommandTree, text: str, setting: Setting) -> None:
         """Walk the tree of a text; its constants are not yet in their places."""
+        self.trees.append(tree)
         if "$" in text:
             known = {"HOME": self.home, "USER": self.user}
             if setting.places[0].how == "exact":

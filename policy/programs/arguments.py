@@ -16,6 +16,7 @@ from policy.programs.words import HOLE, Argument
 
 Value = Argument | list[Argument] | None
 _BEGINS_PATTERN = frozenset("*?[")
+_SWITCHES = frozenset({"true", "false", "yes", "no", "on", "off", "0", "1"})
 _ENDS_COMMAND = frozenset({";", "+"})
 
 
@@ -187,7 +188,9 @@ class _Sorter:
 
     def _take_value(self, name: str, option: Option, attached: Argument | None) -> None:
         role, used, queue = option.takes, self._line.used, self._queue
-        if role is None and attached is not None:
+        if role is None and attached is not None and attached.text in _SWITCHES:
+            used.append(Used(name, option))
+        elif role is None and attached is not None:
             # A value where the spec knows of none: keep it in sight.
             self._line.unknown.append(Argument(name + "=" + attached.text, attached.how))
             used.append(Used(name, option))

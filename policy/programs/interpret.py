@@ -283,6 +283,8 @@ def _positionals(run: Run, roles: Sequence[Role], line: Line) -> bool:
             run.add("opaque", f"argument {text!r} of {run.program} is not described")
         elif isinstance(value, list):
             _remainder(run, role, value)
+            if words and role.name == "rest" and roles[0].name == "code.exec":
+                run.script_of(words[0], value)
         else:
             bound = True
             run.value(role, value)
@@ -295,7 +297,7 @@ def _listed(value: Argument | list[Argument]) -> list[Argument]:
 
 def _remainder(run: Run, role: Role, words: list[Argument]) -> None:
     if role.name == "shell" and words:
-        run.shell(Argument.of(" ".join(word.text for word in words)))
+        run.text(words)
     elif role.name == "command":
         if not words and run.starts:
             # A word before it may have been the command: options can take its place.

@@ -40,6 +40,9 @@ class Run(Touching):
             self._script(role.name.removeprefix("script:"), value)
         elif role.name == "name":
             self.named.append(value)
+        elif role.name == "change":
+            self.operation(Role("fs.read"), value)
+            self.operation(Role("fs.write"), value)
         elif role.name == "project":
             self.operation(Role("code.exec"), value)
         else:
@@ -71,6 +74,19 @@ class Run(Touching):
     def shell(self, text: Argument) -> None:
         """Read a value as shell text."""
         self.accesses += self.nested.text(self._filled(text), self.place, self.stdin)
+
+    def text(self, words: Sequence[Argument]) -> None:
+        """Read the words that are joined to one text for a shell, or each kept as it is."""
+        joined = [*words, *(self.added or ())]
+        self.shell(Argument.of(" ".join(word.text for word in joined)))
+        if len(words) > 1 and any(" " in word.text for word in words):
+            self.argv(words)
+
+    def script_of(self, file: Argument, rest: Sequence[Argument]) -> None:
+        """Read the words after a script that is described by its own name: `manage.py flush`."""
+        name = file.text.rpartition("/")[2]
+        if file.how == "exact" and self.nested.knows(name):
+            self.accesses += self.nested.argv([Argument(name), *rest], self.place, self.stdin)
 
     def argv(self, words: Sequence[Argument]) -> None:
         """Read the words of a command that this program starts."""
@@ -157,6 +173,9 @@ class Run(Touching):
             names = [Argument(one.text.replace(HOLE, hole), one.how) for one in stdin.origins]
             words = [Argument(text) for text in (stdin.text or "").split()]
             self.added = (names or [Argument.of(hole)]) if stdin.text is None else words
+        elif role.name in PATH_OPERATIONS and role.name != "code.exec":
+            for name in stdin.origins or (Argument.of(self._unseen()),):
+                self.operation(role, name)
         elif stdin.network:
             self.add("code.exec", "<network>")
         elif stdin.file is not None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 ROLES_WITHOUT_OPERATION = frozenset(
     {
         "flag", "text", "mode", "rest", "command", "command;", "shell", "cd", "placeholder",
-        "words", "project", "name",
+        "words", "project", "name", "change",
     }
 )  # fmt: skip
 LANGUAGES = frozenset(
@@ -23,6 +23,7 @@ STRONG = frozenset(
     {
         "shell", "command", "command;", "code.exec", "fs.write", "fs.create", "fs.delete",
         "net.connect", "device.write", "fs.perm", "persistence", "placeholder", "project",
+        "change",
     }
 )  # fmt: skip
 

@@ -41,6 +41,10 @@ class Nested(Protocol):
         """Return the accesses of an argument vector."""
         ...
 
+    def knows(self, name: str) -> bool:
+        """Return whether a program is described."""
+        ...
+
     def spend(self, amount: int) -> None:
         """Count work; raises what ends the walk when it is too much."""
         ...
@@ -150,7 +154,10 @@ class Touching(ABC):
         else:
             settled = path.text.startswith("/dev/") and self._is_harmless_device(name, path.text)
         if not settled:
-            self.accesses.append(Access(name, path.text, path.how, self.program))
+            how = path.how
+            if name == "code.exec" and word.how != "exact":
+                how = "dynamic"  # which of the files runs is not known
+            self.accesses.append(Access(name, path.text, how, self.program))
             if "/../" in text:
                 self._linked(name, word, path)
 

@@ -91,6 +91,8 @@ three:
   options: {--bind: fs.read fs.write, --as: {takes: text fs.read, as: x}, -q: flag}
   modes: {x: {args: fs.list..., options: {--as: fs.delete}}}
 sends: {args: "net.connect?", does: [net.connect, sys.inspect]}
+pack: {args: text..., stdin: fs.read}
+swap: {args: change...}
 opt: {args: fs.read..., options: {"--[no-]a": fs.read}}
 make:
   args: fs.read?
@@ -138,6 +140,9 @@ KNOWN = {
         "sends",
         ["net.connect <a host that is not named>", "sys.inspect sends"],
     ),
+    "what is read and written": ("swap a", ["fs.read /w/a", "fs.write /w/a"]),
+    "a flag that is switched": ("look -v=false --verbose=true a", ["fs.read /w/a"]),
+    "a script with an entry of its own": ("py ./jq .a b", ["code.exec /w/jq", "fs.read /w/b"]),
     "a flag that can be switched off": ("opt --no-a f --a x", ["fs.read /w/x", "fs.read /w/f"]),
     "the last word is the target": (
         "copy a b c",
@@ -405,6 +410,16 @@ def test_words_on_standard_input_follow_the_command():
 
 
 @pytest.mark.threat("T03")
+def test_names_on_standard_input_are_read():
+    origins = (Argument("/e/*", "pattern"),)
+    assert run("pack", stdin=Stdin(origins=origins)) == ["fs.read /e/*"]
+    assert run("pack", stdin=Stdin()) == ["fs.read " + HOLE]
+
+
+def test_words_joined_to_a_text_are_also_taken_as_they_are():
+    assert run("every", "sh", "-c", "look a") == ["opaque x", "fs.read /w/a"][1:]
+
+
 def test_code_that_is_not_known_is_code():
     assert run("awk", HOLE) == ["code.exec <awk text not known>"]
     assert run("sh", "-c", HOLE)[0] == "code.exec <shell text that is not known>"
