@@ -77,7 +77,7 @@ class _Braces:
     def _bound(self, words: int) -> None:
         if words > MAX_BRACE_WORDS:
             raise self._refuse("brace expansion too large")
-        self.cursor.spend(words // 4)
+        self.cursor.spend(words)
 
     def _refuse(self, reason: str) -> RefusalError:
         return self.cursor.refuse(reason)

@@ -10,9 +10,18 @@ import re
 
 import policy.shell.tree as t
 from policy.shell import evaluation, numbers
-from policy.shell.cursor import MAX_BYTES, RefusalError
+from policy.shell.builtins import BUILTINS
+from policy.shell.cursor import MAX_BYTES, MAX_WORK, RefusalError
 from policy.shell.grammar import Grammar
 
+# Nothing in such a line means anything to bash but its blanks: most lines are like this.
+_PLAIN = re.compile(r"[A-Za-z0-9_./:,@%+-]+(?: [A-Za-z0-9_./:,@%+=-]+)*")
+_NOT_PLAIN = BUILTINS | frozenset(
+    {
+        "if", "then", "elif", "else", "fi", "for", "while", "until", "do", "done", "case", "esac",
+        "function", "select", "time", "coproc", "in",
+    }
+)  # fmt: skip
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -27,6 +36,11 @@ def read(text: str) -> t.CommandTree | t.Opaque:
 
 def _read(text: str) -> t.CommandTree:
     _bound(text)
+    if len(text) < MAX_WORK and _PLAIN.fullmatch(text):
+        words = text.split(" ")
+        if words[0] not in _NOT_PLAIN:
+            plain = tuple([t.Word((t.Literal(word),)) for word in words])
+            return t.Sequence((t.SimpleCommand((), plain),))
     grammar = Grammar(text)
     tree = grammar.script()
     if grammar.counts and (name := numbers.unproven(tree)):

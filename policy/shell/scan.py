@@ -37,7 +37,7 @@ _QUOTED = re.compile(
     re.S,
 )
 _PLAIN = re.compile(
-    rf"[ \t]*+(([A-Za-z0-9_./:+,@%^-]++)(?:[ \t]++{LITERAL})*)[ \t]*+"
+    rf"[ \t]*+(?!function[ \t])(([A-Za-z0-9_./:+,@%^-]++)(?:[ \t]++{LITERAL})*)[ \t]*+"
     r"(?:(;(?![;&])|&&|\|\|)|(?=[;&|\n)]|\Z)(?!&>))"
 )
 _RUN = re.compile(rf"(?:{LITERAL}[ \t]++)+")

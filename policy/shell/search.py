@@ -20,13 +20,13 @@ from policy.shell.grammar import Grammar
 from policy.shell.scan import Scan
 from policy.shell.walk import nodes
 
-MAX_TOKENS = 2500
+MAX_TOKENS = 1600
 MAX_STATEMENTS = 150
 _LAST_STATEMENTS = 50
 _MOST_WORDS = 32  # of a chosen command, on average
 MAX_FRAGMENTS = 64
-MAX_PIECES = 500  # of words, by the grammar; twice: in whole texts, in single words
-_MOST_EXACT = 2000  # characters
+MAX_PIECES = 350  # of words, by the grammar; twice: in whole texts, in single words
+_MOST_EXACT = 1300  # characters
 MAX_NESTING = 4  # fragments in fragments
 MAX_STRICT_WORD = 1000  # characters; longer words are read crudely
 

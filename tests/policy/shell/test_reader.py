@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import policy.shell.tree as t
 from policy.shell.commands import commands
-from policy.shell.cursor import MAX_BYTES, MAX_DEPTH, MAX_WORK
+from policy.shell.cursor import MAX_BYTES, MAX_DEPTH, MAX_WORK, RefusalError
 from policy.shell.folding import folded
 from policy.shell.grammar import Grammar
 from policy.shell.reader import read
@@ -130,6 +130,26 @@ def test_any_text_has_a_tree_that_survives_rendering_or_is_opaque(text: str) -> 
         assert len(commands(tree)) == len(commands(folded(tree)))
         safe = anchored(tree, lambda program: program != "ls")
         assert read(render(safe)) == safe
+
+
+plain_words = st.text(st.sampled_from("ab2_./:,@%+-"), min_size=1, max_size=3)
+firsts = st.one_of(
+    plain_words, st.sampled_from(["if", "in", "time", "echo", ".", "[", "declare", "ls"])
+)
+plain_lines = st.tuples(firsts, st.lists(st.one_of(plain_words, st.just("a=b")), max_size=4))
+
+
+@settings(unhurried, max_examples=300)
+@given(plain_lines)
+@pytest.mark.threat("T01")
+def test_a_plain_line_is_read_as_the_grammar_reads_it(line: tuple[str, list[str]]) -> None:
+    text = " ".join([line[0], *line[1]])
+    tree = read(text)
+    if isinstance(tree, t.Sequence):
+        assert tree == Grammar(text).script()
+    else:
+        with pytest.raises(RefusalError):
+            Grammar(text).script()
 
 
 @settings(unhurried, max_examples=500)
