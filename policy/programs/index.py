@@ -1,13 +1,13 @@
 """From a program's name to its spec, built when it is first asked for.
 
-May touch: the `*.yaml` of this folder, once. May not touch:
-commands. Composing every file would cost the command line a tenth of its time, so the names are
-found in the text and a file is composed when one of its programs is asked for.
+May touch: the packaged `*.yaml` of this folder, once. May not touch: commands. Composing every
+file would cost the command line a tenth of its time, so the names are found in the text and a file
+is composed when one of its programs is asked for.
 """
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 
 import yaml
 from typing_extensions import override
@@ -143,5 +143,7 @@ def heads(text: str) -> Iterator[str]:
 @cache
 def packaged() -> Library:
     """Return the programs that come with Permitgate; a test holds every file to the language."""
-    folder = Path(__file__).parent
-    return Library({path.name: path.read_text("utf-8") for path in folder.glob("*.yaml")})
+    entries = files("policy.programs").iterdir()
+    return Library(
+        {one.name: one.read_text(encoding="utf-8") for one in entries if one.name.endswith(".yaml")}
+    )
