@@ -24,12 +24,11 @@ from policy.model import (
     Verdict,
 )
 from policy.narrowing import Asked, asked_by
-from policy.programs.words import shown
+from policy.phrases import unmentioned
 from policy.rewriting import apply, missed
 from policy.risk import risk
 from policy.rules import Policy
 
-_NAMED = 3  # resources in one sentence; explain lists them all
 _QUOTED_COMMAND = re.compile(r"`([^`]+)`")
 
 
@@ -92,7 +91,7 @@ def _decision(request: Request, policy: Policy, context: Context, read: _Read) -
         effect=ruling.effect,
         verdicts=ruling.verdicts,
         risk=risk(verdict.access.operation for verdict in ruling.verdicts),
-        reason=_reason(stopping),
+        reason=_reason(stopping, context),
         instead=_alternatives(stopping, request, policy, context),
         obligations=ruling.obligations,
         policy_digest=policy.digest,
@@ -119,26 +118,18 @@ def _stopping(ruling: Ruling) -> list[Verdict]:
     return [verdict for verdict in strictest if verdict.certain] or strictest
 
 
-def _reason(stopping: Iterable[Verdict]) -> str:
+def _reason(stopping: Iterable[Verdict], context: Context) -> str:
     """Return one sentence for each rule's reason, and one for each operation no rule mentions."""
     said: dict[str, None] = {}
-    unmentioned: dict[str, dict[str, None]] = {}
+    silent: dict[str, dict[str, None]] = {}
     for verdict in stopping:
         access = verdict.access
         if verdict.rule_id == DEFAULT:
-            unmentioned.setdefault(access.operation, {})[shown(access.resource)] = None
+            silent.setdefault(access.operation, {})[access.resource] = None
         else:
             said[_sentence(verdict)] = None
-    silent = (
-        f"no rule speaks of {operation} on {_listed(list(resources))}."
-        for operation, resources in unmentioned.items()
-    )
-    return " ".join((*said, *silent))
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+    default = (unmentioned(name, list(resources), context) for name, resources in silent.items())
+    return " ".join((*said, *default))
 
 
 def _sentence(verdict: Verdict) -> str:

@@ -19,7 +19,7 @@ from policy.match import Target, is_mask
 from policy.model import PATH_OPERATIONS, Access, Context, Effect, Obligations, Verdict
 from policy.narrowing import Asked, Narrowing, Truth
 from policy.obligations import NONE, strictest
-from policy.programs.words import shown
+from policy.phrases import unmentioned
 from policy.rules import BoundPolicy, BoundRule, Policy, bind
 
 OWNER: Final = Obligations(level=2)
@@ -148,7 +148,7 @@ class _Desk:
 
     def _default(self, access: Access) -> Verdict:
         policy = self._policy
-        reason = f"no rule speaks of {access.operation} on {shown(access.resource)}"
+        reason = unmentioned(access.operation, (access.resource,), self._context)
         return Verdict(access, policy.default, DEFAULT, policy.default_place, reason)
 
     def _telling(self, access: Access) -> list[Match]:

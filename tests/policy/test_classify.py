@@ -59,8 +59,8 @@ def test_what_only_may_be_meant_is_no_reason_beside_what_is():
 def test_what_no_rule_mentions_is_one_sentence_for_each_operation():
     decision = run("touch a b c d e; kill 1", policy_of("deny: [fs.read]"))
     assert decision.reason == (
-        "no rule speaks of fs.write on /home/dev/work/a, /home/dev/work/b, /home/dev/work/c"
-        " and 2 more. no rule speaks of proc.signal on 1."
+        "It writes a, b, c and 2 more, and no rule allows that."
+        " It signals 1, and no rule allows that."
     )
 
 

@@ -182,7 +182,7 @@ def test_what_no_rule_mentions_is_the_default_with_its_place():
         "default",
         "p.yaml:2:10",
     )
-    assert verdict.reason == "no rule speaks of fs.read on /x"
+    assert verdict.reason == "It reads /x, and no rule allows that."
     denied = policy_of(default="deny")
     assert decide([Access("fs.read", "/x")], denied, CONTEXT).effect is Effect.DENY
 
