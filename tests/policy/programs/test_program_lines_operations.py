@@ -1,4 +1,4 @@
-"""Command lines of operators and what they do: networks, hosts, clouds, containers, services, disks.
+"""Command lines of operators and what they do: hosts, networks, clouds, services, disks.
 
 Each row says what a person who knows the manual would say, as a set of operations. The programs of
 one subject stand together; a line that only looks stands next to the one that does not.
