@@ -9,8 +9,9 @@ from typing import Final
 
 from policy.model import Effect
 from policy.replay import Past, Replay, deciding
-from policy.rules import Policy, Rule
+from policy.rules import Policy, Rewrite, Rule
 
+AnyRule = Rule | Rewrite
 _NO_DIFFERENCE: Final = frozenset({"id", "place", "examples", "variables"})
 
 
@@ -18,8 +19,8 @@ _NO_DIFFERENCE: Final = frozenset({"id", "place", "examples", "variables"})
 class Changed:
     """A rule of both policies that says something else, with the fields that differ."""
 
-    old: Rule
-    new: Rule
+    old: AnyRule
+    new: AnyRule
     fields: tuple[str, ...]
 
 
@@ -27,8 +28,8 @@ class Changed:
 class Changes:
     """What differs between two policies, by rule id."""
 
-    added: tuple[Rule, ...]
-    removed: tuple[Rule, ...]
+    added: tuple[AnyRule, ...]
+    removed: tuple[AnyRule, ...]
     changed: tuple[Changed, ...]
     default: tuple[Effect, Effect] | None
 
@@ -55,8 +56,8 @@ class Flip:
 
 def changes(old: Policy, new: Policy) -> Changes:
     """Return what differs by rule; where a rule stands, and its examples, make no difference."""
-    before = {rule.id: rule for rule in old.rules}
-    after = {rule.id: rule for rule in new.rules}
+    before = {rule.id: rule for rule in _all(old)}
+    after = {rule.id: rule for rule in _all(new)}
     changed = [
         Changed(before[name], rule, found)
         for name, rule in after.items()
@@ -70,13 +71,27 @@ def changes(old: Policy, new: Policy) -> Changes:
     )
 
 
-def _differing(old: Rule, new: Rule) -> tuple[str, ...]:
-    names = [field.name for field in fields(Rule) if field.name not in _NO_DIFFERENCE]
+def verb(rule: AnyRule) -> str:
+    """Return what a rule does: allow, ask, deny or rewrite."""
+    return rule.effect.name.lower() if isinstance(rule, Rule) else "rewrite"
+
+
+def _all(policy: Policy) -> tuple[AnyRule, ...]:
+    return (*policy.rules, *policy.rewrites)
+
+
+def _differing(old: AnyRule, new: AnyRule) -> tuple[str, ...]:
+    if type(old) is not type(new):
+        return (verb(new),)
+    names = [field.name for field in fields(new) if field.name not in _NO_DIFFERENCE]
     found = [name for name in names if getattr(old, name) != getattr(new, name)]
-    values = dict(old.variables), dict(new.variables)
-    if values[0] != values[1]:
+    if isinstance(old, Rule) and isinstance(new, Rule) and _values(old) != _values(new):
         found.append("variables")
     return tuple(found)
+
+
+def _values(rule: Rule) -> dict[str, str]:
+    return dict(rule.variables)
 
 
 def flips(past: Iterable[Past], old: Policy, new: Policy) -> tuple[Flip, ...]:

@@ -132,6 +132,16 @@ def as_data(decision: Decision) -> dict[str, object]:
             "argv": None if decision.executable.argv is None else list(decision.executable.argv),
             "script": decision.executable.script,
         },
+        "rewritten": [
+            {
+                "before": one.before,
+                "after": one.after,
+                "rule": one.rule_id,
+                "place": one.place,
+                "reason": one.reason,
+            }
+            for one in decision.rewritten
+        ],
         "instead": list(decision.instead),
         "policy_digest": decision.policy_digest,
     }

@@ -17,7 +17,7 @@ from policy.examples import SAMPLE
 from policy.model import Access, Effect, Obligations
 from policy.obligations import strictest
 from policy.places import BUILD_FILES, RUNS_LATER
-from policy.rules import Policy, Rule, Source, variables_in
+from policy.rules import Policy, Rewrite, Rule, Source, variables_in
 
 Severity = Literal["warning", "note"]
 Tools = Mapping[str, frozenset[str] | None]  # what each tool can do; None is anything
@@ -63,7 +63,7 @@ def lint(policy: Policy, sources: Sequence[Source], tools: Tools) -> tuple[Findi
         lambda: _runs_later(policy),
         lambda: _unused_variables(policy.rules, sources),
         lambda: _by_name_only(policy.rules),
-        lambda: _silent(policy.rules),
+        lambda: _silent(policy),
     )
     found = [finding for check in checks for finding in check()]
     return tuple(sorted(found, key=lambda one: (one.severity != "warning", _order(one.place))))
@@ -299,9 +299,11 @@ def _by_name_only(rules: Sequence[Rule]) -> Iterator[Finding]:
             yield Finding("by-name-only", "note", rule.place, rule.id, what, fix)
 
 
-def _silent(rules: Sequence[Rule]) -> Iterator[Finding]:
+def _silent(policy: Policy) -> Iterator[Finding]:
+    rules: list[Rule | Rewrite] = [*policy.rules, *policy.rewrites]
     for rule in rules:
-        if rule.effect is not Effect.ALLOW and not rule.reason:
+        is_allow = isinstance(rule, Rule) and rule.effect is Effect.ALLOW
+        if not is_allow and not rule.reason:
             what, fix = "has no reason, so nobody is told why", "add `reason: ...`"
             yield Finding("no-reason", "note", rule.place, rule.id, what, fix)
         if not rule.examples:

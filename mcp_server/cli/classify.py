@@ -1,6 +1,7 @@
 """`permitgate classify`: the policy alone, in a fraction of a second; nothing is recorded.
 
-May touch: configuration and policy files, standard input and output.
+May touch: configuration and policy files, standard input and output. May not touch: typer, rich,
+pydantic; without them an answer takes half the time.
 """
 
 import gc
@@ -12,8 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-
-import typer
 
 from mcp_server.owner import (
     CallRefusedError,
@@ -29,6 +28,8 @@ from policy.explain import LEVELS, visible
 from policy.model import Context, Decision, Effect, Exec, Request, Subject
 from policy.obligations import described
 from policy.rules import Policy
+
+COLOURS = {Effect.ALLOW: 32, Effect.ASK: 33, Effect.DENY: 31}  # of ECMA-48
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,28 +64,39 @@ class Desk:
 
 
 def classify_one(given: Given, command: tuple[str, ...], *, as_json: bool) -> None:
-    """Print the decision on one command.
+    """Print the decision on one command."""
+    sys.stdout.write(answer_one(given, command, as_json=as_json))
+
+
+def answer_one(given: Given, command: tuple[str, ...], *, as_json: bool) -> str:
+    """Return what is said of one command, for people or as a line of JSON.
 
     One word after `--` is a command line; several are a program and its arguments.
     """
     gc.disable()  # one answer and out: looking for garbage would be a fifth of the time
     decision = open_desk(given).decide_words(command)
     if as_json:
-        typer.echo(json.dumps(_row(None, decision)))
-        return
+        return json.dumps(_row(None, decision)) + "\n"
     text = shlex.join(command) if len(command) > 1 else command[0]
-    typer.echo(_headline(decision, visible(text)))
-    for line in _said(decision):
-        typer.echo(f"  {visible(line)}")
+    lines = [_headline(decision, visible(text))]
+    lines += [f"  {visible(line)}" for line in _said(decision)]
+    return "\n".join(lines) + "\n"
 
 
 def _said(decision: Decision) -> Iterator[str]:
     """Yield why, who must say yes, and what to do instead; `policy explain` shows the rest."""
-    yield from dict.fromkeys(
-        f"{one.rule_id}: {one.reason or one.access.operation}"
+    stopping = [
+        one
         for one in decision.verdicts
         if one.effect is decision.effect and one.effect is not Effect.ALLOW
+    ]
+    # What is certain says enough; without it, what may be is all there is to say.
+    certain = [one for one in stopping if one.certain]
+    yield from dict.fromkeys(
+        f"{one.rule_id}: {'' if one.certain else 'may be: '}{one.reason or one.access.operation}"
+        for one in certain or stopping
     )
+    yield from (f"runs instead: {one.after} ({one.rule_id})" for one in decision.rewritten)
     if decision.effect is Effect.ASK:
         obligations = decision.obligations
         level = LEVELS.get(obligations.level, str(obligations.level))
@@ -145,8 +157,9 @@ def _row(identifier: object, decision: Decision) -> dict[str, object]:
 
 
 def _headline(decision: Decision, command: str) -> str:
-    colour = {Effect.ALLOW: "green", Effect.ASK: "yellow", Effect.DENY: "red"}[decision.effect]
-    word = typer.style(decision.effect.name, fg=colour, bold=True)
+    word = decision.effect.name
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        word = f"\x1b[1;{COLOURS[decision.effect]}m{word}\x1b[0m"
     return f"{word}  risk {decision.risk}  {command}"
 
 
@@ -209,6 +222,6 @@ def _workspace(given: Given, configured: tuple[Path, ...], owner: Owner) -> tupl
     if roots:
         return roots[0], standing_in(roots) or roots[0]
     if is_too_wide(here, owner.home):
-        typer.echo(f"permitgate: {here} is no workspace; judged as outside of one", err=True)
+        sys.stderr.write(f"permitgate: {here} is no workspace; judged as outside of one\n")
         return NOWHERE, here
     return here, here

@@ -87,11 +87,11 @@ def test_classify_takes_the_defaults_of_the_configuration_where_there_is_no_file
 def test_classify_says_in_few_lines_what_explain_shows_whole(line: Line):
     said = line.run("classify", "--", "rm -rf src").stdout.splitlines()
     assert said[0] == "ASK  risk 45  rm -rf src"
-    assert said[1].startswith("  default: no rule speaks of fs.delete")
+    assert said[1].startswith("  default: ")
     assert said[2] == "  needs a yes of level attested"
     assert line.run("classify", "--", "cat x").stdout == "ALLOW  risk 5  cat x\n"
     whole = line.run("policy", "explain", "--", "rm -rf src").stdout
-    assert "no rule speaks of fs.delete" in whole.replace("\n", " ")
+    assert said[1].removeprefix("  default: ").rstrip(".") in whole
     assert " ASK   needs a yes of level attested" in whole
 
 

@@ -2,7 +2,7 @@
 
 import json
 
-from policy.compare import changes, flips
+from policy.compare import changes, flips, verb
 from policy.load import load
 from policy.model import Context, Effect, Exec, Patch, Request, Subject
 from policy.replay import Past, described
@@ -41,6 +41,18 @@ def test_places_and_examples_make_no_difference_and_variables_do():
     (changed,) = changes(*both).changed
     assert changed.fields == ("variables",)
     assert changes(old, policy("b.yaml", READ, default="deny")).default == (Effect.ASK, Effect.DENY)
+
+
+def test_a_rewrite_is_a_rule_like_others():
+    rewrite = {"id": "push", "rewrite": {"programs": ["git push"], "args": ["-f"],
+               "argv": ["git", "push"]}}  # fmt: skip
+    old, new = policy("a.yaml", READ), policy("b.yaml", READ, rewrite)
+    assert [(rule.id, verb(rule)) for rule in changes(old, new).added] == [("push", "rewrite")]
+    other = {**rewrite, "rewrite": {**rewrite["rewrite"], "args": ["--force"]}}
+    (changed,) = changes(new, policy("c.yaml", READ, other)).changed
+    assert changed.fields == ("args",)
+    (changed,) = changes(new, policy("c.yaml", {**READ, "id": "push"})).changed
+    assert changed.fields == ("allow",)
 
 
 def test_what_was_asked_alike_is_one_flip_with_its_first_and_last():

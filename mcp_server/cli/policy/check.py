@@ -101,20 +101,25 @@ def _as_json(checked: _Checked) -> dict[str, object]:
         "name": policy.names[0],
         "names": list(policy.names),
         "digest": policy.digest,
-        "rules": len(policy.rules),
+        "rules": _rules(policy),
         "examples": _examples(policy),
         "findings": [asdict(finding) for finding in checked.findings],
     }
 
 
+def _rules(policy: Policy) -> int:
+    return len(policy.rules) + len(policy.rewrites)
+
+
 def _examples(policy: Policy) -> int:
-    return sum(len(rule.examples) for rule in policy.rules)
+    of_rules = sum(len(rule.examples) for rule in policy.rules)
+    return of_rules + sum(len(rule.examples) for rule in policy.rewrites)
 
 
 def _print(checked: _Checked) -> None:
     policy = checked.policy
     names = ", ".join(policy.names)
-    typer.echo(f"{names}: {len(policy.rules)} rules, {_examples(policy)} examples hold.")
+    typer.echo(f"{names}: {_rules(policy)} rules, {_examples(policy)} examples hold.")
     typer.echo(f"default: {policy.default.name.lower()}")
     typer.echo(f"digest: {policy.digest}")
     for finding in checked.findings:

@@ -17,7 +17,7 @@ from mcp_server.cli.exits import Exit
 from mcp_server.cli.policy.history import History, read_history, trusted_key
 from mcp_server.owner import CallRefusedError
 from mcp_server.policies import source
-from policy.compare import Changes, Flip, changes, flips
+from policy.compare import AnyRule, Changes, Flip, changes, flips, verb
 from policy.explain import shortened, visible
 from policy.load import load
 from policy.model import Effect
@@ -92,8 +92,10 @@ def _print_rules(found: Changes) -> None:
         typer.echo("The rules are the same.")
 
 
-def _rule(rule: Rule) -> str:
-    word = typer.style(rule.effect.name.lower(), fg=COLOURS[rule.effect])
+def _rule(rule: AnyRule) -> str:
+    if not isinstance(rule, Rule):
+        return f"{rule.id}: rewrite {', '.join(' '.join(words) for words in rule.programs)}"
+    word = typer.style(verb(rule), fg=COLOURS[rule.effect])
     return f"{rule.id}: {word} {', '.join(sorted(rule.operations))}"
 
 
@@ -163,8 +165,8 @@ def _as_json(
     }
 
 
-def _rule_json(rule: Rule) -> dict[str, object]:
-    return {"id": rule.id, "effect": rule.effect.name.lower(), "place": rule.place}
+def _rule_json(rule: AnyRule) -> dict[str, object]:
+    return {"id": rule.id, "effect": verb(rule), "place": rule.place}
 
 
 def _flip_json(one: Flip) -> dict[str, object]:

@@ -124,6 +124,10 @@ def _facts(found: Explained, width: int) -> Iterator[tuple[str, RenderableType]]
     decision = found.decision
     if decision.opaque is not None:
         yield "Unread", Text(visible(decision.opaque))
+    for one in decision.rewritten:
+        rewritten = Text(visible(f"{one.before} -> {one.after}"))
+        rewritten.append(f"\n{one.rule_id}", "cyan").append(f"  {visible(one.place)}", "dim")
+        yield "Rewritten", rewritten
     if decision.effect is Effect.DENY:
         yield "Runs", Text("nothing")
     else:
