@@ -20,6 +20,7 @@ from policy.globs import (
     shell_pattern,
     with_holes,
 )
+from policy.held import HELD_WRITES
 from policy.hosts import host_of
 from policy.model import PATH_OPERATIONS, Access, Context, Effect
 from policy.overlap import aims, inside, may_overlap, overlaps, text_inside, text_overlaps
@@ -142,11 +143,22 @@ class Target:
             return Effect.DENY
         if self._is_path and self._opens_only(bound):
             return self._read_effect(bound.resources)
-        if not self._touches(bound.resources):
+        if not self._touches(self._within_reach(bound, bound.resources)):
             return None
         if self._access.how == "dynamic" and not self._aims(bound.resources):
             return Effect.ASK
         return Effect.DENY
+
+    def _within_reach(self, bound: BoundRule, globs: Globs) -> Globs:
+        """Return the globs that the access can reach: a write that sweeps reaches no held name."""
+        passes_by = (
+            bound.unheld is not globs
+            and self._context.can_mask
+            and not self._is_plain
+            and self._access.operation in HELD_WRITES
+            and not self._aims(globs)
+        )
+        return bound.unheld if passes_by and bound.unheld is not None else globs
 
     def _opens_only(self, bound: BoundRule) -> bool:
         """Return whether the access reads what the rule names, and finds it masked: code too."""

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from policy.globs import Name, Path, escape, fixed_root, path_regex, policy_glob, text_regex
+from policy.held import HELD_WRITES, is_held
 from policy.model import Context, Effect, Obligations
 from policy.obligations import NONE
 
@@ -200,6 +201,7 @@ class BoundRule:
     rule: Rule
     narrows: bool
     resources: Globs | None
+    unheld: Globs | None  # those of them that the sandbox does not hold (held.py)
     exceptions: Globs
     hosts: Globs
     args: Globs
@@ -249,16 +251,25 @@ def _bound(rule: Rule, context: Context) -> BoundRule:
     def filled(globs: tuple[str, ...]) -> Globs:
         return Globs(tuple(_filled(glob, values) for glob in globs)) if globs else _NO_GLOBS
 
+    resources = None if rule.resources is None else filled(rule.resources)
     return BoundRule(
         rule=rule,
         narrows=rule.narrows,
-        resources=None if rule.resources is None else filled(rule.resources),
+        resources=resources,
+        unheld=None if resources is None else _unheld(rule, resources),
         exceptions=filled(rule.exceptions),
         hosts=filled(rule.hosts),
         args=filled(rule.args),
         subjects=filled(rule.subjects),
         remote_hosts=filled(rule.remote_hosts),
     )
+
+
+def _unheld(rule: Rule, globs: Globs) -> Globs:
+    if rule.effect is Effect.ALLOW or not rule.operations & HELD_WRITES:
+        return globs
+    texts = tuple(text for text in globs.texts if not is_held(text))
+    return globs if len(texts) == len(globs.texts) else Globs(texts)
 
 
 def _filled(glob: str, values: Mapping[str, str]) -> str:
