@@ -1,8 +1,9 @@
 """A tree with its provable constants put in their places, split as bash would split them.
 
-A variable is constant only when the whole text assigns it exactly once, to a constant, in a plain
-assignment at the top level that comes before the use, and nothing that could assign it unseen (a
-computed program, `source`, `read`, arithmetic) is in the text. Everything else stays dynamic. The
+A variable is constant only when the whole text assigns it exactly once (or more often, one by one
+at the top level and nowhere else), to a constant, in a plain assignment at the top level that comes
+before the use, and nothing that could assign it unseen (a computed program, `source`, `read`,
+arithmetic) is in the text. Everything else stays dynamic. The
 folded tree is for deciding; what runs is rendered from the tree that was read.
 """
 
@@ -52,9 +53,10 @@ def folded(tree: t.CommandTree, known: Mapping[str, str] | None = None) -> t.Com
         return tree
     counted = _Census(tree)
     constants = counted.environment(known or {})
-    if not (constants or counted.once):
+    settled = counted.settled(tree)
+    if not (constants or settled):
         return tree
-    scope = _Scope(counted.once, constants, splits="IFS" not in counted.times)
+    scope = _Scope(counted.once, settled, constants, splits="IFS" not in counted.times)
     result = t.Sequence(tuple(scope.statement(statement) for statement in tree.statements))
     return tree if _Census(result).is_unseen else result
 
@@ -86,10 +88,28 @@ class _Census:
             if not self.times[name] and not (name == "PWD" and self.moves)
         }
 
+    def settled(self, tree: t.CommandTree) -> frozenset[str]:
+        """Return the names whose value is known at each place of the top level: those that are
+        assigned once, or several times but nowhere else than there, one by one.
+        """
+        there = Counter[str]()
+        for statement in tree.statements:
+            match statement:
+                case t.SimpleCommand(
+                    assignments=(t.Assignment(value=t.Word(parts=(first, *_))) as one,),
+                    words=(),
+                    redirects=(),
+                ) if not isinstance(first, t.Array):
+                    there[one.name] += _weight(one)
+                case _:
+                    pass
+        several = (name for name, times in there.items() if times == self.times[name])
+        return self.once | (frozenset(several) - _SHELL_STATE)
+
     def _assigned(self, node: object) -> None:
         match node:
-            case t.Assignment(name=name, append=append):
-                self.times[name] += _MANY if append else 1
+            case t.Assignment(name=name):
+                self.times[name] += _weight(node)
             case t.For(name=name):
                 self.times[name] += _MANY
             case t.Arithmetic(text=text) | t.ArithmeticCommand(text=text):
@@ -119,6 +139,10 @@ class _Census:
         self.times.update(dict.fromkeys(filter(None, names), _MANY))
 
 
+def _weight(assignment: t.Assignment) -> int:
+    return _MANY if assignment.append else 1
+
+
 def _read(command: t.SimpleCommand) -> list[str]:
     """Return the names that a `read` or `printf -v` surely sets, to what the text says."""
     literals = [word.literal or "" for word in command.words]
@@ -141,8 +165,10 @@ def _changed(arithmetic: str) -> Iterator[str]:
 class _Scope:
     """What is known at one place of the text, and the folding of what stands there."""
 
-    def __init__(self, once: frozenset[str], known: dict[str, str], *, splits: bool) -> None:
-        self.once, self.known, self.splits = once, known, splits
+    def __init__(
+        self, once: frozenset[str], settled: frozenset[str], known: dict[str, str], *, splits: bool
+    ) -> None:
+        self.once, self.settled, self.known, self.splits = once, settled, known, splits
         self.arrays = dict[str, list[str]]()
 
     def statement(self, statement: t.Statement | t.Background) -> t.Statement | t.Background:
@@ -170,6 +196,8 @@ class _Scope:
                 return t.SimpleCommand(assignments, self._argv(words), redirects)
             case t.Array(words=words):
                 return t.Array(self._words(words))
+            case t.FunctionDef():
+                return self._body(node)
             case t.For(words=words):
                 return replace(rebuilt(node, self._changed), words=self._words(words))
             case _:
@@ -187,18 +215,35 @@ class _Scope:
             case _:
                 pass
         for one in assignments:
-            if isinstance(one, t.Assignment) and one.name in self.once:
-                self._keep_value(one.name, self.fold(one.value))
+            if isinstance(one, t.Assignment) and one.name in self.settled:
+                before = self.known.pop(one.name, None)
+                self._keep_value(one, self.fold(one.value), before)
 
-    def _keep_value(self, name: str, value: t.Word) -> None:
+    def _body(self, function: t.FunctionDef) -> t.FunctionDef:
+        """Fold what a function does when it is called: names assigned again may be others then."""
+        outside = self.known
+        self.known = {
+            name: value
+            for name, value in outside.items()
+            if name in self.once or name not in self.settled
+        }
+        changed = rebuilt(function, self._changed)
+        self.known = outside
+        return changed
+
+    def _keep_value(self, assignment: t.Assignment, value: t.Word, before: str | None) -> None:
+        name = assignment.name
         if not isinstance(array := value.parts[0], t.Array):
-            self._keep(name, self._at_home(value))
-            return
-        items = [self._at_home(word) for word in array.words]
-        known = [item for item in items if item is not None]
-        if len(known) == len(items):
-            self.arrays[name] = known
-            self._keep(name, known[0] if known else None)
+            text = self._at_home(value)
+            if assignment.append:
+                text = None if before is None or text is None else before + text
+            self._keep(name, text)
+        elif name in self.once:
+            items = [self._at_home(word) for word in array.words]
+            known = [item for item in items if item is not None]
+            if len(known) == len(items):
+                self.arrays[name] = known
+                self._keep(name, known[0] if known else None)
 
     def _learn_read(self, command: t.SimpleCommand, names: list[str]) -> None:
         given = (command.redirects[0].target if command.redirects else command.words[-1]).literal
@@ -211,7 +256,7 @@ class _Scope:
                 self._keep(name, value)
 
     def _keep(self, name: str, value: str | None) -> None:
-        if value is not None and name in self.once:
+        if value is not None and name in self.settled:
             self.known[name] = value
 
     def _at_home(self, word: t.Word) -> str | None:
