@@ -171,3 +171,25 @@ def test_policy_test_tries_commands_and_shows_the_tree_of_what_came_out_wrong(li
         refused = line.run("policy", "test", str(file))
         assert (refused.returncode, "permitgate: " in refused.stderr) == (2, True), place
     assert line.run("policy", "test", "/nonexistent").returncode == 2
+
+
+# --- show -----------------------------------------------------------------------------------------
+
+
+def test_show_prints_a_pack_as_it_is_and_the_rules_in_force_by_file(line: Line):
+    text = (Path(__file__).parents[2] / "policy" / "packs" / "ops-inspect.yaml").read_text()
+    assert line.run("policy", "show", "ops-inspect").stdout == text
+    (found,) = rows(line.run("policy", "show", "ops-inspect", "--json").stdout)
+    assert found == {"ops-inspect": text}
+    (line.rig.workspace / ".permitgate.yaml").write_text(
+        "version: 1\nrules:\n  - {id: mine, deny: [git.write]}\n"
+    )
+    shown = line.run("policy", "show").stdout
+    assert "deny     mine: git.write" in shown
+    assert "dev-safe.yaml: " in shown
+    assert shown.splitlines()[-1].startswith("default: ask (")
+    (data,) = rows(line.run("policy", "show", "--json").stdout)
+    assert [one["file"] for one in data["rules"] if one["id"] == "mine"] == [
+        str(line.rig.workspace / ".permitgate.yaml")
+    ]
+    assert line.run("policy", "show", "nopack").returncode == 2

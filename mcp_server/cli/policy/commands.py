@@ -132,3 +132,20 @@ def policy_learn(  # noqa: PLR0913 - a command's options are its arguments
             raise typer.BadParameter(f"--name {name!r}: use lower-case letters, digits and dashes")
         wish = Wish(name, trust_approved, "deny" if deny_the_rest else "ask")
         raise typer.Exit(learn_policy(Asked(log, key, since, wish, proof), as_json=as_json))
+
+
+@policy_app.command("show")
+def policy_show(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Packs or files; none: the rules in force here.")
+    ] = None,
+    policy: Policies = None,
+    workspace: Workspace = None,
+    as_json: Json = False,
+) -> None:
+    """Print the text of a pack, to read or to copy; or the rules in force here, file by file."""
+    with explained():
+        from mcp_server.cli.classify import Given  # noqa: PLC0415
+        from mcp_server.cli.policy.show import show  # noqa: PLC0415
+
+        show(names or (), Given(tuple(policy or ()), workspace), as_json=as_json)
