@@ -73,28 +73,29 @@ def _unmet(action: Action, obligations: Obligations) -> Iterator[str]:
     """Yield every obligation that the action would not meet."""
     match action:
         case Command(profile=profile, limits=limits, env=env):
-            yield from _profile(profile.name, obligations)
+            yield from unmet_by_profile(profile.name, obligations)
             yield from _names([name for name, _ in env], obligations)
             if within(limits, obligations) != limits:
                 yield f"the limits of {said_by(obligations, 'limits')} were not applied"
         case RemoteCommand():
-            yield from _profile("unconfined", obligations)
+            yield from unmet_by_profile("unconfined", obligations)
             yield from _remote_limits(obligations)
         case PatchFiles(files=files):
-            yield from _profile("live", obligations)
+            yield from unmet_by_profile("live", obligations)
             largest = max((len(file.after or b"") for file in files), default=0)
             if least("file_bytes", largest, obligations) < largest:
                 where = said_by(obligations, "limits")
                 yield f"a file would have {largest} bytes, more than file_bytes permits ({where})"
         case UndoPatch():
-            yield from _profile("live", obligations)
+            yield from unmet_by_profile("live", obligations)
         case ReadFile() | ListDirectory() | SearchFiles():
-            yield from _profile("read", obligations)
+            yield from unmet_by_profile("read", obligations)
         case other:
             assert_never(other)
 
 
-def _profile(name: str, obligations: Obligations) -> Iterator[str]:
+def unmet_by_profile(name: str, obligations: Obligations) -> Iterator[str]:
+    """Yield why a run in this profile would break an obligation; nothing where it would not."""
     permitted = obligations.sandbox
     if permitted is not None and name not in permitted:
         listed, where = " or ".join(sorted(permitted)), said_by(obligations, "sandbox")
