@@ -19,12 +19,13 @@ from policy.shell.walk import nodes
 _WRITES = frozenset({"fs.write", "fs.create"})
 _READS = frozenset({"fs.read", "fs.list", "fs.delete"})
 _CONNECTS = frozenset({"net.connect", "remote.exec"})
-# What comes out of these does not show in what goes in.
+# What these write does not show in what they read: it was packed, or comes from the command.
 _UNPACKS = frozenset(
     """
     tar gtar bsdtar star unzip 7z 7za 7zr 7zz p7zip cpio ar unar unrar rar cabextract jar gunzip
     uncompress gzip bzip2 bunzip2 xz unxz zstd unzstd lz4 lzip zcat bzcat xzcat zstdcat base64
     base32 basenc xxd uudecode openssl gpg gpg2 age sops ansible-vault patch dpkg dpkg-deb
+    sed gsed ssed perl awk gawk mawk nawk ed ex tee sponge dd jq yq
     """.split()  # noqa: SIM905 - a list of names reads better so
 )
 LINKERS = frozenset({"ln", "cp", "mount"})

@@ -22,7 +22,7 @@ from policy.model import (
     Ssh,
     Undo,
 )
-from policy.programs.environment import poison
+from policy.programs.environment import leads_outside, poison
 from policy.programs.index import packaged
 from policy.programs.words import Argument, Place
 from policy.shell.builtins import BUILTINS
@@ -59,6 +59,11 @@ def footprint(action: Exec | Patch | Ssh | Read | Undo | AuditRead, context: Con
     match action:
         case Exec(command=command, argv=argv, cwd=cwd):
             extra = [access for name, value in action.env for access in poison(name, value)]
+            extra += [
+                Access("env.poison", name)
+                for name, value in action.env
+                if leads_outside(name, value, context.workspace)
+            ]
             if action.wants_write:
                 extra.append(Access("fs.write", context.workspace))
             return _commanded(_Line(command, argv, cwd), extra, context)

@@ -13,7 +13,7 @@ from policy.aftermath import LINKERS, links_made
 from policy.expansion import argument, arguments
 from policy.hardening import unhardened
 from policy.model import Access, Context
-from policy.programs.environment import poison
+from policy.programs.environment import leads_outside, poison
 from policy.programs.interpret import interpret
 from policy.programs.known_output import PRINTED, output
 from policy.programs.output_shapes import SHAPED, part_of_pattern, shape
@@ -151,8 +151,8 @@ class Invocations(Surroundings):
         reads = bool(command.words) and command.words[0].literal == "read"
         # `IFS=, read` splits one line otherwise, and nothing after it.
         self.assign(one for one in command.assignments if not (reads and one.name == "IFS"))
-        if any(command is one for one in self._certain):
-            self._hold(command)
+        if command.assignments:
+            self._given(command)
         words = [one for word in command.words for one in arguments(word, self)]
         if not words:
             return After(setting.places, setting.places, "")
@@ -165,11 +165,17 @@ class Invocations(Surroundings):
             return After(called.success + moved.success, called.failure + moved.failure)
         return moved
 
-    def _hold(self, command: t.SimpleCommand) -> None:
-        """Keep the values of assignments that are certain and not made again."""
+    def _given(self, command: t.SimpleCommand) -> None:
+        """Look at what a program is given, or keep values that are certain and not made again."""
+        held = any(command is one for one in self._certain)
         for one in command.assignments:
             value = argument(one.value, self)
-            if one.name in self._settled.numbers:
+            if command.words:
+                if leads_outside(one.name, value.text, self.context.workspace):
+                    self.found.append(Access("env.poison", one.name))
+            elif not held:
+                continue
+            elif one.name in self._settled.numbers:
                 self.variables[one.name] = NUMBER
             elif one.name in self._settled.once and value.how != "dynamic":
                 self.variables[one.name] = value

@@ -90,7 +90,7 @@ class _Sorter:
         """Return whether a word that is not known could begin with a dash, where that matters."""
         dynamic = word.text.startswith(HOLE) or (word.several and HOLE in word.text)
         # Only text that a program hands to a shell still has such a pattern: ours are anchored.
-        pattern = word.how == "pattern" and word.text[:1] in _BEGINS_PATTERN
+        pattern = word.how == "pattern" and _may_begin_with_dash(word.text)
         return (dynamic or pattern) and self._spec.acts
 
     def _positional(self, word: Argument) -> bool:
@@ -141,6 +141,8 @@ class _Sorter:
             self._take("-#", None)
         elif text[:1] == "+":
             self._take(text[:2], word.after(2))
+        elif not self._spec.clusters:
+            self._line.unknown.append(word)
         else:
             self._cluster(word)
 
@@ -211,6 +213,11 @@ class _Sorter:
         end = next(ends, len(queue))
         self._line.used.append(Used(name, option, queue[start:end]))
         self._index = end + 1
+
+
+def _may_begin_with_dash(pattern: str) -> bool:
+    head = pattern[: pattern.find("]", 2) + 1] if pattern[:1] == "[" else pattern[:1]
+    return pattern[:1] in _BEGINS_PATTERN and fnmatchcase("-", (head or "*").replace("[^", "[!"))
 
 
 def is_known(word: Argument) -> bool:

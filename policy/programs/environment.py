@@ -21,9 +21,11 @@ _STEERS = re.compile(
              | VCS | CACHEPROG | INSECURE | DEBUG ) ) \w*
     | \w* (?: PATH | OPTIONS? | OPTS? | PAGER | EDITOR | VISUAL | SHELL | PROXY | proxy | PRELOAD
             | COMMAND | BROWSER | REGISTRY | INDEX_URL | CONFIG | STARTUP | HOSTALIASES | WRAPPER
-            | LAUNCHER | ASKPASS | PRE_?EXEC )
+            | LAUNCHER | ASKPASS | PRE_?EXEC | ARGS | PLUGINS? | MODULES | RC | HOOKS? | REQUIRE
+            | BUS_ADDRESS | MAKEFILES | TOOLCHAIN_FILE )
     | \w*FLAGS | ZDOTDIR | HOME | IFS | ENV | PS[0-4] | SHELLOPTS | TMPDIR | TMP | TEMP
-    | USER | LOGNAME | CC | CXX | CPP | AR | AS | LINK | FC | MAKE | LC_\w+ | LANG | LANGUAGE
+    | USER | LOGNAME | MORE | LD | CC | CXX | CPP | AR | AS | LINK | FC | MAKE | LC_\w+ | LANG
+    | LANGUAGE
     """,
     re.X,
 )
@@ -36,6 +38,10 @@ _HARMLESS = frozenset(
     }
 )  # fmt: skip
 _PAGERS = frozenset({"PAGER", "GIT_PAGER", "MANPAGER", "SYSTEMD_PAGER", "AWS_PAGER"})
+_FOREIGN = re.compile(
+    r"(?:^|[:=,; ])(~|/(?!/)(?!(?:usr|bin|sbin|lib|lib64|etc|dev|proc|sys)/)\w[^:;, ]*)"
+)
+_KEEPS = re.compile(r"\w*(?:CACHE|CACHE_DIR|TARGET_DIR|LOG|LOG_DIR)")
 _LOCALES = re.compile(r"LC_[A-Z]+|LANG|LANGUAGE")
 _PLAIN_LOCALE = re.compile(r"(?:C|POSIX|[a-z]{2,3}(?:_[A-Z]{2})?)(?:\.(?:UTF|utf)-?8)?|")
 
@@ -50,3 +56,14 @@ def poison(name: str, value: str, program: str = "") -> tuple[Access, ...]:
     if not _STEERS.fullmatch(re.sub(r"\W", "", name)):
         return ()
     return (Access("env.poison", name, "exact", program),)
+
+
+def leads_outside(name: str, value: str, workspace: str) -> bool:
+    """Return whether a variable for one program names a place that is not the project's own.
+
+    Which program reads which variable is known of few; a place of someone's choice may be code.
+    """
+    if _KEEPS.fullmatch(name):
+        return False
+    places = (match[1] for match in _FOREIGN.finditer(value))
+    return any(not f"{place}/".startswith(f"{workspace}/") for place in places)

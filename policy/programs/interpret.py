@@ -206,7 +206,7 @@ def _meaning(run: Run, spec: Spec, mode: Spec, line: Line) -> None:
             f"a word that is not known may be an option of {run.program}; put -- or ./ before it",
         )
     roles = mode.args if mode.args is not None else spec.args or ()
-    bound = _positionals(run, roles, line)
+    bound = _positionals(run, roles, line, mode.stdin)
     waits = mode.stdin is not None and mode.stdin.name != "words" and not bound
     if mode.stdin is not None and waits and not any(map(_takes_command, used)):
         run.standard_input(mode.stdin)
@@ -230,31 +230,40 @@ def _takes_command(used: Used) -> bool:
 
 
 def _used(run: Run, meaning: Spec, used: Used) -> None:
+    role, value = used.option.takes, used.value
+    names = role is not None and role.name == "name"
+    if role is not None and value is not None and names:
+        run.value(role, value)  # what is found depends on it
     for does in used.option.does:
         run.does(does)
-    role, value = used.option.takes, used.value
-    if role is None or value is None:
-        return
-    if role.name == "code.exec" and meaning.runs_code and not _may_be_program(value):
+    if role is not None and value is not None and not names:
+        _value(run, meaning, used.name, (role, value))
+
+
+def _value(
+    run: Run, meaning: Spec, option: str, given: tuple[Role, Argument | list[Argument]]
+) -> None:
+    role, value = given
+    word = value if isinstance(value, Argument) else Argument(HOLE, "dynamic")
+    if role.name == "code.exec" and meaning.runs_code and not _may_be_program(word):
         run.value(role, value)  # more of the project's own code: judged by where it lies
     elif role.name in ("shell", "code.exec"):
-        run.add("code.exec", f"<named by the option {used.name}>")
-        if isinstance(value, Argument) and value.text in ("-", "/dev/stdin"):
+        run.add("code.exec", f"<named by the option {option}>")
+        if word.text in ("-", "/dev/stdin"):
             run.standard_input(run.reads)
-    elif role.name == "text" and isinstance(value, Argument) and "=" in value.text:
+    elif role.name == "text" and "=" in word.text:
         # A path after the name of a setting is at least read.
-        after = value.after(value.text.index("=") + 1)
+        after = word.after(word.text.index("=") + 1)
         if after.text.startswith(("/", "~/")):
             run.value(Role("fs.read"), after)
     run.value(Role("fs.read") if role.name == "code.exec" else role, value)
 
 
-def _may_be_program(value: Argument | list[Argument]) -> bool:
+def _may_be_program(word: Argument) -> bool:
     """Return whether a value may name a program on the path: a file has a slash, a dot, a capital.
 
     What is not known before the run may be both.
     """
-    word = value if isinstance(value, Argument) else Argument(HOLE, "dynamic")
     return word.how != "exact" or not re.search(r"[/.A-Z]", word.text)
 
 
@@ -271,11 +280,12 @@ def _unknown_option(run: Run, meaning: Spec, word: Argument) -> None:
         run.value(Role("fs.read"), word.after(len(name) + 1))
 
 
-def _positionals(run: Run, roles: Sequence[Role], line: Line) -> bool:
-    """Apply the roles to the positionals; True when a word was bound to a role by itself."""
+def _positionals(run: Run, roles: Sequence[Role], line: Line, stdin: Role | None) -> bool:
+    """Apply the roles to the positionals; True when a word stands for standard input."""
     words = list(line.words)
     if line.rest is not None and line.command is None:
         words += line.rest
+    instead = stdin.name if stdin is not None and stdin.name in _names(roles) else None
     bound = False
     for role, value in bind(roles, words):
         if role is None:
@@ -286,9 +296,13 @@ def _positionals(run: Run, roles: Sequence[Role], line: Line) -> bool:
             if words and role.name == "rest" and roles[0].name == "code.exec":
                 run.script_of(words[0], value)
         else:
-            bound = True
+            bound = bound or instead in (None, role.name)
             run.value(role, value)
     return bound
+
+
+def _names(roles: Sequence[Role]) -> set[str]:
+    return {role.name for role in roles}
 
 
 def _listed(value: Argument | list[Argument]) -> list[Argument]:

@@ -11,7 +11,7 @@ from typing import assert_never
 from typing_extensions import override
 
 from policy.model import PATH_OPERATIONS
-from policy.programs.environment import poison
+from policy.programs.environment import leads_outside, poison
 from policy.programs.findings import Finding, Runs, Touches, Unknown
 from policy.programs.scripts import SCANNERS
 from policy.programs.spec import Role
@@ -94,6 +94,8 @@ class Run(Touching):
         while rest and _ASSIGNMENT.match(rest[0].text):
             name, _, value = rest.pop(0).text.partition("=")
             self.accesses += poison(name, value, self.program)
+            if leads_outside(name, value, self.place.context.workspace):
+                self.add("env.poison", name, "exact")
         if self.added is not None and not self.placeholders:
             rest += self.added
         if rest and rest[0].text in ("-", "--"):

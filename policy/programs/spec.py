@@ -27,6 +27,8 @@ STRONG = frozenset(
     }
 )  # fmt: skip
 
+LOOKS = frozenset({"fs.read", "fs.list", "git.read", "sys.inspect", "proc.inspect"})
+
 
 class SpecError(Exception):
     """A spec file that cannot be used; the message starts with its place."""
@@ -79,7 +81,8 @@ class Option:
         """Return whether it could make its program write, run or send."""
         roles = (*self.more, self.takes) if self.takes is not None else ()
         strong = any(role.name in STRONG for role in roles)
-        return bool(self.does) or strong or any(option.acts for _, option in self.values)
+        does = any(one.operation not in LOOKS for one in self.does)
+        return does or strong or any(option.acts for _, option in self.values)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +96,7 @@ class Spec:
     does: tuple[Does, ...] = ()
     commands: Mapping[str, "Spec"] = field(default_factory=dict)
     modes: Mapping[str, "Spec"] = field(default_factory=dict)
+    clusters: bool = True  # letters behind one dash may be several options
     harmless: bool = False  # an option that is not listed only changes the output
     stdin: Role | None = None
     acts: bool = False  # some option could make it write, run or send

@@ -26,8 +26,10 @@ from policy.programs.spec import (
 )
 
 _SPEC_KEYS = frozenset(
-    {"options", "args", "words", "does", "commands", "modes", "unknown", "stdin"}
-)
+    {
+        "options", "args", "words", "does", "commands", "modes", "unknown", "stdin", "clusters",
+    }
+)  # fmt: skip
 _OPTION_KEYS = frozenset({"takes", "does", "as", "values"})
 _VALUE_KEYS = frozenset({"takes", "does"})
 _ROLE = re.compile(
@@ -90,6 +92,7 @@ class SpecReader(NodeReader):
             words=self._by_glob(found.get("words")) + outer.words,
             does=does,
             harmless=self._harmless(found.get("unknown"), outer),
+            clusters=self._clusters(found.get("clusters"), outer),
             stdin=None if stdin is None else self._role(stdin, self.scalar(stdin)),
             acts=any(option.acts for option in options.values()),
             lists=any(role.name == "fs.list" for role in args or ()),
@@ -119,6 +122,11 @@ class SpecReader(NodeReader):
         if value not in ("harmless", "opaque"):
             raise self.error(node, f"unknown: {value!r} is not one of harmless, opaque")
         return value == "harmless"
+
+    def _clusters(self, node: yaml.Node | None, outer: Spec) -> bool:
+        if node is not None and self.scalar(node) != "none":
+            raise self.error(node, f"clusters: {node.value!r} is not none; remove it if they exist")
+        return outer.clusters and node is None
 
     def _check_modes(
         self, found: Mapping[str, yaml.Node], own: Mapping[str, Option], modes: Mapping[str, Spec]

@@ -3,7 +3,7 @@
 import pytest
 
 from policy.model import Access
-from policy.programs.environment import poison
+from policy.programs.environment import leads_outside, poison
 
 
 @pytest.mark.threat("T02")
@@ -15,6 +15,7 @@ from policy.programs.environment import poison
         ("NODE_OPTIONS", "-r x"), ("PYTHONPATH", "."), ("PERL5OPT", "-Mx"), ("LC_ALL", "../x"),
         ("TAR_OPTIONS", "x"), ("JAVA_TOOL_OPTIONS", "x"), ("GOFLAGS", "x"), ("CC", "x"),
         ("HTTPS_PROXY", "x"), ("MY_PAGER", "x"), ("LESSOPEN", "|x"), ("HOME", "/x"),
+        ("PYTEST_PLUGINS", "x"), ("ANT_ARGS", "x"), ("INPUTRC", "x"), ("MAKEFILES", "x"),
     ],
 )  # fmt: skip
 def test_a_variable_that_steers_a_program_is_poison(name, value):
@@ -30,3 +31,20 @@ def test_a_variable_that_steers_a_program_is_poison(name, value):
 )  # fmt: skip
 def test_other_variables_are_not(name, value):
     assert poison(name, value) == ()
+
+
+@pytest.mark.threat("T02")
+@pytest.mark.parametrize("value", ["/tmp/x", "~/x", "-lib /opt/x", "a:/tmp/x", "unix:path=/tmp/x"])
+def test_a_variable_that_names_a_place_outside_the_workspace_is_suspect(value):
+    assert leads_outside("M2_HOME", value, "/w")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DATA", "/w/data"), ("SHELL_BIN", "/usr/bin/sh"), ("URL", "https://h/x"), ("X", "a/b"),
+        ("GOCACHE", "/tmp/x"), ("CARGO_TARGET_DIR", "/tmp/x"), ("X", "1"),
+    ],
+)  # fmt: skip
+def test_places_of_the_project_and_of_the_system_are_not(name, value):
+    assert not leads_outside(name, value, "/w")

@@ -91,6 +91,9 @@ three:
   options: {--bind: fs.read fs.write, --as: {takes: text fs.read, as: x}, -q: flag}
   modes: {x: {args: fs.list..., options: {--as: fs.delete}}}
 sends: {args: "net.connect?", does: [net.connect, sys.inspect]}
+base: {args: "fs.read? script:sed...", stdin: script:sed}
+words: {args: fs.read..., clusters: none, options: {-x: flag, -o: fs.write, -one: flag}}
+finds: {args: text fs.read..., options: {--in: {takes: name, does: fs.read <what it finds>}}}
 pack: {args: text..., stdin: fs.read}
 swap: {args: change...}
 opt: {args: fs.read..., options: {"--[no-]a": fs.read}}
@@ -140,6 +143,11 @@ KNOWN = {
         "sends",
         ["net.connect <a host that is not named>", "sys.inspect sends"],
     ),
+    "letters that are no cluster": (
+        "words -xo a",
+        ["opaque option '-xo' of words is not described", "fs.read /w/a"],
+    ),
+    "a program without clusters": ("words -one -o a b", ["fs.write /w/a", "fs.read /w/b"]),
     "what is read and written": ("swap a", ["fs.read /w/a", "fs.write /w/a"]),
     "a flag that is switched": ("look -v=false --verbose=true a", ["fs.read /w/a"]),
     "a script with an entry of its own": ("py ./jq .a b", ["code.exec /w/jq", "fs.read /w/b"]),
@@ -414,6 +422,23 @@ def test_names_on_standard_input_are_read():
     origins = (Argument("/e/*", "pattern"),)
     assert run("pack", stdin=Stdin(origins=origins)) == ["fs.read /e/*"]
     assert run("pack", stdin=Stdin()) == ["fs.read " + HOLE]
+
+
+def test_standard_input_is_read_unless_a_word_stands_for_it():
+    text = Stdin("w /x\n")
+    assert run("base", "a", stdin=text) == ["fs.read /w/a", "fs.write /x"]
+    assert run("base", "a", "p", stdin=text) == ["fs.read /w/a"]
+
+
+def test_a_pattern_that_cannot_begin_with_a_dash_is_no_option():
+    maybe = "opaque a word that is not known may be an option of zip; put -- or ./ before it"
+    for text, found in {"*": True, "[s]*": False, "[^s]*": True, "[!-]*": False}.items():
+        assert (maybe in run("zip", "-v", Argument(text, "pattern"))) is found, text
+
+
+def test_an_option_that_makes_a_program_look_is_no_danger():
+    assert run("finds", HOLE, "a") == ["fs.read /w/a"]
+    assert run("finds", "--in", "*.b", "x", "a") == ["fs.read /w/a/\0*.b", "fs.read /w/a"]
 
 
 def test_words_joined_to_a_text_are_also_taken_as_they_are():

@@ -65,6 +65,7 @@ REFUSED = {
         "cc: {options: {-x: {values: {a: text text}}}}",
         "t.yaml:1:33: the role is for many words",
     ),
+    "clusters that are not none": ("cc: {clusters: all}", "t.yaml:1:16: clusters: 'all' is not"),
     "a value twice": ("cc: {options: {-x: {values: {a b: text, b: flag}}}}", "t.yaml:1:41: 'b' is"),
     "a value after all": (
         'cc: {options: {-x: {values: {"*": text, b: flag}}}}',
