@@ -20,7 +20,7 @@ _WORD = re.compile(r"\S+")
 
 def redacted(redactor: Redactor, outcome: Outcome, globs: tuple[str, ...] = ()) -> Outcome:
     """Return the outcome without the secrets we can recognise and the words that `globs` name."""
-    hide = _Hiding(redactor, tuple(_hidden_word(glob) for glob in globs))
+    hide = _Hiding(redactor, globs)
     match outcome:
         case CommandOutcome():
             return replace(
@@ -43,6 +43,13 @@ def redacted(redactor: Redactor, outcome: Outcome, globs: tuple[str, ...] = ()) 
             return replace(outcome, hosts=hosts)
         case _:
             return outcome
+
+
+def without_words(text: str, globs: tuple[str, ...]) -> str:
+    """Return text without the words that rules hide; for what is no outcome, such as a diff."""
+    for glob in globs:
+        text = _hidden_word(glob).hide(text)
+    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +77,17 @@ class _HiddenWord:
 @dataclass(frozen=True, slots=True)
 class _Hiding:
     redactor: Redactor
-    words: tuple[_HiddenWord, ...]
+    globs: tuple[str, ...]
 
     def data(self, data: bytes) -> bytes:
         data = self.redactor.redact(data)
-        if not self.words:
+        if not self.globs:
             return data
         text = data.decode("utf-8", "surrogateescape")
-        return self._by_rule(text).encode("utf-8", "surrogateescape")
+        return without_words(text, self.globs).encode("utf-8", "surrogateescape")
 
     def text(self, text: str) -> str:
-        return self._by_rule(self.redactor.redact_text(text))
-
-    def _by_rule(self, text: str) -> str:
-        for word in self.words:
-            text = word.hide(text)
-        return text
+        return without_words(self.redactor.redact_text(text), self.globs)
 
 
 @lru_cache(maxsize=256)

@@ -16,6 +16,7 @@ from mcp_server.client import Client
 from mcp_server.duties import bounded
 from mcp_server.owner import CallRefusedError
 from mcp_server.present import call_fields, head_line, is_error, tail_lines
+from mcp_server.redaction import without_words
 from mcp_server.results import FileChangeResult, PatchResult
 from mcp_server.tool import Answered, AnyTool, Arguments, Tool
 from policy.classify import classify
@@ -142,7 +143,7 @@ class _PatchCall:
         result = _result(reply, diff, dry_run=True)
         if isinstance(frozen, Frozen):
             result = result.model_copy(update={"status": "ok"})
-        lines = [f"would be {decision.effect.name.lower()}", diff, *tail_lines(result)]
+        lines = [f"would be {decision.effect.name.lower()}", result.diff, *tail_lines(result)]
         return Answered(result, "\n".join(lines), not isinstance(frozen, Frozen))
 
     async def _freeze(self, decision: Decision) -> Frozen | Unrunnable:
@@ -194,7 +195,7 @@ def _result(reply: Reply, diff: str, *, dry_run: bool) -> PatchResult:
             )
             for file in (outcome.files if outcome else ())
         ],
-        diff=diff[:SHOWN_DIFF_CHARACTERS],
+        diff=without_words(diff, reply.decision.obligations.redact)[:SHOWN_DIFF_CHARACTERS],
         undo_id=outcome.undo_id if outcome else None,
         dry_run=dry_run,
     )

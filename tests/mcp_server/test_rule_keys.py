@@ -180,6 +180,12 @@ async def test_words_that_a_rule_hides_reach_neither_agent_nor_log(tmp_path):
     assert read["content"]["text"] == "[redacted:by-rule]\nbeta\n"
     found = await call(tmp_path / "c", rule, "search_files", pattern="alph")
     assert found["matches"][0]["text"] == "[redacted:by-rule]"
+    edits = [{"path": "notes.txt", "old": "beta", "new": "gamma"}]
+    for number, dry_run in enumerate((True, False)):
+        base = tmp_path / str(number)
+        patched = await call(base, rule, "patch", edits=edits, dry_run=dry_run)
+        assert "gamma" in patched["diff"]
+        assert "alpha" not in patched["diff"] + patched["text"]
 
 
 @pytest.mark.threat("T07")
