@@ -5,27 +5,20 @@ INVARIANT: what is not understood becomes an access too (`opaque`, or `code.exec
 written <in brackets>); no word of the command is dropped because nobody expected it.
 """
 
-import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from policy.model import Access
 from policy.programs.arguments import Line, Used, bind, meanings, sort
+from policy.programs.naming import program, read_everything, text_written_to, unknown_name
 from policy.programs.run import Run
 from policy.programs.spec import NO_COMMAND, Role, Spec
 from policy.programs.touching import Nested
-from policy.programs.words import FETCHED, HOLE, Argument, Place, Stdin, shown
+from policy.programs.words import HOLE, Argument, Place, Stdin, shown
 
-_SYSTEM = frozenset(
-    {
-        "/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin",
-        "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/libexec",
-    }
-)  # fmt: skip
 # With these, what find and its kind print is not the names they found.
 _PRINTS_OTHER = frozenset({"-printf", "-ls", "-exec", "-execdir", "-ok", "-okdir"})
-_PROJECT = frozenset({".venv/bin", "venv/bin", "env/bin", "node_modules/.bin", "vendor/bin"})
 # With these, find looks only for some of what is below.
 _LIMITS = frozenset(
     """
@@ -33,7 +26,6 @@ _LIMITS = frozenset(
     -nouser -nogroup -size -empty -perm -regex -iregex -inum -links
     """.split()  # noqa: SIM905 - a list of names reads better so
 )
-_MOST_COMMANDS = 4  # that are looked for in the words of an unknown program
 _LONGEST_NAME = 64  # of an option that a program really has
 # What no unlisted option may be called, whatever the spec promises: it sounds like writing,
 # running or sending.
@@ -59,18 +51,18 @@ def interpret(
     """Return every access of running `words` (at least one), in the order found."""
     first = words[0]
     if first.how != "exact" or first.several or not first.text:
-        return _unknown_name(first, stdin)
-    name, accesses = _program(first, place, programs)
+        return unknown_name(first, stdin)
+    name, accesses = program(first, place, programs)
     if first.computed:
         accesses.append(Access("opaque", "a program named by a command's output", "dynamic", name))
     run = Run(name, place, stdin, nested, accesses)
-    _text_written_to(run)
+    text_written_to(run)
     if name not in programs:
         if stdin.network:
             run.add("code.exec", "<network>")
         if not any(access.operation == "code.exec" for access in accesses):
             run.add("code.exec", f"<unknown program {name}>")
-        _read_everything(run, words[1:], programs)
+        read_everything(run, words[1:], programs)
         return accesses
     spec = programs[name]
     run.reads = spec.stdin or run.reads
@@ -81,73 +73,6 @@ def interpret(
 
 def _asks_for_help(words: Sequence[Argument]) -> bool:
     return len(words) == 1 and words[0].text in ("--help", "--version")
-
-
-def _unknown_name(first: Argument, stdin: Stdin) -> list[Access]:
-    found = [Access("opaque", f"the program's name is not known: {shown(first.text)!r}", "dynamic")]
-    if stdin.network or FETCHED in first.text:
-        found.append(Access("code.exec", "<network>", "dynamic"))
-    return found
-
-
-def _text_written_to(run: Run) -> None:
-    """Read what an earlier command wrote to the file that is run, as a shell would."""
-    for access in tuple(run.accesses):
-        text = run.nested.written(access.resource) if access.operation == "code.exec" else None
-        if text is not None:
-            run.shell(Argument.of(text))
-
-
-def _read_everything(run: Run, words: Sequence[Argument], programs: Mapping[str, Spec]) -> None:
-    """Add all that the words of an unknown program may mean: paths, and commands it may start.
-
-    What is found can only make an answer stricter: an unknown program is never allowed.
-    """
-    commands = 0
-    for at, word in enumerate(words):
-        text = word.text
-        if text.startswith(("/", "~", "./", "../")):
-            run.operation(Role("fs.read"), word)
-        if commands < _MOST_COMMANDS and word.how == "exact" and _names_command(text, programs):
-            commands += 1
-            if " " in text:
-                run.shell(word)
-            else:
-                run.argv(words[at:])
-
-
-def _names_command(text: str, programs: Mapping[str, Spec]) -> bool:
-    """Return whether text begins with the name of a described program."""
-    folder, _, name = text.partition(" ")[0].rpartition("/")
-    return name in programs and (not folder or folder in _SYSTEM)
-
-
-def _in_workspace(path: Argument, place: Place) -> bool:
-    return path.text.startswith(f"{place.context.workspace}/")
-
-
-def _program(
-    word: Argument, place: Place, programs: Mapping[str, Spec]
-) -> tuple[str, list[Access]]:
-    """Return the name to look up, and what its being named by a path adds."""
-    text = word.text
-    if "/" not in text or text in programs:
-        return text, []
-    path = place.resolve(word)
-    folder, base = posixpath.split(path.text)
-    if folder in _SYSTEM:
-        return base, []
-    if path.how != "exact":
-        return text, [Access("opaque", "a program whose folder is not known", "dynamic", base)]
-    # A tool of the project's own is its code, and does what its name says besides.
-    own = folder.removeprefix(f"{place.context.workspace}/") in _PROJECT
-    if base not in programs or own or (_in_workspace(path, place) and programs[base].builds):
-        return base, [Access("code.exec", path.text, "exact", base)]
-    unusual = f"<unknown program {text}, not the usual {base}>"
-    return text, [
-        Access("code.exec", path.text, "exact", base),
-        Access("code.exec", unusual, "dynamic", base),
-    ]
 
 
 # The argument, step by step:

@@ -1,0 +1,88 @@
+"""Which program a name means, and what may be said of one that nobody described.
+
+May touch: arguments, places, the names of the described programs. What a described program's
+arguments mean is interpret.py's.
+"""
+
+import posixpath
+from collections.abc import Mapping, Sequence
+
+from policy.model import Access
+from policy.programs.run import Run
+from policy.programs.spec import Role, Spec
+from policy.programs.words import FETCHED, Argument, Place, Stdin, shown
+
+_SYSTEM = frozenset(
+    {
+        "/bin", "/sbin", "/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin",
+        "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/libexec",
+    }
+)  # fmt: skip
+_PROJECT = frozenset({".venv/bin", "venv/bin", "env/bin", "node_modules/.bin", "vendor/bin"})
+_MOST_COMMANDS = 4  # that are looked for in the words of an unknown program
+
+
+def unknown_name(first: Argument, stdin: Stdin) -> list[Access]:
+    """Return what can be said of a program whose name is not known."""
+    found = [Access("opaque", f"the program's name is not known: {shown(first.text)!r}", "dynamic")]
+    if stdin.network or FETCHED in first.text:
+        found.append(Access("code.exec", "<network>", "dynamic"))
+    return found
+
+
+def text_written_to(run: Run) -> None:
+    """Read what an earlier command wrote to the file that is run, as a shell would."""
+    for access in tuple(run.accesses):
+        text = run.nested.written(access.resource) if access.operation == "code.exec" else None
+        if text is not None:
+            run.shell(Argument.of(text))
+
+
+def read_everything(run: Run, words: Sequence[Argument], programs: Mapping[str, Spec]) -> None:
+    """Add all that the words of an unknown program may mean: paths, and commands it may start.
+
+    What is found can only make an answer stricter: an unknown program is never allowed.
+    """
+    commands = 0
+    for at, word in enumerate(words):
+        text = word.text
+        if text.startswith(("/", "~", "./", "../")):
+            run.operation(Role("fs.read"), word)
+        if commands < _MOST_COMMANDS and word.how == "exact" and _names_command(text, programs):
+            commands += 1
+            if " " in text:
+                run.shell(word)
+            else:
+                run.argv(words[at:])
+
+
+def _names_command(text: str, programs: Mapping[str, Spec]) -> bool:
+    """Return whether text begins with the name of a described program."""
+    folder, _, name = text.partition(" ")[0].rpartition("/")
+    return name in programs and (not folder or folder in _SYSTEM)
+
+
+def _in_workspace(path: Argument, place: Place) -> bool:
+    return path.text.startswith(f"{place.context.workspace}/")
+
+
+def program(word: Argument, place: Place, programs: Mapping[str, Spec]) -> tuple[str, list[Access]]:
+    """Return the name to look up, and what its being named by a path adds."""
+    text = word.text
+    if "/" not in text or text in programs:
+        return text, []
+    path = place.resolve(word)
+    folder, base = posixpath.split(path.text)
+    if folder in _SYSTEM:
+        return base, []
+    if path.how != "exact":
+        return text, [Access("opaque", "a program whose folder is not known", "dynamic", base)]
+    # A tool of the project's own is its code, and does what its name says besides.
+    own = folder.removeprefix(f"{place.context.workspace}/") in _PROJECT
+    if base not in programs or own or (_in_workspace(path, place) and programs[base].builds):
+        return base, [Access("code.exec", path.text, "exact", base)]
+    unusual = f"<unknown program {text}, not the usual {base}>"
+    return text, [
+        Access("code.exec", path.text, "exact", base),
+        Access("code.exec", unusual, "dynamic", base),
+    ]
