@@ -26,6 +26,16 @@ _SHELLS = re.compile(r"exec|spawn|popen|system|/bin/|sh\b|dup2")
 _EVALUATES = re.compile(r"\b(?:exec|eval|system|loadstring|instance_eval)\b|\|\s*(?:ba)?sh\b")
 _LOOPS = re.compile(r"\b(?:while|until|loop|for)\b")
 _SECRETS = re.compile(r"\$ENV|\benv\b|\bstrenv\b|\benvsubst\b")
+_LONGEST_EDIT = 512
+# Substitution, transliteration, printing: no block, no `e` flag, no array or call to interpolate.
+_PERL_EDIT = r"""(?:
+    s/(?:[^/@{}`\\\n]|\\.)*/(?:[^/@{}`\\\n]|\\.)*/[gimsxr]*
+  | s\|(?:[^|@{}`\\\n]|\\.)*\|(?:[^|@{}`\\\n]|\\.)*\|[gimsxr]*
+  | (?:tr|y)/[^/@{}`\\\n]*/[^/@{}`\\\n]*/[cdsr]*
+  | print (?:[ ,]+(?:\$_|\$\.|\$F\[-?\d+\]|"[^"@{}`$]*"))*
+    (?:[ ](?:if|unless)[ ]/(?:[^/@{}`\\\n]|\\.)*/i?)?
+)"""
+_PERL_EDITS = re.compile(rf"{_PERL_EDIT}(?:\s*;\s*{_PERL_EDIT})*;?", re.X)
 _FROM_FILES = re.compile(r"=[@<]|@|^<")
 _LOADS = re.compile(r"\b(?:include|import|system|input_filename|load\w*|exec)\b")
 
@@ -43,6 +53,12 @@ def code(text: str) -> Iterator[Finding]:
     for match in _STRING.finditer(text):
         literal = next((group for group in match.groups() if group is not None), "")
         yield from _literal(literal, operation, text)
+
+
+def perl(text: str) -> Iterator[Finding]:
+    """Read a perl one-liner: edits and prints say nothing, anything else is inline code."""
+    if len(text) > _LONGEST_EDIT or not _PERL_EDITS.fullmatch(text.strip()):
+        yield from code(text)
 
 
 def _literal(literal: str, operation: str, text: str) -> Iterator[Finding]:
@@ -123,6 +139,7 @@ SCANNERS: Mapping[str, Callable[[str], Iterator[Finding]]] = {
     "socat": socat,
     "jq": jq,
     "paths": paths,
+    "perl": perl,
     "bang": bang,
     "setting": setting,
     "sql": sql,

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from policy.programs.awk import awk
 from policy.programs.findings import Runs, Touches, Unknown
-from policy.programs.scripts import SCANNERS, bang, code, jq, paths, setting, socat, upload
+from policy.programs.scripts import SCANNERS, bang, code, jq, paths, perl, setting, socat, upload
 from policy.programs.sed import sed
 from policy.programs.sql import sql
 
@@ -152,6 +152,30 @@ OTHERS = {
 @pytest.mark.parametrize(("scan", "text", "expected"), OTHERS.values(), ids=OTHERS.keys())
 def test_other_scanners_say_what_they_are_sure_of(scan, text, expected):
     assert list(scan(text)) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"s/\bfoo\b/bar/g", "s|a|b|; s/c/d/i;", "tr/a-z/A-Z/", "print if /x/", 'print $F[0], "\n"',
+        "print unless /^#/",
+    ],
+)  # fmt: skip
+def test_perl_that_only_edits_says_nothing(text):
+    assert list(perl(text)) == []
+
+
+@pytest.mark.threat("T02")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "s/a/system(1)/e", "s/a/@{[`id`]}/", "s/(?{x})//", "s/a/`id`/", "print `id`", "s/a/b/gee",
+        "system 'id'", "print if /x/; unlink", "s/a/b/" + "x" * 600, "tr/a/b/e", "print STDERR 1",
+        "s/a/b/ or exec", 'print "@{[1]}"', "do 'x'",
+    ],
+)  # fmt: skip
+def test_perl_that_may_do_more_is_inline_code(text):
+    assert INLINE in list(perl(text))
 
 
 DOT = Unknown("a database command")
