@@ -58,7 +58,7 @@ class _House:
         self.bwrap = host.bwrap
         self.runner = CommandRunner(self.office, host, lambda _: False, where.state)
         self.journal = Journal(open_log(config, where), log_directory(config, where), redactor)
-        self._freezer = Freezer(policy, host, config.limits, config.minimum_enforcement)
+        self._freezer = Freezer(lambda: policy, host, config.limits, config.minimum_enforcement)
         self._context = Context(str(workspace), host.home, host.user, "host")
         decide: Callable[[Request, Context], Decision] = lambda request, context: classify(  # noqa: E731  # one line of wiring
             request, policy, context

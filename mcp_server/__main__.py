@@ -21,7 +21,7 @@ def main() -> None:
     except ForeignCodeError as error:
         sys.stderr.write(f"permitgate: {error}\n")
         sys.exit(2)
-    from mcp_server.cli.main import run  # noqa: PLC0415  # nothing of ours loads before the check
+    from mcp_server.cli.start import run  # noqa: PLC0415  # nothing of ours loads before the check
 
     run()
 

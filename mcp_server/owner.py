@@ -8,9 +8,13 @@ import pwd
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mcp_server.config import Config
 from mcp_server.places import find_workspace, is_too_wide
+
+if TYPE_CHECKING:
+    # The command line classifies without pydantic.
+    from mcp_server.config import Config
 
 
 class CallRefusedError(Exception):
@@ -37,7 +41,7 @@ def current_owner() -> Owner:
     return Owner(uid, user, Path.home(), socket.gethostname())
 
 
-def workspace_roots(config: Config, named: Path | None, home: Path) -> tuple[Path, ...]:
+def workspace_roots(config: "Config", named: Path | None, home: Path) -> tuple[Path, ...]:
     """Return the workspaces: named on the command line, configured, or the git top level here.
 
     Raises:

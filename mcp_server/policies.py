@@ -9,12 +9,16 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mcp_server.config import Config
 from mcp_server.places import Places
 from policy.document import PolicyError
 from policy.load import load, pack
 from policy.rules import Policy, Source
+
+if TYPE_CHECKING:
+    # The command line classifies without pydantic.
+    from mcp_server.config import Config
 
 ADMINISTRATOR = Path("/etc/permitgate/policy.d")
 PROJECT_FILE = ".permitgate.yaml"
@@ -107,7 +111,7 @@ def signers_file(configured: Path | None) -> Path | None:
 
 
 def policy_files(
-    config: Config, where: Places, workspaces: Sequence[Path], named: Sequence[str] = ()
+    config: "Config", where: Places, workspaces: Sequence[Path], named: Sequence[str] = ()
 ) -> PolicyFiles:
     """Return where the policy comes from, as configured; `named` stands in for its list."""
     return PolicyFiles(
