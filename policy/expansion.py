@@ -4,6 +4,7 @@ May touch: trees. What a substitution prints and what a variable holds is asked 
 Source: Bash Reference Manual §3.5.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Protocol, assert_never
 
@@ -13,6 +14,7 @@ from policy.shell.builtins import NUMERIC
 from policy.values import NUMBER
 
 _PATTERN = frozenset("*?[")
+_SPECIAL = re.compile(r"[*?\[]")
 
 
 class Known(Protocol):
@@ -63,18 +65,15 @@ def argument(word: t.Word, around: Known) -> Argument:
 
 
 def _joined(pieces: list[Argument]) -> Argument:
+    is_pattern = any(piece.how == "pattern" for piece in pieces)
     text = "".join(
         # Known text that bash would split or expand again, inside a longer word.
-        HOLE if _is_split(piece) else piece.text
+        HOLE if _is_split(piece) else _quoted(piece) if is_pattern else piece.text
         for piece in pieces
     )
-    if HOLE in text:
-        how = Argument.of(text).how
-    else:
-        how = "pattern" if any(piece.how == "pattern" for piece in pieces) else "exact"
     return Argument(
         text,
-        how,
+        "dynamic" if HOLE in text else "pattern" if is_pattern else "exact",
         several=any(piece.several for piece in pieces),
         computed=any(piece.computed for piece in pieces),
     )
@@ -82,6 +81,11 @@ def _joined(pieces: list[Argument]) -> Argument:
 
 def _is_split(piece: Argument) -> bool:
     return piece.several and piece.computed and piece.how == "exact" and _changes(piece.text)
+
+
+def _quoted(piece: Argument) -> str:
+    """Return a piece as a part of a pattern: what was quoted in it stands for itself."""
+    return piece.text if piece.how != "exact" else _SPECIAL.sub(r"[\g<0>]", piece.text)
 
 
 def _changes(text: str) -> bool:

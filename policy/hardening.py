@@ -7,8 +7,9 @@ May touch: trees, argument vectors and specs.
 Source: git(1), git-config(1): core.fsmonitor, diff.external, diff.<driver>.textconv, core.pager.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from functools import cache
 
 import policy.shell.tree as t
@@ -27,6 +28,8 @@ _READS = _SHOWS_DIFFS | frozenset(
         "rev-list", "rev-parse", "shortlog", "show-ref", "status", "tag",
     }
 )  # fmt: skip
+_FIND = (t.Word((t.Literal("find"),)),)
+_NAMES = frozenset({"-name", "-iname", "-lname", "-ilname"})
 _PLAIN = frozenset({t.Literal, t.Glob, t.Tilde, t.Variable, t.Parameter})
 _WITH_VALUE = frozenset({"-C", "-c", "--git-dir", "--work-tree", "--namespace"})
 
@@ -41,6 +44,8 @@ def hardened(tree: t.CommandTree, text: str, programs: Mapping[str, Spec]) -> t.
     # Neither is free on a large tree, and without these characters neither changes anything.
     if any(character in text for character in "*?["):
         tree = anchored(tree, has_dangerous_options)
+        if "find" in text and "-" in text and "./" not in text:
+            tree = _names_as_written(tree, programs)
     return _quiet_tree(tree) if "git" in text else tree
 
 
@@ -71,6 +76,34 @@ def _can_act(spec: Spec) -> bool:
 
 def _is_git(name: str | None) -> bool:
     return name in ("git", "/usr/bin/git", "/bin/git")
+
+
+def _names_as_written(tree: t.CommandTree, programs: Mapping[str, Spec]) -> t.CommandTree:
+    """Return the tree with the patterns that find compares names with as they were written.
+
+    `-name ./*.py` would match nothing. A pattern that could become a word of find's own stays.
+    """
+
+    def change(node: object) -> object:
+        changed = rebuilt(node, change)
+        if isinstance(changed, t.SimpleCommand) and changed.words[:1] == _FIND:
+            return replace(changed, words=tuple(_bare(changed.words, programs["find"])))
+        return changed
+
+    return rebuilt(tree, change)
+
+
+def _bare(words: Sequence[t.Word], find: Spec) -> Iterator[t.Word]:
+    before: str | None = None
+    for word in words:
+        match word.parts:
+            case (t.Literal(text="./"), *rest) if before in _NAMES:
+                pattern = "".join(getattr(part, "text", "*") for part in rest)
+                own = any(fnmatchcase(option, pattern) for option in find.options)
+                yield word if own else t.Word(tuple(rest))
+            case _:
+                yield word
+        before = word.literal
 
 
 def _quiet_tree(tree: t.CommandTree) -> t.CommandTree:

@@ -17,6 +17,7 @@ from policy.programs.spec import NO_COMMAND, Role, Spec
 from policy.programs.touching import Nested
 from policy.programs.words import HOLE, Argument, Place, Stdin, shown
 
+_REPOSITORY = {"git.read": "fs.read", "git.write": "fs.write", "git.history": "fs.write"}
 # With these, what find and its kind print is not the names they found.
 _PRINTS_OTHER = frozenset({"-printf", "-ls", "-exec", "-execdir", "-ok", "-okdir"})
 # With these, find looks only for some of what is below.
@@ -68,7 +69,17 @@ def interpret(
     run.reads = spec.stdin or run.reads
     if not _asks_for_help(words[1:]):
         _read(run, spec, words[1:])
+        _in_repository(run)
     return run.settle() if run.unnamed else accesses
+
+
+def _in_repository(run: Run) -> None:
+    """Say where a repository is read or changed that is not the workspace's."""
+    cwd, own = run.place.cwd, run.place.context.workspace
+    if f"{cwd}/".startswith(f"{own}/"):
+        return
+    for operation in {one.operation for one in run.accesses} & _REPOSITORY.keys():
+        run.accesses.append(Access(_REPOSITORY[operation], cwd, run.place.how, run.program))
 
 
 def _asks_for_help(words: Sequence[Argument]) -> bool:

@@ -266,6 +266,9 @@ CONTAINS = {
         f"code.exec <unknown program {W}/b, written",
     ),
     "a pattern that is run": ("find . -name 'a*' | xargs bash", f"code.exec {W}/\0/a*"),
+    "brackets that are quoted": ('rm "[a]"*', f"fs.delete {W}/[[]a]*"),
+    "a repository elsewhere": ("cd /x && git add .", "fs.write /x"),
+    "a repository elsewhere that is read": ("git -C /x log", "fs.read /x"),
     "a look-alike": ("./ls", "code.exec <unknown program ./ls, not the usual"),
     "a pattern whose anchor is cut off": (
         'for f in *; do tar "${f#./}"; done',

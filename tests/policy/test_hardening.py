@@ -18,6 +18,7 @@ PROGRAMS = Programs(
         "deep: {commands: {a: {args: text...}, b: {args: text..., options: {-o: fs.write}}}}\n"
         "lock: {args: text..., options: {-m: {as: w}}, modes: {w: {options: {-o: fs.write}}}}\n"
         "git: {args: text...}\n"
+        "find: {args: fs.list..., options: {-name: text, -delete: {does: fs.delete .}}}\n"
     }
 )
 
@@ -34,6 +35,24 @@ def test_a_pattern_is_anchored_where_an_option_could_act(program):
 
 def test_a_pattern_stays_where_no_option_acts():
     assert render(change("look *")) == "'look' *"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("find . -name *.py", "'find' '.' '-name' *'.py'"),
+        ("find . -name *.py | act *", "'find' '.' '-name' *'.py' | 'act' './'*"),
+        ("find *.d -name a", "'find' './'*'.d' '-name' 'a'"),
+    ],
+)
+def test_a_name_that_find_looks_for_is_no_path(given, expected):
+    assert render(change(given)) == expected
+
+
+@pytest.mark.threat("T02")
+@pytest.mark.parametrize("pattern", ["*", "*e", "[-]*", "?name"])
+def test_a_name_that_could_become_an_option_of_find_is_anchored(pattern):
+    assert "'-name' './'" in render(change(f"find . -name {pattern}"))
 
 
 QUIET = ("git", "-c", "core.fsmonitor=false", "--no-pager")
