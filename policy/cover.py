@@ -8,7 +8,7 @@ is inside the first is inside the second for decide.py too. A variable stands fo
 
 import re
 from collections.abc import Iterable
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from typing import Final
 
 from policy.globs import EVERYTHING_BELOW, Name, Part, Path, policy_glob, text_tokens
@@ -152,7 +152,4 @@ def _hosts_inside(narrow: Iterable[str], wide: Iterable[str]) -> bool:
 
 
 def _default(name: str) -> object:
-    field = next(field for field in fields(Rule) if field.name == name)
-    if field.default_factory is not MISSING:
-        return field.default_factory()
-    return field.default
+    return next(field.default for field in fields(Rule) if field.name == name)

@@ -141,6 +141,59 @@ def test_explain_colours_only_a_terminal(line: Line):
     )
 
 
+DEMANDING = """\
+version: 1
+include: [dev-safe]
+rules:
+  - id: careful-push
+    rewrite: {programs: ["git push"], args: [-f], argv: [git, push, --force-with-lease]}
+    reason: A lease does not overwrite.
+  - id: two-of-you
+    ask: {operations: [fs.write], quorum: 2, timeout_s: 60, limits: {cpu_s: 5}, network: none}
+    resources: ["${workspace}/two/**"]
+    reason: Two people answer.
+  - id: tool
+    allow: [code.exec]
+    resources: ["<inline code>"]
+    programs: [python3]
+    lifts: [code-in-the-command]
+"""
+SHOWN = [
+    ("git push -f", ["Rewritten   git push -f -> git push --force-with-lease", "careful-push  "]),
+    ("touch two/a", ["Answer      2 people, within 60 s", "Limits      cpu_s 5 (two-of-you at",
+                     "Network     none (two-of-you at"]),
+    ("python3 -c 'print(1)'", ["lifts code-in-the-command"]),
+    ("cat a b c d e", ["and 2 more"]),
+    ("a=(; rm -rf src", ["Unread      ", "Runs        as written"]),
+    ("touch /opt/x", ["also writable: /opt/x"]),
+    ("ps aux; touch x", ["Blocked     one part inspects the host"]),
+    ("cat <<E\n1\n2\n3\n4\n5\n6\n7\n8\n9\nE\n", ["… 4 more lines"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "expected"), SHOWN, ids=[text[:12] for text, _ in SHOWN])
+def test_explain_shows_what_else_holds(line: Line, command: str, expected: list[str]):
+    file = line.rig.base / "demanding.yaml"
+    file.write_text(DEMANDING)
+    shown = line.run("policy", "explain", "--policy", str(file), "--", command, COLUMNS="200")
+    assert [text for text in expected if text not in shown.stdout] == [], shown.stdout
+    (found,) = rows(
+        line.run("policy", "explain", "--policy", str(file), "--json", "--", command).stdout
+    )
+    assert found["profile"].keys() >= {"name"}
+
+
+def test_what_only_may_concern_a_command_is_said_so(line: Line):
+    file = line.rig.base / "may.yaml"
+    file.write_text(
+        "version: 1\nrules:\n  - id: keep\n    deny: [net.connect]\n"
+        "    hosts: [prod.example.com]\n    reason: Not from here.\n"
+    )
+    asked = ("--policy", str(file), "--", 'curl -- "$URL"')
+    assert "perhaps keep" in line.run("policy", "explain", *asked).stdout
+    assert "keep: may be: Not from here." in line.run("classify", *asked).stdout
+
+
 # --- test -----------------------------------------------------------------------------------------
 
 

@@ -198,6 +198,20 @@ def test_what_is_never_allowed_asks_even_when_trusted(command):
     assert len(proof.exceptions) == len([one for one in actions if one.ran])
 
 
+def test_an_ask_that_would_concern_what_ran_freely_is_left_to_the_default():
+    both = history("cat $(git ls-files)", "cat ~/other.txt", approved=("cat ~/other.txt",))
+    text, proof = learn(both, Wish(), [])
+    assert (proof.holds, proof.exceptions) == (True, ())
+    assert [name for name in rules(text) if name.endswith("-ask")] == []
+    _, denying = learn(both, Wish(default="deny"), [])
+    assert [one.past.seq for one in denying.exceptions] == [0]
+
+
+def test_one_action_that_touches_a_place_twice_counts_once():
+    text, _ = learn(history("cat a && head a", "cat a"), Wish(), [])
+    assert "# 2 times, records 0 to 1" in text
+
+
 def test_the_rest_is_asked_about_or_denied():
     for default in ("ask", "deny"):
         _, proof = learn(history("cat a"), Wish(default=default), [])
@@ -219,6 +233,7 @@ PLACES = [
     (Access("fs.read", "/a[b]*{c}"), "/a\\[b\\]\\*\\{c\\}"),
     (Access("fs.read", "/home/dev/shop/src/*.p?", "pattern"), "${workspace}/src/*.p?"),
     (Access("fs.read", "/home/dev/shop/src/[ab]x", "pattern"), "${workspace}/src/*x"),
+    (Access("fs.read", "/home/dev/shop/**/*.py", "pattern"), "${workspace}/**/*.py"),
     (Access("fs.read", f"/home/dev/shop/{HOLE}", "dynamic"), "${workspace}/**"),
     (Access("fs.read", f"/home/dev/shop/a{HOLE}/b", "dynamic"), "${workspace}/**"),
     (Access("fs.read", HOLE, "dynamic"), "<unknown path>"),

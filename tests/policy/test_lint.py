@@ -68,6 +68,12 @@ SHADOWED = [
       {"id": "d", "deny": ["net.connect"], "hosts": ["*.b"]}), ["a"]),
     (({"id": "a", "allow": ["net.connect"]}, {"id": "d", "deny": ["net.connect"],
       "hosts": ["*"]}), []),
+    (({"id": "a", "allow": ["net.connect"], "hosts": ["x.${user}"]},
+      {"id": "d", "deny": ["net.connect"], "hosts": ["x.${user}", "y"]}), ["a"]),
+    (({"id": "a", "allow": ["net.connect"], "hosts": ["x.${user}"]},
+      {"id": "d", "deny": ["net.connect"], "hosts": ["*.${user}"]}), []),
+    ((allow("a", "fs.read", "/w/x"), deny("d", "fs.read", "/w/x", subjects=["agent:x*"])), []),
+    ((allow("a", "fs.read", "/w/x", subjects=["agent:x*"]), deny("d", "fs.read", "/w/x")), ["a"]),
 ]  # fmt: skip
 
 
