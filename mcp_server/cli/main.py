@@ -4,14 +4,12 @@ May touch: nothing but the modules it dispatches to. Keep the imports here few: 
 `classify` are waited for.
 """
 
-import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from mcp_server.cli.exits import Exit, explained
+from mcp_server.cli.exits import explained
 from mcp_server.cli.policy.commands import Command, Json, Policies, Workspace, policy_app
 
 app = typer.Typer(
@@ -214,22 +212,3 @@ def audit_key() -> None:
         from mcp_server.cli import audit  # noqa: PLC0415
 
         audit.print_key()
-
-
-def run() -> None:
-    """Run the command line; an interrupt is exit 130, a closed pipe is quiet."""
-    try:
-        app()
-    except KeyboardInterrupt:
-        raise SystemExit(Exit.INTERRUPTED) from None
-    except BrokenPipeError:
-        raise SystemExit(Exit.OK) from None
-    except Exception as error:
-        # The outermost handler: whatever arrives here is a fault of ours, not of the operator.
-        if os.environ.get("PERMITGATE_TRACEBACK"):
-            raise
-        sys.stderr.write(
-            f"permitgate: this is a bug: {type(error).__name__}: {error}. "
-            "Set PERMITGATE_TRACEBACK=1 to see where, and report it.\n"
-        )
-        raise SystemExit(Exit.USAGE) from None

@@ -265,16 +265,26 @@ def test_a_broken_configuration_stops_every_command_with_its_place(line):
         )
 
 
+SDK = {"mcp", "asyncssh", "uvicorn"}
+
+
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["classify", "--", "ls"], ["policy", "check", "dev-safe"]]
+    ("arguments", "slow"),
+    [
+        (["--help"], SDK | {"rich", "cryptography"}),
+        (["classify", "--", "ls"], SDK | {"typer", "pydantic", "rich", "cryptography"}),
+        (["policy", "check", "dev-safe"], SDK | {"rich", "cryptography"}),
+        (["policy", "explain", "--", "ls"], SDK | {"cryptography"}),
+    ],
 )
-def test_what_people_wait_for_does_not_load_the_sdk(rig, arguments):
+def test_what_people_wait_for_does_not_load_what_is_slow(rig, arguments, slow):
+    (rig.base / "config" / "permitgate" / "config.yaml").unlink()  # one has to be read
     program = (
         "import sys\n"
         "from mcp_server.__main__ import main\n"
         f"sys.argv = ['permitgate', *{arguments!r}]\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
-        "heavy = {'mcp', 'asyncssh', 'uvicorn'} & set(sys.modules)\n"
+        f"heavy = {slow!r} & set(sys.modules)\n"
         "sys.exit(f'loaded {heavy}' if heavy else 0)\n"
     )
     ended = subprocess.run(
