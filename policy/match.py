@@ -34,14 +34,14 @@ _TELLING: Final = 3  # letters of a name that say which name is meant
 _EXTENSION = re.compile(r"(\.\w+)+")
 _REMEMBERED: Final = 256  # answers for one list of globs
 _LONGEST_REMEMBERED: Final = 200  # characters of a resource
-_CHEAPER: Final = 16  # how many quick looks cost as much as one comparison
+_CHEAPER: Final = 2  # how many quick looks cost as much as one unit of work
 
 
 class Target:
     """One access, read once, compared with many rules."""
 
     def __init__(self, access: Access, context: Context) -> None:
-        self.comparisons = 0
+        self.comparisons = 1 if access.how == "exact" else 10
         self._access, self._context = access, context
         # Texts for people show what is not known as `…`.
         unknown = access.how == "dynamic" and access.operation not in PATH_OPERATIONS
@@ -82,30 +82,43 @@ class Target:
 
     def _all_inside(self, globs: Globs, *, below: Path = ()) -> bool:
         shapes = [(*shape, *below) for shape in self._shapes]
-        return all(any(inside(shape, g) for g in self._close(shape, globs)) for shape in shapes)
+        return all(any(self._inside_of(shape, globs)) for shape in shapes)
 
-    def _close(self, shape: Path, globs: Globs) -> Iterator[Path]:
+    def _inside_of(self, shape: Path, globs: Globs) -> Iterator[bool]:
+        names = {part.literal for part in shape if isinstance(part, Name)}
+        for glob in self._close(shape, globs, cost=0):
+            if not _lacks_a_name(names, glob):
+                self.comparisons += 4
+                yield inside(shape, glob)
+
+    def _close(self, shape: Path, globs: Globs, *, cost: int = 4) -> Iterator[Path]:
         """Yield the globs worth a full comparison, and count the work."""
         near = globs.paths_near(shape)
         self.comparisons += len(near) // _CHEAPER
         for glob in near:
             if may_overlap(shape, glob):
-                self.comparisons += 1
+                self.comparisons += cost
                 yield glob
 
     def _remembered(self, what: str, globs: Globs, find: Callable[[Globs], bool]) -> bool:
-        """Return an answer about a path that is not plain; the same few come again and again."""
+        """Return an answer about a path that is not plain; the same few come again and again.
+
+        What it once cost is counted each time, so that no decision depends on an earlier one.
+        """
         resource = self._access.resource
         if len(resource) > _LONGEST_REMEMBERED:
             return find(globs)
         key = (what, resource, self._access.how)
-        answer = globs.answers.get(key)
-        if answer is None:
-            answer = find(globs)
+        known = globs.answers.get(key)
+        if known is None:
+            before = self.comparisons
+            known = (find(globs), self.comparisons - before)
             if len(globs.answers) >= _REMEMBERED:
                 globs.answers.clear()
-            globs.answers[key] = answer
-        return answer
+            globs.answers[key] = known
+        else:
+            self.comparisons += known[1]
+        return known[0]
 
     def _is_masked_or_listed(self) -> bool:
         return self._context.can_mask or self._access.operation == "fs.list"
@@ -114,7 +127,7 @@ class Target:
         text = self._text
         if self._is_plain:
             return globs.has_text(text)
-        self.comparisons += len(globs.texts)
+        self.comparisons += 4 * len(globs.texts)
         return any(text_inside(text, glob) for glob in globs.texts)
 
     # --- ask, deny: any it can be ---
@@ -230,7 +243,7 @@ class Target:
         text = self._text
         if self._is_plain:
             return globs.has_text(text)
-        self.comparisons += len(globs.texts)
+        self.comparisons += 4 * len(globs.texts)
         return any(text_overlaps(text, glob) for glob in globs.texts)
 
     def _aims(self, globs: Globs) -> bool:
@@ -241,7 +254,21 @@ class Target:
         return self._remembered("aims", globs, self._aims_at)
 
     def _aims_at(self, globs: Globs) -> bool:
-        return any(aims(shape, g) for shape in self._shapes for g in self._close(shape, globs))
+        return any(self._aims_of(shape, globs) for shape in self._shapes)
+
+    def _aims_of(self, shape: Path, globs: Globs) -> bool:
+        names = {part.literal for part in shape if isinstance(part, Name)}
+        picks = any(isinstance(p, Name) and p.literal is None and not p.sweep for p in shape)
+        near = globs.paths_near(shape)
+        self.comparisons += len(near) // _CHEAPER
+        for glob in near:
+            # What sweeps over a name that has no wildcard does not aim at it.
+            telling = globs.telling(glob)
+            if (picks or telling is None or telling in names) and may_overlap(shape, glob):
+                self.comparisons += 2
+                if aims(shape, glob):
+                    return True
+        return False
 
     def _excepted(self, globs: Globs) -> bool:
         """Return whether all it can be, and all below it for a tree operation, is excepted."""
@@ -264,6 +291,14 @@ def _shapes(access: Access) -> tuple[Path, ...]:
         return (literal_path(access.resource),)
     shape = shell_pattern(access.resource)
     return (shape,) if access.how == "pattern" else (shape, (EVERYTHING_BELOW,))
+
+
+def _lacks_a_name(names: set[str | None], glob: Path) -> bool:
+    """Return whether a glob has a name that a path with these names never has for certain."""
+    return any(
+        isinstance(part, Name) and part.literal is not None and part.literal not in names
+        for part in glob
+    )
 
 
 def _pieces(part: Part) -> tuple[str, str] | None:

@@ -125,14 +125,16 @@ class Policy:
 class Globs:
     """One list of globs in one context; expressions are made when first needed."""
 
-    __slots__ = ("_near", "_path_re", "_paths", "_text_re", "answers", "texts")
+    __slots__ = ("_near", "_path_re", "_paths", "_tells", "_text_re", "answers", "texts")
 
     def __init__(self, texts: tuple[str, ...]) -> None:
         self.texts = texts
         self._path_re: re.Pattern[str] | None = None
         self._text_re: re.Pattern[str] | None = None
         self._paths: tuple[Path, ...] | None = None
-        self.answers: dict[tuple[str, str, str], bool] = {}  # what match.py found out and will ask
+        # What match.py found out and will ask again, and what it cost.
+        self.answers: dict[tuple[str, str, str], tuple[bool, int]] = {}
+        self._tells: dict[int, str | None] = {}
         self._near: dict[tuple[str, ...], tuple[Path, ...]] = {}
 
     def has_path(self, path: str) -> bool:
@@ -165,6 +167,12 @@ class Globs:
                 self._near[names] = near
         return near
 
+    def telling(self, path: Path) -> str | None:
+        """Return the last name of one of `paths` that is more than `*`, if it has no wildcard."""
+        if not self._tells:
+            self._tells = {id(one): _telling(one) for one in self.paths()}
+        return self._tells[id(path)]
+
     def roots(self) -> tuple[str, ...]:
         """Return the fixed folder of each that has one; `**/x` and `/*/x` have none."""
         roots = [(text, fixed_root(text)) for text in self.texts if text[0] != "<"]
@@ -172,6 +180,11 @@ class Globs:
 
 
 _NO_GLOBS: Final = Globs(())
+
+
+def _telling(path: Path) -> str | None:
+    names = [part for part in path if isinstance(part, Name) and not part.is_any]
+    return names[-1].literal if names else None
 
 
 def _first_names(shape: Path) -> tuple[str, ...]:
