@@ -9,6 +9,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import islice
 from typing import NamedTuple
 
 import policy.shell.tree as t
@@ -32,7 +33,16 @@ LINKERS = frozenset({"ln", "cp", "mount"})
 _MOST_LINKS = 8
 _MOST_PATHS = 12
 _FILE_OPERATIONS = PATH_OPERATIONS - {"fs.list", "code.exec"}
-_PIECES = re.compile(r"[\s:;,'\"=(){}]+")
+_MOST_COMMANDS = 6
+_PIECES = re.compile(r"[\s:;,'\"=(){}<>\[\]@%|&!`]+")
+# The names by which the usual secrets go, wherever they lie.
+_SECRETIVE = re.compile(
+    r"(?:^|/)(?:\.(?:env|ssh|aws|gnupg|kube|netrc|npmrc|pgpass)\b|id_(?:rsa|dsa|ecdsa|ed25519)\b)"
+    r"|\.(?:pem|key|p12|pfx|jks|kdbx)$"
+)
+_COMMAND = re.compile(
+    r"(?<![\w.-])(?:rm|shred|dd|chmod|chown|mkfs\.\w+|cat|tee)(?: +[^\s;|&()'\"`<>]+)+"
+)
 
 
 class Step(NamedTuple):
@@ -168,12 +178,14 @@ def _through(accesses: Iterable[Access], link: Link) -> Iterator[Access]:
 
 
 def meant(accesses: Sequence[Access], trees: Sequence[t.Sequence], place: Place) -> list[Access]:
-    """Return what a path that is not known may be: what the text mentions, and what it lists.
+    """Return what a path or code that is not known may be: what the text mentions, what it lists.
 
     It is a possibility, never a permission: the unknown access stays.
     """
     unknown = {one.operation: one for one in accesses if one.resource[:1] == HOLE}
     touched = [one for one in unknown.values() if one.operation in _FILE_OPERATIONS]
+    if has_unread_code(accesses):
+        touched.append(Access("fs.read", "", program="<unread code>"))
     if not touched:
         return []
     paths = dict.fromkeys(_mentioned(trees, place))
@@ -182,12 +194,24 @@ def meant(accesses: Sequence[Access], trees: Sequence[t.Sequence], place: Place)
             listed = Argument(f"{one.resource.rstrip('/')}/{HOLE}", "pattern")
             paths[listed if one.how == "exact" else Argument(one.resource, one.how)] = None
     own = f"{place.context.workspace}/"
-    outside = [path for path in paths if not f"{path.text}/".startswith(own)][:_MOST_PATHS]
+    outside = [
+        path
+        for path in paths
+        if _SECRETIVE.search(path.text) or not f"{path.text}/".startswith(own)
+    ]
     return [
         Access(one.operation, path.text, path.how, one.program)
         for one in touched
-        for path in outside
+        for path in outside[:_MOST_PATHS]
     ]
+
+
+def has_unread_code(accesses: Iterable[Access]) -> bool:
+    """Return whether something runs that nobody read here."""
+    return any(
+        one.operation == "opaque" or (one.operation == "code.exec" and one.resource[:1] == "<")
+        for one in accesses
+    )
 
 
 def _mentioned(trees: Sequence[t.Sequence], place: Place) -> Iterator[Argument]:
@@ -202,5 +226,14 @@ def _mentioned(trees: Sequence[t.Sequence], place: Place) -> Iterator[Argument]:
             case _:
                 continue
         for piece in pieces:
-            if piece[:1] in ("/", "~") and len(piece) > 1 and not piece.startswith(("//", "/dev/")):
+            is_path = piece[:1] in ("/", "~") and len(piece) > 1
+            if (is_path and not piece.startswith(("//", "/dev/"))) or _SECRETIVE.search(piece):
                 yield place.resolve(Argument(piece))
+
+
+def commands_in(trees: Sequence[t.Sequence]) -> Iterator[list[Argument]]:
+    """Yield what reads like a dangerous command in the texts that other programs are given."""
+    texts = (node.text for node in nodes(tuple(trees)) if isinstance(node, t.Literal))
+    found = (match for text in texts if " " in text for match in _COMMAND.finditer(text))
+    for match in islice(found, _MOST_COMMANDS):
+        yield [Argument(word) for word in match[0].split()]

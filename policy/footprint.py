@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 import policy.shell.tree as t
-from policy.aftermath import followed, fresh_code, meant
+from policy.aftermath import commands_in, followed, fresh_code, has_unread_code, meant
 from policy.hardening import hardened, hardened_argv
 from policy.model import (
     Access,
@@ -128,9 +128,20 @@ def _footprint(
     walk: Traversal, extra: Sequence[Access], executable: Executable, reason: str | None
 ) -> Footprint:
     after = fresh_code(walk.steps, walk.context.workspace) + followed(walk.found, walk.links)
-    after += meant(walk.found, walk.trees, Place(walk.context.workspace, walk.context))
+    place = Place(walk.context.workspace, walk.context)
+    after += meant(walk.found, walk.trees, place) + _suspected(walk, place)
     accesses = tuple(dict.fromkeys((*extra, *walk.found, *after)))
     return Footprint(accesses, executable, reason, tuple(walk.names), walk.words)
+
+
+def _suspected(walk: Traversal, place: Place) -> list[Access]:
+    """Return what commands in unread text would touch: a possibility, where a human is asked."""
+    if not has_unread_code(walk.found):
+        return []
+    names, words = dict(walk.names), dict(walk.words)
+    found = [one for argv in commands_in(walk.trees) for one in walk.guess(argv, place)]
+    walk.names, walk.words = names, words
+    return found
 
 
 def _executable(tree: t.CommandTree) -> Executable:

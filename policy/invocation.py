@@ -23,7 +23,7 @@ from policy.shell.folding import folded
 from policy.shell.reader import read
 from policy.shell.search import searched
 from policy.shell.walk import nodes
-from policy.surroundings import After, Places, Setting, Surroundings
+from policy.surroundings import After, Places, Setting, SpentError, Surroundings
 from policy.values import NUMBER, Settled, certain, settled
 
 _DEPTH = 12
@@ -76,6 +76,13 @@ class Invocations(Surroundings):
         if name in LINKERS:
             self.links += links_made(words, place)
         return interpret(words, place.deeper(), stdin.bounded(), self.programs, self)
+
+    def guess(self, words: Sequence[Argument], place: Place) -> list[Access]:
+        """Return the accesses of a vector that may not even run: nothing if it costs too much."""
+        try:
+            return self.argv(words, place, Stdin())
+        except SpentError:
+            return []
 
     def text(self, text: Argument, place: Place, stdin: Stdin) -> list[Access]:
         """Return the accesses of text that a new shell is given."""

@@ -216,7 +216,9 @@ class Touching(ABC):
         known = all(word.how == "exact" for word in (*self.starts, *self.named))
         if not known or any(word.text == "!" for word in self.starts):
             return [Argument.of(f"{root}/{HOLE}") for root in roots]
-        below = [text for word in self.named for text in _below(word.text)] or [f"/{HOLE}"]
+        # What is limited is not the folder itself.
+        below = [text for word in self.named for text in _below(word.text)]
+        below = below or [f"/{HOLE}?" if self.limited else f"/{HOLE}"]
         return [Argument(root + text, "pattern") for root in roots for text in below]
 
 

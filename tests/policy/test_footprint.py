@@ -269,6 +269,9 @@ CONTAINS = {
     "brackets that are quoted": ('rm "[a]"*', f"fs.delete {W}/[[]a]*"),
     "a repository elsewhere": ("cd /x && git add .", "fs.write /x"),
     "a repository elsewhere that is read": ("git -C /x log", "fs.read /x"),
+    "a path in unread code": ("gdb -ex 'shell less /etc/a'", "fs.read /etc/a"),
+    "a secret's name in unread code": ("nope 'x(\"b/.env\")'", f"fs.read {W}/b/.env"),
+    "a command in unread code": ("gdb -ex 'shell rm -rf /b'", "fs.delete /b"),
     "a look-alike": ("./ls", "code.exec <unknown program ./ls, not the usual"),
     "a pattern whose anchor is cut off": (
         'for f in *; do tar "${f#./}"; done',
