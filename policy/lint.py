@@ -8,6 +8,7 @@ that cannot be shown (cover.py) nothing is said.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Final, Literal
 
 from policy import document
@@ -30,6 +31,11 @@ BEYOND: Final = frozenset(
         "device.write", "privilege.escalate", "persistence", "audit.tamper", "sys.control",
         "credential.read",
     }
+)  # fmt: skip
+# Resources without a path that rules are likely to name; program entries have more.
+IN_BRACKETS: Final = (
+    "<network>", "<standard input>", "<inline code>", "<a terminal>", "<environment>",
+    "<set-user-id>", "<world-writable>", "<unknown path>", "<a secret variable>",
 )  # fmt: skip
 _SHOWN: Final = 4  # places named in a sentence
 _HOST = re.compile(r"[a-z0-9_.*?-]+|[0-9a-f:.*?]+")
@@ -164,7 +170,8 @@ def _listed(rules: Iterable[Rule]) -> str:
 
 def _unreachable(rules: Sequence[Rule], tools: Tools) -> Iterator[Finding]:
     for rule in rules:
-        for what, fix in (*_tools(rule, tools), *_excepted(rule), *_hosts(rule), *_with(rule)):
+        found = (*_tools(rule, tools), *_excepted(rule), *_hosts(rule), *_with(rule))
+        for what, fix in (*found, *_misspelt(rule)):
             yield _warning("unreachable", rule, what, fix)
 
 
@@ -206,6 +213,13 @@ def _hosts(rule: Rule) -> Iterator[tuple[str, str]]:
             f"no host is spelled {glob!r}: a name or address without scheme, user, port or path",
             ("write the host alone, such as example.com or *.example.com"),
         )
+
+
+def _misspelt(rule: Rule) -> Iterator[tuple[str, str]]:
+    for glob in (*(rule.resources or ()), *rule.exceptions):
+        if glob.startswith("<") and "*" not in glob and glob not in IN_BRACKETS:
+            for meant in get_close_matches(glob, IN_BRACKETS, n=1, cutoff=0.85):
+                yield f"nothing is called {glob}", f"write {meant}, if that is what you mean"
 
 
 # --- rules that allow much ------------------------------------------------------------------------

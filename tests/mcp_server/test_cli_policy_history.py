@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from audit.chain import Chain
 from mcp_server.cli.policy.recorded import Unreplayable, past_action
 from tests.mcp_server.indoors import ASKS
 from tests.mcp_server.rig import Rig
@@ -133,25 +134,22 @@ def test_a_log_that_does_not_verify_is_not_replayed(worked, strict, log):
 
 @pytest.mark.threat("T15")
 def test_what_is_not_signed_is_not_replayed(worked, strict, log):
+    command = ("policy", "diff", "dev-safe", strict, "--log", str(log))
+    (before,) = rows(worked.run(*command, "--json").stdout)
     (segment,) = log.glob("seg-*")
-    whole = segment.read_bytes()
-    size = len(whole.splitlines())
+    lines = segment.read_bytes().splitlines(keepends=True)
     # A record that continues the chain, but that no checkpoint covers.
-    from audit.chain import Chain  # noqa: PLC0415
-
     chain = Chain()
-    chain.follow_block(whole.splitlines(keepends=True))
-    record = json.loads(
-        next(text for text in whole.splitlines() if b'"command":"cat src/a.py"' in text)
-    )
+    chain.follow_block(lines)
+    record = json.loads(next(text for text in lines if b'"command":"cat src/a.py"' in text))
     del record["@prev"], record["@seq"]
-    record["request"]["command"] = "cat unsigned"
     body = json.dumps(record, separators=(",", ":"), sort_keys=True).encode()
-    segment.write_bytes(whole + chain.extend(body) + b"\n")
-    found = worked.run("policy", "diff", "dev-safe", strict, "--log", str(log))
+    segment.write_bytes(b"".join(lines) + chain.extend(body) + b"\n")
+    found = worked.run(*command)
     assert "1 more are not signed yet and were not read" in found.stdout
-    assert f"{size} records, verified" in found.stdout
-    assert "unsigned:" not in found.stdout.replace("not signed", "")
+    assert f"{len(lines)} records, verified" in found.stdout
+    (after,) = rows(worked.run(*command, "--json").stdout)
+    assert after == {**before, "checkpoint": {**before["checkpoint"], "unsigned": 1}}
 
 
 # --- records that cannot be replayed --------------------------------------------------------------

@@ -1,11 +1,14 @@
 """What `policy check` finds, and that it claims nothing that is not so."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import policy.programs
 from policy.decide import decide
 from policy.lint import Finding, lint
 from policy.load import load, pack
@@ -228,6 +231,7 @@ UNREACHABLE = [
     (allow("r", "fs.read", "/w/a", **{"except": ["/w/*"]}), "'/w/a' is wholly inside `except`"),
     ({"id": "r", "deny": ["net.connect"], "hosts": ["https://x.org"]}, "no host is spelled"),
     ({"id": "r", "deny": ["net.connect"], "hosts": ["x.org:443"]}, "no host is spelled"),
+    (deny("r", "code.exec", "<netwrok>"), "nothing is called <netwrok>"),
 ]  # fmt: skip
 
 
@@ -243,6 +247,18 @@ def test_a_rule_that_nothing_reaches_is_named(rule, what):
 )
 def test_a_host_that_can_be_is_not_complained_about(host):
     assert found("unreachable", {"id": "r", "deny": ["net.connect"], "hosts": [host]}) == []
+
+
+def test_what_program_entries_call_their_resources_is_no_misspelling():
+    folder = Path(policy.programs.__file__).parent
+    named = {
+        name
+        for path in folder.rglob("*.yaml")
+        for name in re.findall(r"<[a-z][^<>\n]*>", path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 20
+    for name in sorted(named):
+        assert found("unreachable", {"id": "r", "ask": ["code.exec"], "resources": [name]}) == []
 
 
 BROAD = [

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import typer
 
 from mcp_server.cli.classify import Desk, Given, open_desk
+from mcp_server.duties import unmet_by_profile
 from policy.decide import readable_roots
 from policy.explain import LEVELS, as_data
 from policy.model import Decision, Effect
@@ -61,6 +62,9 @@ def explained(desk: Desk, command: tuple[str, ...]) -> Explained:
         workspace=context.workspace,
         read_roots=readable_roots(desk.policy, context),
     )
+    if isinstance(profile, Profile):
+        unmet = next(unmet_by_profile(profile.name, decision.obligations), None)
+        profile = profile if unmet is None else NoProfile(unmet)
     text = command[0] if len(command) == 1 else shlex.join(command)
     return Explained(text, desk.cwd, context.workspace, context.home, decision, profile)
 
