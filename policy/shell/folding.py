@@ -238,7 +238,7 @@ class _Scope:
             if assignment.append:
                 text = None if before is None or text is None else before + text
             self._keep(name, text)
-        elif name in self.once:
+        else:
             items = [self._at_home(word) for word in array.words]
             known = [item for item in items if item is not None]
             if len(known) == len(items):
@@ -337,10 +337,15 @@ class _Scope:
             case t.Parameter(name=name, operator=operator, operand=operand, quoted=quoted):
                 if operand == "[@]" or operator[:1] == "[":
                     return self._element(name, operator[1:-1], operand), quoted or bool(operand)
-                held = self.known.get(name)
-                return None if held is None else values.computed(held, operator, operand), quoted
+                return self._computed(name, operator, operand), quoted
             case _:
                 return None, False
+
+    def _computed(self, name: str, operator: str, operand: str) -> str | None:
+        held = self.known.get(name)
+        text = None if held is None else values.computed(held, operator, operand)
+        # Where the home lies is not for sure: of `${HOME%/*}` nothing is left only below `/`.
+        return text or (text if name in self.settled else None)
 
     def _element(self, name: str, index: str, operand: str) -> str | None:
         items = self.arrays.get(name)

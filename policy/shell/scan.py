@@ -212,6 +212,7 @@ class Scan:
         if len(self.frames) < MAX_NESTING:
             self.frames.append(frame)
         else:
+            self.frames[-1].start = -1
             self._end(";")
 
     def _pop(self, at: int) -> None:
@@ -295,14 +296,14 @@ class Scan:
 
     def _open(self, frame: Frame, opener: str) -> None:
         frame.words = frame.words[1:]
-        self.blocks += 1
-        if self.blocks <= MAX_BLOCKS:
-            outer = frame.blocks[-1]
+        outer, is_open = frame.blocks[-1], self.blocks < MAX_BLOCKS
+        if is_open:
+            self.blocks += 1
             frame.blocks.append(Block(opener, function=outer.defines))
             outer.defines = ""
-        if opener in _LOOPS:
+        if opener in _LOOPS and is_open:
             frame.blocks[-1].words, frame.words = frame.words, []
-        elif opener == "case":
+        elif opener in _LOOPS or opener == "case":
             self._drop(frame)
 
     def _drop(self, frame: Frame) -> None:

@@ -52,13 +52,9 @@ def _foremost(statements: list[Late]) -> list[Late]:
     """Return as many statements as may be followed: the last, and the first of each program."""
     if len(statements) <= MAX_STATEMENTS:
         return statements
-    times, ranked = Counter[str | int | None](), list[tuple[int, int]]()
+    times, ranked = Counter[str | int](), list[tuple[int, int]]()
     for place, statement in enumerate(statements[:-_LAST_STATEMENTS]):
-        program: str | int | None = place
-        if isinstance(statement, str):
-            program = statement.partition(" ")[0]
-        elif isinstance(statement, t.SimpleCommand) and statement.words:
-            program = statement.words[0].literal
+        program = statement.partition(" ")[0] if isinstance(statement, str) else place
         ranked.append((times[program], place))
         times[program] += 1
     places = sorted(place for _, place in sorted(ranked)[: MAX_STATEMENTS - _LAST_STATEMENTS])

@@ -43,16 +43,14 @@ def _character_by_character(value: str, operator: str, operand: str) -> str | No
             return _cased(value, operator)
 
 
-def _cased(value: str, operator: str) -> str | None:
+def _cased(value: str, operator: str) -> str:
     match operator:
         case "^":
             return value[:1].upper() + value[1:]
         case ",":
             return value[:1].lower() + value[1:]
-        case "^^" | ",,":
-            return value.upper() if operator == "^^" else value.lower()
         case _:
-            return None
+            return value.upper() if operator == "^^" else value.lower()
 
 
 def _replaced(value: str, operator: str, operand: str) -> str | None:

@@ -115,7 +115,8 @@ def test_any_other_variable_stays_dynamic(text: str) -> None:
         "read -d a x <<< bac; c $x", "read x <<< a; read x <<< b; c $x", "read x 3<<< a; c $x",
         "read x <<< a <<< b; c $x", "if read x <<< a; then c $x; fi", "x=a; read x <<< b; c $x",
         "printf -v x '%d' 1; c $x", "x=é; c ${#x}", "x='a*'; c ${x%b}", "x=~nobody; c $x",
-        "x=ab; c ${x/a*/b}", "HOME=/x; y=~; c $y", "x=; c ${x:?}",
+        "x=ab; c ${x/a*/b}", "c ${HOME#*u}",
+        f"x={'a' * 300}; c ${{x%b}}", "x=a; c ${x%*b*c*d*}", "HOME=/x; y=~; c $y", "x=; c ${x:?}",
     ],
 )  # fmt: skip
 def test_a_value_that_is_not_certain_stays_dynamic(text: str) -> None:

@@ -171,6 +171,18 @@ def test_the_search_is_bounded() -> None:
     assert len(found_in("a " * MAX_BYTES)[0].words) <= MAX_WORDS
     assert found_in("eval 'eval a';" * 200) != []
     assert found_in("$(" * 40) != []
+    documents = "".join(f"c{number} <<E $0\na\nE\n" for number in range(60))
+    assert len(found_in(documents)) >= 32
+    assert found_in("alias " * 9 + "a='" + 'alias b="' * 9 + "$0") != []
+    assert len(found_in('a "$x" <<A;' + "x$y;" * 90 + "".join(f"a{i};" for i in range(900)))) < 200
+
+
+@pytest.mark.threat("T03")
+@pytest.mark.parametrize(
+    "lead", ["( ", "{ ", "if ", "for x in a; do ", "case x in a) ", "$(", "f() {\n"]
+)
+def test_what_is_nested_too_deep_is_found_flat(lead: str) -> None:
+    assert RM in [one.argv[:3] for one in found_in(lead * 40 + "rm -rf /; $0")]
 
 
 def test_what_is_understood_is_also_found_by_searching() -> None:
