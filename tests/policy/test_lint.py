@@ -59,6 +59,7 @@ SHADOWED = [
     ((allow("a", "fs.read", "/w/x"), deny("d", "fs.read", "/w/**", programs=["cat"])), []),
     ((allow("a", "fs.read", "/w/x", programs=["git push"]),
       deny("d", "fs.read", "/w/**", programs=["git"])), ["a"]),
+    ((allow("a", "fs.read", "/w/x"), deny("d", "fs.read", "/w/**", **{"with": ["git.read"]})), []),
     ((allow("a", "fs.read", "/w/x"), deny("d", "fs.read", "/w/**", **{"except": ["/w/x"]})), []),
     ((allow("a", "fs.read", "/w/x"), deny("d", "fs.read", "/w/**", **{"except": ["/w/y"]})), ["a"]),
     ((allow("a", "fs.read", "/w/x"), deny("d", "fs.read", "/w/**", **{"except": ["/w/*"]})), []),
