@@ -235,6 +235,12 @@ def test_no_decision_depends_on_an_earlier_one():
     assert first.verdicts[-1].rule_id == "limit"
 
 
+def test_a_long_pattern_is_decided_like_a_short_one():
+    long = Access("fs.read", "/w/" + "a" * 300 + "*", "pattern")
+    assert effect([ALLOW_W], long) is Effect.ALLOW
+    assert effect([ALLOW_W, "deny: [fs.read], resources: ['/w/a*']"], long) is Effect.DENY
+
+
 def test_fifty_patterns_are_no_more_than_can_be_checked():
     patterns = [Access("fs.delete", f"/home/dev/work/d{n}/*.o", "pattern") for n in range(50)]
     dev = load([pack("dev-safe")], check_examples=False)

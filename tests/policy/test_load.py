@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from policy.document import MAX_CHARACTERS, PolicyError, read
 from policy.load import FILE_KEYS, load, pack
 from policy.model import Effect, Obligations
+from policy.obligations import NONE
 from policy.rule_file import PLANNED_KEYS, RULE_KEYS
 from policy.rules import Source
 
@@ -240,6 +241,11 @@ def test_any_text_is_a_policy_or_a_policy_error(text):
 def test_a_projects_file_may_only_tighten(text):
     with pytest.raises(PolicyError, match="may only tighten"):
         load_text(text, tightens_only=True)
+
+
+def test_a_mapping_of_operations_alone_demands_nothing():
+    (rule,) = load_text(broken("    allow: {operations: [git.read]}\n")).rules
+    assert rule.obligations == NONE
 
 
 def test_no_name_of_the_environment_at_all_may_be_set():

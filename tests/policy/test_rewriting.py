@@ -256,6 +256,10 @@ def test_a_program_alone_may_be_meant():
     assert not decided("a b", policy).rewritten
 
 
+def test_a_vector_without_words_is_nobodys():
+    assert apply(Exec(None, (), "/w"), POLICY.rewrites).done == ()
+
+
 def test_ids_are_unique_over_rules_of_both_kinds():
     text = mistaken("{programs: [a], argv: [b]}") + "  - {id: r, ask: [git.read]}\n"
     with pytest.raises(PolicyError, match="rule id 'r' is already at"):
