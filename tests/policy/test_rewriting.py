@@ -1,5 +1,8 @@
 """One command in the place of another: only what is wholly known, decided like any other."""
 
+import shlex
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -204,6 +207,22 @@ def test_a_vector_is_rewritten_to_a_vector_of_the_rule_or_stays(argv):
         assert set(argv[1:]) - {"--force"} <= set(applied.action.argv)
     else:
         assert applied.action.argv == tuple(argv)
+
+
+@pytest.mark.threat("T02")
+@given(st.lists(WORDS, min_size=1, max_size=5))
+def test_what_runs_instead_is_decided_as_if_it_had_been_asked_for(argv):
+    plain = replace(POLICY, rewrites=())
+    asked = Exec(None, tuple(argv), CONTEXT.workspace)
+    decision, bare = decided(asked), decided(asked, plain)
+    if decision.rewritten:
+        instead = Exec(None, tuple(shlex.split(decision.rewritten[0].after)), CONTEXT.workspace)
+        assert bare.effect is not DENY
+        assert decision.effect is decided(instead, plain).effect
+        assert decision.executable == decided(instead, plain).executable
+    else:
+        assert decision.effect >= bare.effect
+        assert decision.executable == bare.executable
 
 
 def mistaken(rewrite: str, more: str = "") -> str:
