@@ -103,6 +103,15 @@ def test_only_printers_promise_that_their_unlisted_options_are_harmless():
     assert promised == PRINTERS
 
 
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_promise_says_above_its_entry_why_it_may_be_made(name):
+    lines = SOURCES[name].splitlines()
+    for at, line in enumerate(lines):
+        if re.search(r"^[^#]*\bunknown: harmless", line):
+            head = next(back for back in range(at, -1, -1) if not lines[back].startswith(" "))
+            assert lines[head - 1].startswith("# "), f"{name}:{head + 1}"
+
+
 @pytest.mark.threat("T02")
 def test_an_unlisted_option_never_vanishes():
     harmless = {"fs.list", "fs.read", "sys.inspect", "proc.inspect", "git.read", "git.write"}
