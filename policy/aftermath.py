@@ -34,6 +34,7 @@ _MOST_LINKS = 8
 _MOST_PATHS = 12
 _FILE_OPERATIONS = PATH_OPERATIONS - {"fs.list", "code.exec"}
 _MOST_COMMANDS = 6
+_NO_FILES = ("//", "/dev/", "/bin/", "/usr/bin/", "/sbin/", "/usr/sbin/")  # or programs
 _PIECES = re.compile(r"[\s:;,'\"=(){}<>\[\]@%|&!`]+")
 # The names by which the usual secrets go, wherever they lie.
 _SECRETIVE = re.compile(
@@ -227,7 +228,7 @@ def _mentioned(trees: Sequence[t.Sequence], place: Place) -> Iterator[Argument]:
                 continue
         for piece in pieces:
             is_path = piece[:1] in ("/", "~") and len(piece) > 1
-            if (is_path and not piece.startswith(("//", "/dev/"))) or _SECRETIVE.search(piece):
+            if (is_path and not piece.startswith(_NO_FILES)) or _SECRETIVE.search(piece):
                 yield place.resolve(Argument(piece))
 
 

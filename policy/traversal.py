@@ -271,10 +271,12 @@ def _assigns(body: t.Sequence, name: str) -> bool:
                 return True
             case t.Declaration() | t.ArithmeticFor() | t.ArithmeticCommand() | t.Arithmetic():
                 return True
-            case t.SimpleCommand(words=(word, *words)) if word.literal in _ASSIGNING:
-                prints = word.literal == "printf" and words and (words[0].literal or "-")[0] != "-"
-                if not prints:
-                    return True
+            case t.SimpleCommand(words=(t.Word(parts=(t.Literal(text="printf"),)), word, *_)) if (
+                word.literal or "-"
+            )[0] != "-":
+                continue
+            case t.SimpleCommand(words=(word, *_)) if word.literal in _ASSIGNING:
+                return True
             case _:
                 continue
     return False

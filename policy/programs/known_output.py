@@ -121,7 +121,7 @@ def _characters(text: str) -> str:
 
 def _xxd(words: Words, stdin: str | None) -> str | None:
     letters = {letter for word in words for letter in word[1:]}
-    if stdin is None or not {"r", "p"} <= letters:
+    if stdin is None or not {"r", "p"} <= letters or not _reads_stdin(words):
         return None
     return _decoded(lambda: bytes.fromhex(re.sub(r"\s", "", stdin)))
 
@@ -141,11 +141,20 @@ def _base32(words: Words, stdin: str | None) -> str | None:
 def _openssl(words: Words, stdin: str | None) -> str | None:
     if stdin is None or "-d" not in words or not {"base64", "-base64", "-a"} & set(words):
         return None
+    if not set(words) <= {"enc", "base64", "-base64", "-a", "-A", "-d"}:
+        return None
     return _decoded(lambda: base64.b64decode(stdin))
 
 
 def _decodes(words: Words) -> bool:
-    return any(re.fullmatch(r"-[iw]*[dD][i]*|--d(?:e(?:c(?:o(?:de?)?)?)?)?", w) for w in words)
+    decode = r"-[iw]*[dD][i]*|--d(?:e(?:c(?:o(?:de?)?)?)?)?"
+    return _reads_stdin(words) and any(re.fullmatch(decode, word) for word in words)
+
+
+def _reads_stdin(words: Words) -> bool:
+    """Return whether no word names a file: then what is decoded came through the pipe."""
+    values = {at + 1 for at, word in enumerate(words) if word in ("-w", "--wrap")}
+    return all(word[:1] == "-" or at in values for at, word in enumerate(words))
 
 
 def _decoded(decode: Callable[[], bytes]) -> str | None:

@@ -146,9 +146,14 @@ class Run(Touching):
         if len(text.text) > _LONGEST_SCRIPT:
             self.add("code.exec", f"<{language} text longer than is read>")
             return
+        outer = self.stdin
+        if language == "awk":
+            # What it prints to a command is that command's standard input.
+            self.stdin = Stdin(connected=True, network=outer.network)
         for finding in SCANNERS[language](text.text):
             self.nested.spend(2)
             self._found(finding)
+        self.stdin = outer
 
     def _found(self, finding: Finding) -> None:
         match finding:

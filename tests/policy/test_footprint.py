@@ -272,6 +272,26 @@ CONTAINS = {
     "a path in unread code": ("gdb -ex 'shell less /etc/a'", "fs.read /etc/a"),
     "a secret's name in unread code": ("nope 'x(\"b/.env\")'", f"fs.read {W}/b/.env"),
     "a command in unread code": ("gdb -ex 'shell rm -rf /b'", "fs.delete /b"),
+    "text decoded from a file": ("echo bHM= | base64 -d x | sh", "code.exec <standard input>"),
+    "text decoded from bytes in a file": ("echo 6c | xxd -r -p x | sh", "code.exec <standard in"),
+    "text decoded by openssl from a file": (
+        "echo bHM= | openssl base64 -d -in x | sh",
+        "code.exec <standard input>",
+    ),
+    "what awk prints to a shell": ("echo ls | awk '{print | \"sh\"}' a", "code.exec <standard in"),
+    "a copy that is no link": ("cp a b; ./b", f"code.exec {W}/b"),
+    "a path that a loop's function may print": (
+        "for f in a; do printf -v f b; rm $f; done",
+        "fs.delete \0",
+    ),
+    "a value beside a declaration": ("d=$(mktemp); export d; rm $d", "fs.delete \0"),
+    "a home in unread code": ("nope; cat $HOME/a; $x", "fs.read /home/dev/a"),
+    "a dangerous command too deep": (
+        "sh -c 'nope' " * 40 + "; gdb -ex 'shell rm /b'",
+        "fs.delete /b",
+    ),
+    "a variable that a wrapper gives": ("env X=/tmp/x ls", "env.poison X"),
+    "a date whose shape is not known": ('rm "a$(date +%x)"', f"fs.delete {W}/a\0"),
     "a look-alike": ("./ls", "code.exec <unknown program ./ls, not the usual"),
     "a pattern whose anchor is cut off": (
         'for f in *; do tar "${f#./}"; done',
