@@ -90,7 +90,7 @@ NETWORK = [
     ("yt-dlp --cookies-from-browser firefox https://x", "credential.read fs.write net.connect"),
     ("w3m -dump notes.html", "net.connect"),
     ("w3m -dump ./notes.html", "fs.read net.connect"),
-    ("ncat --exec /bin/cat -l 1", "code.exec net.connect net.listen"),
+    ("ncat --exec ./x -l 1", "code.exec net.connect net.listen"),
     ("socat TCP-LISTEN:1 FILE:x", "fs.read fs.write net.listen"),
     ("dig +short example.com", "net.connect"),
     ("nmap -iL hosts example.com", "fs.read net.connect"),
