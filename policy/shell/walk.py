@@ -44,6 +44,8 @@ def rebuilt(node: Node, change: Callable[[object], object]) -> Node:
         items = tuple(map(change, node))
         return node if all(map(_same, node, items)) else cast(Node, items)
     branches = t.BRANCHES.get(type(node), ())
+    if not branches:
+        return node
     values = {name: change(getattr(node, name)) for name in branches}
     if all(getattr(node, name) is values[name] for name in branches):
         return node

@@ -78,7 +78,7 @@ def test_a_provable_constant_is_known(text: str, argv: tuple[str | None, ...]) -
     "text",
     [
         "c $x", "x=$y; c $x", "x=a; x=$y; c $x", "x=$y; x+=b; c $x",
-        "x=a; f() { c $x; }; x=b; f; c $y", "x=a; x=b y=$x; c $y", "x=a; x=b || c $x; c $x",
+        "x=a; x=b; f() { c $x; }", "x=a; x=b y=$x; c $y", "x=a; x=b || c $x; c $x",
         "x+=a; c $x",
         "x=a; if b; then x=c; fi; c $x", "x=a; x=b & c $x", "readonly x=a; x=b; c $x",
         "x=(a b); x=d; c $x",

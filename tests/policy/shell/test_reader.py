@@ -136,7 +136,9 @@ plain_words = st.text(st.sampled_from("ab2_./:,@%+-"), min_size=1, max_size=3)
 firsts = st.one_of(
     plain_words, st.sampled_from(["if", "in", "time", "echo", ".", "[", "declare", "ls"])
 )
-plain_lines = st.tuples(firsts, st.lists(st.one_of(plain_words, st.just("a=b")), max_size=4))
+plain_lines = st.tuples(
+    firsts, st.lists(st.one_of(plain_words, st.sampled_from(["a=b", "|", "| echo"])), max_size=5)
+)
 
 
 @settings(unhurried, max_examples=300)
