@@ -207,6 +207,15 @@ def meant(accesses: Sequence[Access], trees: Sequence[t.Sequence], place: Place)
     ]
 
 
+def is_doubtful(accesses: Iterable[Access]) -> bool:
+    """Return whether a path is not known, or something runs that nobody read here."""
+    for one in accesses:
+        operation, first = one.operation, one.resource[:1]
+        if first == HOLE or operation == "opaque" or (first == "<" and operation == "code.exec"):
+            return True
+    return False
+
+
 def has_unread_code(accesses: Iterable[Access]) -> bool:
     """Return whether something runs that nobody read here."""
     return any(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 import policy.shell.tree as t
-from policy.aftermath import commands_in, followed, fresh_code, has_unread_code, meant
+from policy.aftermath import commands_in, followed, fresh_code, has_unread_code, is_doubtful, meant
 from policy.hardening import hardened, hardened_argv
 from policy.model import (
     Access,
@@ -127,10 +127,15 @@ def _spent(walk: Traversal, extra: Sequence[Access]) -> Footprint:
 def _footprint(
     walk: Traversal, extra: Sequence[Access], executable: Executable, reason: str | None
 ) -> Footprint:
-    after = fresh_code(walk.steps, walk.context.workspace) + followed(walk.found, walk.links)
-    place = Place(walk.context.workspace, walk.context)
-    after += meant(walk.found, walk.trees, place) + _suspected(walk, place)
-    accesses = tuple(dict.fromkeys((*extra, *walk.found, *after)))
+    found = [*extra, *walk.found] if extra else walk.found
+    if len(walk.steps) > 1:
+        found = found + fresh_code(walk.steps, walk.context.workspace)
+    if walk.links:
+        found = found + followed(walk.found, walk.links)
+    if is_doubtful(walk.found):
+        place = Place(walk.context.workspace, walk.context)
+        found = found + meant(walk.found, walk.trees, place) + _suspected(walk, place)
+    accesses = tuple(dict.fromkeys(found)) if len(found) > 1 else tuple(found)
     return Footprint(accesses, executable, reason, tuple(walk.names), walk.words)
 
 
