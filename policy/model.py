@@ -6,7 +6,7 @@ Source: XACML 3.0 for Subject, Action, Request, Decision; operations are this pr
 
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 How = Literal["exact", "pattern", "dynamic"]
 
@@ -118,9 +118,11 @@ class Context:
     can_mask: bool = True  # False where denied files cannot be hidden: remote hosts, weak rungs
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
-    """One operation on one resource; `program` is the command that does it, such as "git push"."""
+class Access(NamedTuple):
+    """One operation on one resource; `program` is the command that does it, such as "git push".
+
+    A tuple, as Verdict is: a decision makes and compares hundreds.
+    """
 
     operation: str
     resource: str
@@ -143,8 +145,7 @@ class Obligations:
     places: tuple[tuple[str, str], ...] = field(default=(), compare=False)  # (key, rule at place)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """The strictest rule for one access; `place` is file:line:column of the rule."""
 
     access: Access
