@@ -35,9 +35,10 @@ def narrows_no_more(wide: Rule, narrow: Rule) -> bool:
         _subset(narrow.together_with, wide.together_with)
         and _subset(narrow.tools, wide.tools)
         and _programs_inside(narrow.programs, wide.programs)
-        and _hosts_inside(narrow.hosts, wide.hosts)
+        and _hosts_inside(texts_of(narrow, "hosts"), texts_of(wide, "hosts"))
         and all(
-            getattr(wide, field.name) in (_default(field.name), getattr(narrow, field.name))
+            getattr(wide, field.name) == field.default
+            or _said(wide, field.name) == _said(narrow, field.name)
             for field in fields(Rule)
             if field.name not in _COMPARED
         )
@@ -151,5 +152,13 @@ def _hosts_inside(narrow: Iterable[str], wide: Iterable[str]) -> bool:
     )
 
 
-def _default(name: str) -> object:
-    return next(field.default for field in fields(Rule) if field.name == name)
+def texts_of(rule: Rule, name: str) -> tuple[str, ...]:
+    """Return the globs of one field as they are meant; nothing if it holds none."""
+    value = getattr(rule, name)
+    if not isinstance(value, tuple):
+        return ()
+    return tuple(written(one, rule) for one in value if isinstance(one, str))
+
+
+def _said(rule: Rule, name: str) -> object:
+    return texts_of(rule, name) or getattr(rule, name)

@@ -1,30 +1,31 @@
 """What is probably wrong with a policy that loads: rules without use, and rules that allow much.
 
 May touch: rules, and decisions over made-up accesses. May not touch: files.
-INVARIANT: a rule called needless can be removed and no decision becomes looser or stricter; where
-that cannot be shown (cover.py) nothing is said.
+What is said of a rule is so in every context; whether a place may be written is decided as for a
+command.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import fields, replace
 from difflib import get_close_matches
-from typing import Final, Literal
+from typing import Final
 
 from policy import document
-from policy.cover import glob_inside, narrows_no_more, same_words, speaks_of
+from policy.cover import glob_inside
 from policy.decide import decide
 from policy.examples import SAMPLE
-from policy.model import Access, Effect, Obligations
-from policy.obligations import strictest
+from policy.model import Access, Effect
+from policy.narrowing import Asked
+from policy.needless import Finding, Severity, needless, warning
 from policy.places import BUILD_FILES, RUNS_LATER
 from policy.rules import Policy, Rewrite, Rule, Source, variables_in
 
-Severity = Literal["warning", "note"]
 Tools = Mapping[str, frozenset[str] | None]  # what each tool can do; None is anything
 
 WIDE_TREES: Final = ("/**", "/*/**", "${home}/**", "/home/**", "/root/**")
-WRITES: Final = frozenset({"fs.write", "fs.create", "fs.delete", "fs.perm"})
+CHANGES: Final = frozenset({"fs.write", "fs.create"})
+WRITES: Final = CHANGES | {"fs.delete", "fs.perm"}
 HOST_OPERATIONS: Final = frozenset({"net.connect", "remote.exec"})
 BEYOND: Final = frozenset(
     {
@@ -41,19 +42,6 @@ _SHOWN: Final = 4  # places named in a sentence
 _HOST = re.compile(r"[a-z0-9_.*?-]+|[0-9a-f:.*?]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing to look at: where, in which rule, what it is, and what to do about it."""
-
-    kind: str
-    severity: Severity
-    place: str
-    rule_id: str
-    what: str
-    fix: str
-    also: tuple[str, ...] = ()  # every place it is about, where `what` names the first
-
-
 def lint(policy: Policy, sources: Sequence[Source], tools: Tools) -> tuple[Finding, ...]:
     """Return every finding, warnings first, then by place.
 
@@ -63,7 +51,7 @@ def lint(policy: Policy, sources: Sequence[Source], tools: Tools) -> tuple[Findi
         tools: the names that `tools` of a rule may give, and what each can do.
     """
     checks: tuple[Callable[[], Iterable[Finding]], ...] = (
-        lambda: _needless(policy.rules),
+        lambda: needless(policy.rules),
         lambda: _unreachable(policy.rules, tools),
         lambda: _broad(policy.rules),
         lambda: _runs_later(policy),
@@ -80,91 +68,6 @@ def _order(place: str) -> tuple[str, int, int]:
     return name, int(line), int(column)
 
 
-def _warning(kind: str, rule: Rule, what: str, fix: str) -> Finding:
-    return Finding(kind, "warning", rule.place, rule.id, what, fix)
-
-
-# --- rules that change nothing --------------------------------------------------------------------
-
-
-def _needless(rules: Sequence[Rule]) -> Iterator[Finding]:
-    gone: set[str] = set()  # of two that say the same, one stays
-    lifted = frozenset[str]().union(*(rule.lifts for rule in rules))
-    for rule in rules:
-        if rule.lifts:
-            continue  # it silences others, so it says more than its effect
-        others = [other for other in rules if other is not rule and other.id not in gone]
-        stricter = _covering(rule, [other for other in others if _overrules(other, rule)])
-        if rule.effect is Effect.ALLOW and stricter:
-            names = _listed(stricter)
-            what = f"never allows anything: {names} is stricter wherever it matches"
-            fix = "remove it, or narrow the stricter rule with `except`"
-            yield _warning("shadowed", rule, what, fix)
-            continue
-        same = _covering(
-            rule, [other for other in others if other.id not in lifted and _repeats(other, rule)]
-        )
-        if same:
-            gone.add(rule.id)
-            what = f"says nothing that {_listed(same)} does not say"
-            found = _warning("duplicate", rule, what, "remove one of them")
-            # Files that are also used alone may well repeat one another.
-            is_own = any(_file(one.place) == _file(rule.place) for one in same)
-            yield found if is_own else replace(found, severity="note")
-
-
-def _file(place: str) -> str:
-    return place.rsplit(":", 2)[0]
-
-
-def _covering(rule: Rule, others: Sequence[Rule]) -> list[Rule]:
-    """Return rules that together speak wherever this one does, or none."""
-    found: dict[str, Rule] = {}
-    for operation in sorted(rule.operations):
-        for glob in (None,) if rule.resources is None else rule.resources:
-            over = next((one for one in others if speaks_of(one, rule, operation, glob)), None)
-            if over is None:
-                return []
-            found[over.id] = over
-    return list(found.values())
-
-
-def _overrules(other: Rule, rule: Rule) -> bool:
-    """Return whether `other` always outweighs an allow: it is stricter, and what it adds stays."""
-    return (
-        other.effect > rule.effect
-        and not other.tightens_only
-        and (other.effect is Effect.DENY or rule.obligations == Obligations())
-        and narrows_no_more(other, rule)
-    )
-
-
-def _repeats(other: Rule, rule: Rule) -> bool:
-    return (
-        other.effect is rule.effect
-        and (rule.tightens_only or not other.tightens_only)
-        and _at_least(other.obligations, rule.obligations)
-        and narrows_no_more(other, rule)
-        and (
-            rule.effect is not Effect.DENY or (same_words(other, rule) and _same_hosts(other, rule))
-        )
-    )
-
-
-def _same_hosts(other: Rule, rule: Rule) -> bool:
-    # A host that is not known weakens a deny to an ask.
-    return bool(other.hosts) <= bool(rule.hosts)
-
-
-def _at_least(more: Obligations, less: Obligations) -> bool:
-    both = strictest([more, less])
-    return both == strictest([more])
-
-
-def _listed(rules: Iterable[Rule]) -> str:
-    return ", ".join(f"{rule.id} ({rule.place})" for rule in rules)
-
-
 # --- rules that nothing reaches -------------------------------------------------------------------
 
 
@@ -172,7 +75,7 @@ def _unreachable(rules: Sequence[Rule], tools: Tools) -> Iterator[Finding]:
     for rule in rules:
         found = (*_tools(rule, tools), *_excepted(rule), *_hosts(rule), *_with(rule))
         for what, fix in (*found, *_misspelt(rule)):
-            yield _warning("unreachable", rule, what, fix)
+            yield warning("unreachable", rule, what, fix)
 
 
 def _tools(rule: Rule, tools: Tools) -> Iterator[tuple[str, str]]:
@@ -227,9 +130,12 @@ def _misspelt(rule: Rule) -> Iterator[tuple[str, str]]:
 
 def _broad(rules: Sequence[Rule]) -> Iterator[Finding]:
     for rule in rules:
-        if rule.effect is Effect.ALLOW and not (rule.programs and rule.together_with):
-            for what, fix in (*_wide_paths(rule), *_wide_code(rule), *_wide_reach(rule)):
-                yield _warning("over-broad", rule, what, fix)
+        if rule.effect is not Effect.ALLOW:
+            continue
+        for what, fix in (*_wide_paths(rule), *_wide_code(rule), *_wide_reach(rule)):
+            finding = warning("over-broad", rule, what, fix)
+            # Whoever names a program or an asker has thought about whom it is for.
+            yield replace(finding, severity="note") if rule.narrows else finding
 
 
 def _wide_paths(rule: Rule) -> Iterator[tuple[str, str]]:
@@ -262,23 +168,37 @@ def _wide_reach(rule: Rule) -> Iterator[tuple[str, str]]:
 
 def _runs_later(policy: Policy) -> Iterator[Finding]:
     rules = {rule.id: rule for rule in policy.rules}
-    found: dict[tuple[str, Severity], list[str]] = {}
     severities: tuple[tuple[Severity, Mapping[str, str]], ...] = (
         ("warning", RUNS_LATER),
         ("note", BUILD_FILES),
     )
     for severity, table in severities:
-        for place, who in table.items():
-            path = place.replace("${workspace}", SAMPLE.workspace).replace("~", SAMPLE.home)
-            for verdict in decide((Access("fs.write", path),), policy, SAMPLE).verdicts:
+        for rule_id, places in _written_freely(policy, table).items():
+            rest = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
+            what = f"allows writing what runs later: {', '.join(places[:_SHOWN])}{rest}"
+            fix = "ask for these places, as places-that-run-later of dev-safe does"
+            finding = warning("runs-later", rules[rule_id], what, fix)
+            yield replace(finding, severity=severity, also=tuple(places))
+
+
+def _written_freely(policy: Policy, table: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the places that some program or tool may write without a question, by rule."""
+    allows = [rule for rule in policy.rules if rule.effect is Effect.ALLOW]
+    programs = frozenset({""}).union(*(rule.programs for rule in allows))
+    tools = frozenset({""}).union(*(rule.tools for rule in allows))
+    found: dict[str, dict[str, None]] = {}
+    for place, who in table.items():
+        path = place.replace("${workspace}", SAMPLE.workspace).replace("~", SAMPLE.home)
+        accesses = [
+            Access(operation, path, "exact", program)
+            for operation in sorted(CHANGES)
+            for program in sorted(programs)
+        ]
+        for tool in sorted(tools):
+            for verdict in decide(accesses, policy, SAMPLE, Asked(tool=tool)).verdicts:
                 if verdict.effect is Effect.ALLOW:
-                    found.setdefault((verdict.rule_id, severity), []).append(f"{place} ({who})")
-    for (rule_id, severity), places in found.items():
-        rest = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
-        what = f"allows writing what runs later: {', '.join(places[:_SHOWN])}{rest}"
-        fix = "ask for these places, as places-that-run-later of dev-safe does"
-        finding = _warning("runs-later", rules[rule_id], what, fix)
-        yield replace(finding, severity=severity, also=tuple(places))
+                    found.setdefault(verdict.rule_id, {})[f"{place} ({who})"] = None
+    return {rule_id: list(places) for rule_id, places in found.items()}
 
 
 # --- the rest -------------------------------------------------------------------------------------
@@ -286,23 +206,24 @@ def _runs_later(policy: Policy) -> Iterator[Finding]:
 
 def _unused_variables(rules: Sequence[Rule], sources: Sequence[Source]) -> Iterator[Finding]:
     for source in sources:
-        fields = {
-            key.value: value for key, value in document.read(source.name, source.text).entries
-        }
-        declared = fields.get("variables")
+        top = document.read(source.name, source.text)
+        declared = {key.value: value for key, value in top.entries}.get("variables")
         if not isinstance(declared, document.Mapping):
             continue
         own = [rule for rule in rules if rule.place.startswith(f"{source.name}:")]
-        texts = [
-            text
-            for rule in own
-            for text in (*(rule.resources or ()), *rule.exceptions, *rule.hosts)
-        ]
+        texts = [text for rule in own for text in _texts(rule)]
         used = frozenset[str]().union(*map(variables_in, texts))
         for key, _ in declared.entries:
             if key.value not in used:
                 what = f"no rule uses the variable {key.value!r}"
                 yield Finding("unused-variable", "warning", key.place, "", what, "remove it")
+
+
+def _texts(rule: Rule) -> Iterator[str]:
+    for field in fields(rule):
+        value = getattr(rule, field.name)
+        if isinstance(value, tuple):
+            yield from (one for one in value if isinstance(one, str))
 
 
 def _by_name_only(rules: Sequence[Rule]) -> Iterator[Finding]:

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 import policy.programs
 from policy.decide import decide
-from policy.lint import Finding, lint
+from policy.lint import lint
 from policy.load import load, pack
 from policy.model import Access, Context, Effect
 from policy.narrowing import Asked
+from policy.needless import Finding
 from policy.places import BUILD_FILES, RUNS_LATER
 from policy.programs.words import HOLE
 from policy.rules import Policy, Source
@@ -105,6 +106,25 @@ def test_a_rule_that_lifts_asks_or_is_lifted_is_never_needless():
     narrow = {**ask, "id": "n", "resources": ["/w/x"]}
     assert found("duplicate", narrow, ask) == ["n"]
     assert found("duplicate", narrow, ask, lifting) == []
+
+
+def test_a_variable_means_what_its_own_file_says():
+    files = []
+    for name, value in (("p.yaml", "a*"), ("q.yaml", "b*")):
+        one = deny(name[0], "fs.read", "/w/x", subjects=["agent:${who}"], reason="No.")
+        two = {"id": f"{name[0]}2", "deny": ["net.connect"], "hosts": ["${who}.org"]}
+        files.append(Source(name, policy_text(one, two, variables={"who": value})))
+    kinds = {one.kind for one in lint(load(files), files, TOOLS)}
+    assert kinds == {"by-name-only", "no-example", "no-reason"}
+
+
+def test_a_rule_for_one_program_is_looked_at_through_that_program():
+    hooks = allow("h", "fs.create", "${workspace}/.git/hooks/**", programs=["tee"])
+    (warning,) = [one for one in findings(hooks) if one.kind == "runs-later"]
+    assert warning.also == ("${workspace}/.git/hooks/pre-commit (git)",)
+    reach = {"id": "r", "allow": ["net.connect"], "programs": ["git fetch"]}
+    (note,) = [one for one in findings(reach) if one.kind == "over-broad"]
+    assert note.severity == "note"
 
 
 def test_a_repetition_between_files_is_only_a_note():

@@ -16,8 +16,9 @@ import typer
 from mcp_server.cli.exits import Exit
 from mcp_server.policies import PROJECT_FILE, source
 from policy.document import PolicyError
-from policy.lint import Finding, lint
+from policy.lint import lint
 from policy.load import load
+from policy.needless import Finding
 from policy.rules import Policy, Source
 
 _FILES: Final = frozenset({"fs.read", "fs.list"})

@@ -1,0 +1,115 @@
+"""Rules that change nothing: allows that a stricter rule always overrules, and repetitions.
+
+May touch: rules. May not touch: accesses, decisions; whether one rule speaks wherever another does
+is cover.py's to show.
+INVARIANT: a rule called needless can be removed and no decision becomes looser or stricter; where
+that cannot be shown nothing is said.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from policy.cover import narrows_no_more, same_words, speaks_of
+from policy.model import Effect, Obligations
+from policy.obligations import strictest
+from policy.rules import Rule
+
+Severity = Literal["warning", "note"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing to look at: where, in which rule, what it is, and what to do about it."""
+
+    kind: str
+    severity: Severity
+    place: str
+    rule_id: str
+    what: str
+    fix: str
+    also: tuple[str, ...] = ()  # every place it is about, where `what` names the first
+
+
+def warning(kind: str, rule: Rule, what: str, fix: str) -> Finding:
+    """Return a finding about a whole rule."""
+    return Finding(kind, "warning", rule.place, rule.id, what, fix)
+
+
+def needless(rules: Sequence[Rule]) -> Iterator[Finding]:
+    """Yield every rule that could be removed alone without any decision changing."""
+    gone: set[str] = set()  # of two that say the same, one stays
+    lifted = frozenset[str]().union(*(rule.lifts for rule in rules))
+    for rule in rules:
+        if rule.lifts:
+            continue  # it silences others, so it says more than its effect
+        others = [other for other in rules if other is not rule and other.id not in gone]
+        stricter = _covering(rule, [other for other in others if _overrules(other, rule)])
+        if rule.effect is Effect.ALLOW and stricter:
+            names = _listed(stricter)
+            what = f"never allows anything: {names} is stricter wherever it matches"
+            fix = "remove it, or narrow the stricter rule with `except`"
+            yield warning("shadowed", rule, what, fix)
+            continue
+        same = _covering(
+            rule, [other for other in others if other.id not in lifted and _repeats(other, rule)]
+        )
+        if same:
+            gone.add(rule.id)
+            what = f"says nothing that {_listed(same)} does not say"
+            found = warning("duplicate", rule, what, "remove one of them")
+            # Files that are also used alone may well repeat one another.
+            is_own = any(_file(one.place) == _file(rule.place) for one in same)
+            yield found if is_own else replace(found, severity="note")
+
+
+def _file(place: str) -> str:
+    return place.rsplit(":", 2)[0]
+
+
+def _covering(rule: Rule, others: Sequence[Rule]) -> list[Rule]:
+    """Return rules that together speak wherever this one does, or none."""
+    found: dict[str, Rule] = {}
+    for operation in sorted(rule.operations):
+        for glob in (None,) if rule.resources is None else rule.resources:
+            over = next((one for one in others if speaks_of(one, rule, operation, glob)), None)
+            if over is None:
+                return []
+            found[over.id] = over
+    return list(found.values())
+
+
+def _overrules(other: Rule, rule: Rule) -> bool:
+    """Return whether `other` always outweighs an allow: it is stricter, and what it adds stays."""
+    return (
+        other.effect > rule.effect
+        and not other.tightens_only
+        and (other.effect is Effect.DENY or rule.obligations == Obligations())
+        and narrows_no_more(other, rule)
+    )
+
+
+def _repeats(other: Rule, rule: Rule) -> bool:
+    return (
+        other.effect is rule.effect
+        and (rule.tightens_only or not other.tightens_only)
+        and _at_least(other.obligations, rule.obligations)
+        and narrows_no_more(other, rule)
+        and (
+            rule.effect is not Effect.DENY or (same_words(other, rule) and _same_hosts(other, rule))
+        )
+    )
+
+
+def _same_hosts(other: Rule, rule: Rule) -> bool:
+    # A host that is not known weakens a deny to an ask.
+    return bool(other.hosts) <= bool(rule.hosts)
+
+
+def _at_least(more: Obligations, less: Obligations) -> bool:
+    both = strictest([more, less])
+    return both == strictest([more])
+
+
+def _listed(rules: Iterable[Rule]) -> str:
+    return ", ".join(f"{rule.id} ({rule.place})" for rule in rules)
