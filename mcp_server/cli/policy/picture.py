@@ -64,9 +64,10 @@ def _headline(found: Explained, width: int) -> Table:
     row = Table.grid(expand=True)
     row.add_column()
     row.add_column(justify="right", style="dim")
-    badge = Text(f" {decision.effect.name} ", style=f"bold reverse {STYLES[decision.effect]}")
+    badge = Text()
+    badge.append(f" {decision.effect.name} ", f"bold reverse {STYLES[decision.effect]}")
     if level := LEVELS.get(found.level):
-        badge.append_text(Text(f"  needs a yes of level {level}", style="not reverse not bold"))
+        badge.append(f"  needs a yes of level {level}")
     row.add_row(badge, f"risk {decision.risk}  policy {decision.policy_digest[:12]}")
     row.width = width
     return row
