@@ -15,6 +15,10 @@ from policy.programs.sql import sql
 _STRING = re.compile(
     r"""'''(.*?)'''|\"\"\"(.*?)\"\"\"|"((?:\\.|[^"\\])*)"|'((?:\\.|[^'\\])*)'|`([^`]*)`""", re.S
 )
+_JOINED = re.compile(r"""(?<!\\)"[ ]*[+.]?[ ]*"|(?<!\\)'[ ]*[+.]?[ ]*'""")
+_RUBY_COMMAND = re.compile(r"%x[\W_]?([^)}\]>|!]*)")
+# From the root or the home, or a name with a dot in it: `.env`, `config/server.key`.
+_PATH = re.compile(r"[~/][\w./~*-]*|[\w-]*(?:/[\w.-]+)*\.[\w.-]+|[\w.-]+/[\w./-]+")
 _DELETES = re.compile(r"rmtree|rm_rf|rm_r|rmSync|unlink|remove|rmdir|\bdelete\b|\brm\b|\bdel\b")
 _WRITES = re.compile(
     r"write|\bopen\s*\([^)]{0,200}['\"][waxr]b?\+?['\"]|>\s*['\"]?/|put_contents|Out-File|chmod|chown"
@@ -37,6 +41,9 @@ _PERL_EDIT = r"""(?:
 )"""
 _PERL_EDITS = re.compile(rf"{_PERL_EDIT}(?:\s*;\s*{_PERL_EDIT})*;?", re.X)
 _FROM_FILES = re.compile(r"=[@<]|@|^<")
+_MOUNT_SOURCE = re.compile(r"(?:^|,)(?:source|src)=([^,]*)")
+_MOUNT_READ_ONLY = re.compile(r"[:,](?:ro|readonly)\b")
+_DAEMON_SOCKET = re.compile(r"(?:docker|containerd|podman|crio)\.sock$")
 _LOADS = re.compile(r"\b(?:include|import|system|input_filename|load\w*|exec)\b")
 
 
@@ -50,9 +57,16 @@ def code(text: str) -> Iterator[Finding]:
     operation = (
         "fs.delete" if _DELETES.search(text) else "fs.write" if _WRITES.search(text) else "fs.read"
     )
-    for match in _STRING.finditer(text):
-        literal = next((group for group in match.groups() if group is not None), "")
+    # Two literals side by side, or joined by an operator, are one to most languages.
+    for literal in dict.fromkeys((*_literals(text), *_literals(_JOINED.sub("", text)))):
         yield from _literal(literal, operation, text)
+    for match in _RUBY_COMMAND.finditer(text):
+        yield Runs(match[1])
+
+
+def _literals(text: str) -> Iterator[str]:
+    for match in _STRING.finditer(text):
+        yield next((group for group in match.groups() if group is not None), "")
 
 
 def perl(text: str) -> Iterator[Finding]:
@@ -66,7 +80,7 @@ def _literal(literal: str, operation: str, text: str) -> Iterator[Finding]:
         yield Touches("net.connect", literal)
         if _EVALUATES.search(text):
             yield Touches("code.exec", "<network>")
-    elif re.fullmatch(r"[~/][\w./~*-]*", literal):
+    elif _PATH.fullmatch(literal):
         yield Touches(operation, literal)
     elif re.match(r"[a-z][\w./-]*\s+\S", literal) and _STARTS.search(text):
         yield Runs(literal)
@@ -116,6 +130,21 @@ def setting(text: str) -> Iterator[Finding]:
         yield Runs(command)
 
 
+def mount(text: str) -> Iterator[Finding]:
+    """Read what a container is given of the host: `SRC:DST[:ro]` or `source=SRC,target=DST`."""
+    named = _MOUNT_SOURCE.search(text)
+    source = named[1] if named else text.partition(":")[0]
+    if "/" not in source and source[:1] not in ("~", "."):
+        return  # the name of a volume
+    if _MOUNT_READ_ONLY.search(text):
+        yield Touches("fs.read", source)
+        return
+    yield Touches("fs.write", source)
+    yield Touches("fs.delete", source)  # a whole tree, to do anything with
+    if _DAEMON_SOCKET.search(source):
+        yield Touches("privilege.escalate", "<the container daemon>")
+
+
 def upload(text: str) -> Iterator[Finding]:
     """Read a form field that may take its value from files: `name=@a,b;type=t`, `name@file`."""
     match = _FROM_FILES.search(text)
@@ -141,6 +170,7 @@ SCANNERS: Mapping[str, Callable[[str], Iterator[Finding]]] = {
     "paths": paths,
     "perl": perl,
     "bang": bang,
+    "mount": mount,
     "setting": setting,
     "sql": sql,
     "upload": upload,

@@ -14,7 +14,7 @@ ROLES_WITHOUT_OPERATION = frozenset(
     }
 )  # fmt: skip
 LANGUAGES = frozenset(
-    {"awk", "sed", "code", "socat", "jq", "paths", "bang", "perl", "setting", "sql", "upload"}
+    {"awk", "sed", "code", "socat", "jq", "paths", "bang", "mount", "perl", "setting", "sql", "upload"}
 )
 NO_COMMAND = "_"  # the entry for a command line that ends before a sub-command
 ANY_VALUE = "*"

@@ -24,6 +24,8 @@ _READING_DOT: Final = frozenset({"read", "import", "restore", "open", "load"})
 _WRITING_DOT: Final = frozenset({"output", "once", "backup", "save", "clone", "log", "archive"})
 _RUNNING_DOT: Final = frozenset({"shell", "system"})
 _STRING = re.compile(r"'(?:[^']|'')*'|--[^\n]*")
+_NAMED = re.compile(r"'([^'\n]*[./][^'\n]*)'")
+_OUT = re.compile(r"\b(?:to|into|export|writefile|edit)\b", re.I)
 _REACHES = re.compile(
     r"""\b(?: load_extension | readfile | writefile | edit | fts3_tokenizer | zipfile | fsdir
         | attach | vacuum | copy | install | load | export | import | getenv
@@ -46,6 +48,10 @@ def sql(text: str) -> Iterator[Finding]:
     bare = _STRING.sub("''", rest)
     if _REACHES.search(bare):
         yield Unknown("a statement that reaches files")
+        for name in _NAMED.findall(rest):
+            yield Touches("fs.read", name)
+            if _OUT.search(bare):
+                yield Touches("fs.write", name)
     if _LOSES.search(bare):
         yield Touches("fs.delete", "<rows of a database>")
 

@@ -6,7 +6,18 @@ from hypothesis import strategies as st
 
 from policy.programs.awk import awk
 from policy.programs.findings import Runs, Touches, Unknown
-from policy.programs.scripts import SCANNERS, bang, code, jq, paths, perl, setting, socat, upload
+from policy.programs.scripts import (
+    SCANNERS,
+    bang,
+    code,
+    jq,
+    mount,
+    paths,
+    perl,
+    setting,
+    socat,
+    upload,
+)
 from policy.programs.sed import sed
 from policy.programs.sql import sql
 
@@ -103,6 +114,14 @@ CODE = {
         "s.connect(h); exec(sh)",
         [INLINE, Touches("code.exec", "<network>")],
     ),
+    "a secret by its name": ("open('.env')", [INLINE, Touches("fs.read", ".env")]),
+    "a key in a folder": ("read('config/a.key')", [INLINE, Touches("fs.read", "config/a.key")]),
+    "a joined path": (
+        'open("/etc/" + "hosts")',
+        [INLINE, Touches("fs.read", "/etc/"), Touches("fs.read", "/etc/hosts")],
+    ),
+    "a joined command": ("system('rm' ' -rf x')", [INLINE, Runs("rm -rf x")]),
+    "a ruby command": ("puts %x(ls a)", [INLINE, Runs("ls a")]),
     "a bomb": ("while 1: fork", [INLINE, Touches("resource.exhaust", "function fork in a loop")]),
 }
 
@@ -138,6 +157,26 @@ OTHERS = {
     "a field": (upload, "a=b c", []),
     "a field from a file": (upload, "a=@b;type=c", [Touches("fs.read", "b")]),
     "a field from files": (upload, 'a=<"b",c', [Touches("fs.read", "b"), Touches("fs.read", "c")]),
+    "a volume": (mount, "data:/data", []),
+    "a folder of the host": (
+        mount,
+        "/x:/y",
+        [Touches("fs.write", "/x"), Touches("fs.delete", "/x")],
+    ),
+    "a folder to read": (
+        mount,
+        "type=bind,source=./x,target=/y,readonly",
+        [Touches("fs.read", "./x")],
+    ),
+    "the daemon's socket": (
+        mount,
+        "/run/docker.sock:/s",
+        [
+            Touches("fs.write", "/run/docker.sock"),
+            Touches("fs.delete", "/run/docker.sock"),
+            Touches("privilege.escalate", "<the container daemon>"),
+        ],
+    ),
     "an encoded field": (upload, "a@/b", [Touches("fs.read", "/b")]),
     "a sum": (bang, "1 1 +", []),
     "commands": (
@@ -186,8 +225,12 @@ SQL = {
     "looking": (".tables\n.schema t\nselect 1;", []),
     "a dump to a pipe": (".print |x", [Unknown("a database command with a path")]),
     "lost rows": ("DELETE FROM t", [Touches("fs.delete", "<rows of a database>")]),
-    "another file": ("attach '/x' as y", [FILES]),
-    "a file as a table": ("select * from '/x.csv'", [FILES]),
+    "another file": ("attach '/x' as y", [FILES, Touches("fs.read", "/x")]),
+    "a file as a table": ("select * from '/x.csv'", [FILES, Touches("fs.read", "/x.csv")]),
+    "rows into a file": (
+        "copy t to 'x.csv'",
+        [FILES, Touches("fs.read", "x.csv"), Touches("fs.write", "x.csv")],
+    ),
     "an extension": ("select load_extension('x')", [FILES]),
     "a script": (".read /x", [DOT, Touches("fs.read", "/x")]),
     "a script from a program": (".read |ls a", [DOT, Runs("ls a")]),
