@@ -26,9 +26,9 @@ with atheris.instrument_imports(include=["policy"]):
     from policy.load import load, pack
     from policy.model import Context, Exec, Request, Subject
     from policy.shell.reader import read
-    from policy.shell.render import render
     from policy.shell.search import searched
     from policy.shell.tree import Opaque
+    from tests.policy.shell.laws import is_read_back
 
 from benchmarks.commands import COMMANDS
 from tests.policy.shell.pieces import PIECES
@@ -56,7 +56,7 @@ def try_one(data: bytes) -> None:
     tree = read(text)
     if isinstance(tree, Opaque):
         searched(text)
-    elif read(render(tree)) != tree:
+    elif not is_read_back(tree):
         raise AssertionError(f"not read back as itself: {text!r}")
     decision = classify(
         Request(SUBJECT, Exec(text, None, CONTEXT.workspace), "exec"), POLICY, CONTEXT

@@ -58,7 +58,9 @@ class WordReader(ExpansionReader):
         if not braces.has_brace(atoms):
             return [finished(atoms, Context.ARGUMENT, self)]
         # What braces made is no assignment to bash: only a leading tilde counts, as in a pattern.
-        return [finished(one, Context.PATTERN, self) for one in braces.expanded(atoms, self)]
+        made = braces.expanded(atoms, self)
+        self.spend(sum(map(len, made)))
+        return [finished(one, Context.PATTERN, self) for one in made]
 
     def body(self, start: int, close: int) -> t.Word:
         """Return the word that an unquoted here-document body is; the cursor stays."""

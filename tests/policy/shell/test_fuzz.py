@@ -12,9 +12,9 @@ from policy.classify import classify
 from policy.load import load, pack
 from policy.model import Context, Exec, Request, Subject
 from policy.shell.reader import read
-from policy.shell.render import render
 from policy.shell.search import searched
 from tests.policy.rows import rows
+from tests.policy.shell.laws import is_read_back
 from tests.policy.shell.pieces import PIECES
 
 CONTEXT = Context("/home/dev/work", "/home/dev", "dev", "host")
@@ -30,7 +30,7 @@ def holds(text: str) -> None:
     if isinstance(tree, t.Opaque):
         searched(text)
     else:
-        assert read(render(tree)) == tree
+        assert is_read_back(tree)
     request = Request(SUBJECT, Exec(text, None, CONTEXT.workspace), "exec")
     decision = classify(request, POLICY, CONTEXT)
     assert [one.reason for one in decision.verdicts if one.rule_id == "error"] == []
