@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from audit.chain import Chain
+from audit.note import PublicKey
+from audit.verify import Report, verify
 from mcp_server.cli.policy.recorded import Unreplayable, past_action
 from tests.mcp_server.indoors import ASKS
 from tests.mcp_server.rig import Rig
@@ -150,6 +152,43 @@ def test_what_is_not_signed_is_not_replayed(worked, strict, log):
     assert f"{len(lines)} records, verified" in found.stdout
     (after,) = rows(worked.run(*command, "--json").stdout)
     assert after == {**before, "checkpoint": {**before["checkpoint"], "unsigned": 1}}
+
+
+@pytest.mark.threat("T15")
+def test_a_log_that_changes_after_it_was_verified_is_not_used(worked, strict, log, monkeypatch):
+    (segment,) = log.glob("seg-*")
+
+    def verify_then_spoil(*arguments: object) -> Report:
+        report = verify(*arguments)
+        segment.write_bytes(segment.read_bytes().replace(b"cat .env", b"cat a.md"))
+        return report
+
+    monkeypatch.setattr("mcp_server.cli.policy.history.verify", verify_then_spoil)
+    refused = worked.run("policy", "diff", "dev-safe", strict, "--log", str(log))
+    assert (refused.returncode, "changed while it was read" in refused.stderr) == (12, True)
+
+
+def test_a_log_is_read_with_the_key_it_is_given(worked, strict, log, tmp_path):
+    key = tmp_path / "key"
+    key.write_text(worked.run("audit", "key").stdout)
+    command = ("policy", "diff", "dev-safe", "dev-safe", "--log", str(log), "--key")
+    assert worked.run(*command, str(key)).returncode == 0
+    other = PublicKey(PublicKey.parse(key.read_text()).name, bytes(32)).vkey
+    refused = worked.run(*command, other)
+    assert (refused.returncode, "Nothing of it was used" in refused.stderr) == (12, True)
+    assert worked.run(*command, str(tmp_path / "none")).returncode == 2
+    missing = worked.run("policy", "diff", "a.yaml", "b.yaml", "--log", str(tmp_path / "no"))
+    assert missing.returncode == 2
+
+
+def test_diff_counts_what_was_decided_otherwise_at_the_time(worked, strict, log):
+    asks = str(worked.rig.base / "asks.yaml")
+    then = ("policy", "diff", "dev-safe", strict, "--log", str(log), "--json")
+    (same,) = rows(worked.run(*then, "--with", asks).stdout)
+    (other,) = rows(worked.run(*then).stdout)
+    assert (same["decided_otherwise_then"], other["decided_otherwise_then"]) == (0, 2)
+    shown = worked.run("policy", "diff", "dev-safe", strict, "--log", str(log)).stdout
+    assert "2 were decided otherwise at the time" in shown
 
 
 # --- records that cannot be replayed --------------------------------------------------------------

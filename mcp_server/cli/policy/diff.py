@@ -21,6 +21,7 @@ from policy.compare import AnyRule, Changes, Flip, changes, flips, verb
 from policy.explain import shortened, visible
 from policy.load import load
 from policy.model import Effect
+from policy.replay import Replay
 from policy.rules import Policy, Rule
 
 LONGEST: Final = 90  # of a command on its line
@@ -39,21 +40,31 @@ class Asked:
     since: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """A log decided by both policies; `otherwise` counts what OLD says and the record does not."""
+
+    history: History
+    flips: tuple[Flip, ...]
+    otherwise: int
+
+
 def diff(asked: Asked, *, as_json: bool) -> int:
     """Print what changes; return 1 if an action of the log would be stopped less, else 0."""
     old, new = _policy(asked.old, asked.beside), _policy(asked.new, asked.beside)
-    history = flipped = None
+    by_rule, tried = changes(old, new), None
     if asked.log is not None:
         history = read_history(asked.log, trusted_key(asked.key), moment(asked.since))
-        flipped = flips(history.actions, old, new)
-    by_rule = changes(old, new)
+        replay = Replay(old)
+        otherwise = sum(replay.decision(one).effect is not one.effect for one in history.actions)
+        tried = _Tried(history, flips(history.actions, old, new), otherwise)
     if as_json:
-        typer.echo(json.dumps(_as_json(by_rule, history, flipped or ())))
+        typer.echo(json.dumps({**_rules_json(by_rule), **(_log_json(tried) if tried else {})}))
     else:
         _print_rules(by_rule)
-        if history is not None:
-            _print_log(history, flipped or ())
-    return 1 if any(one.is_looser for one in flipped or ()) else Exit.OK
+        if tried is not None:
+            _print_log(tried)
+    return 1 if tried is not None and any(one.is_looser for one in tried.flips) else Exit.OK
 
 
 def moment(text: str | None) -> datetime | None:
@@ -102,7 +113,8 @@ def _rule(rule: AnyRule) -> str:
 # --- by what happened -----------------------------------------------------------------------------
 
 
-def _print_log(history: History, flipped: Sequence[Flip]) -> None:
+def _print_log(tried: _Tried) -> None:
+    history, flipped = tried.history, tried.flips
     point = history.checkpoint
     typer.echo(f"\nlog {point.origin}: {point.size} records, verified, root {point.root[:16]}")
     if point.unsigned:
@@ -112,6 +124,9 @@ def _print_log(history: History, flipped: Sequence[Flip]) -> None:
             typer.echo(line)
     for left in history.left_out:
         typer.echo(f"not replayed: record {left.seq} ({left.event}, {left.effect}): {left.why}")
+    if tried.otherwise:
+        why = "another policy was in force, or the programs were read otherwise"
+        typer.echo(f"{tried.otherwise} were decided otherwise at the time: {why}")
     looser = [one for one in flipped if one.is_looser]
     stricter = [one for one in flipped if not one.is_looser]
     same = len(history.actions) - sum(one.count for one in flipped)
@@ -145,23 +160,22 @@ def _rules(found: Mapping[str, str]) -> str:
 # --- for programs ---------------------------------------------------------------------------------
 
 
-def _as_json(
-    by_rule: Changes, history: History | None, flipped: Sequence[Flip]
-) -> dict[str, object]:
-    found: dict[str, object] = {
+def _rules_json(by_rule: Changes) -> dict[str, object]:
+    return {
         "default": by_rule.default and [one.name.lower() for one in by_rule.default],
         "added": [_rule_json(rule) for rule in by_rule.added],
         "removed": [_rule_json(rule) for rule in by_rule.removed],
         "changed": [{**_rule_json(one.new), "fields": list(one.fields)} for one in by_rule.changed],
     }
-    if history is None:
-        return found
+
+
+def _log_json(tried: _Tried) -> dict[str, object]:
     return {
-        **found,
-        "checkpoint": asdict(history.checkpoint),
-        "replayed": len(history.actions),
-        "flips": [_flip_json(one) for one in flipped],
-        "not_replayed": [asdict(one) for one in history.left_out],
+        "checkpoint": asdict(tried.history.checkpoint),
+        "replayed": len(tried.history.actions),
+        "decided_otherwise_then": tried.otherwise,
+        "flips": [_flip_json(one) for one in tried.flips],
+        "not_replayed": [asdict(one) for one in tried.history.left_out],
     }
 
 
