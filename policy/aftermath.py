@@ -76,7 +76,12 @@ def fresh_code(steps: Sequence[Step], workspace: str) -> list[Access]:
         if access.operation == "code.exec" and access.resource[:1] != "<"
     ]
     for index, step in enumerate(steps) if runs else ():
-        written = [access for access in step.accesses if access.operation in _WRITES]
+        # A folder that is made holds nothing yet.
+        written = [
+            access
+            for access in step.accesses
+            if access.operation in _WRITES and access.program != "mkdir"
+        ]
         if not written or (not step.connected and _is_own_work(step, workspace, unread)):
             continue
         unread |= {access.resource for access in written}

@@ -13,7 +13,7 @@ from policy.aftermath import LINKERS, links_made
 from policy.expansion import argument, arguments
 from policy.hardening import unhardened
 from policy.model import Access, Context
-from policy.programs.environment import leads_outside, poison
+from policy.programs.environment import is_own_code, leads_outside, poison
 from policy.programs.interpret import interpret
 from policy.programs.known_output import PRINTED, output
 from policy.programs.output_shapes import SHAPED, part_of_pattern, shape
@@ -199,11 +199,19 @@ class Invocations(Surroundings):
                 self.found += poison(name, HOLE)
                 continue
             value = argument(one.value, self)
-            self.found += poison(one.name, value.text)
+            self.found += self._steered(one.name, value)
             if FETCHED in value.text or (self._searching and value.how == "exact"):
                 # Where nothing is allowed anyway, a guess can only show more.
                 held = value if self._searching else Argument(FETCHED, "dynamic")
                 self.variables[one.name] = held
+
+    def _steered(self, name: str, value: Argument) -> Iterable[Access]:
+        """Return what setting a variable means: code of the project, or poison."""
+        own = f"{self.context.workspace}/"
+        inside = all(f"{place.cwd}/".startswith(own) for place in self._setting.places)
+        if inside and value.how == "exact" and is_own_code(name, value.text):
+            return (Access("code.exec", self.context.workspace),)
+        return poison(name, value.text)
 
     def _call(self, words: Sequence[Argument], setting: Setting) -> After | None:
         """Walk the bodies of a function that the first word may name."""

@@ -42,6 +42,8 @@ _FOREIGN = re.compile(
     r"(?:^|[:=,; ])(~|/(?!/)(?!(?:usr|bin|sbin|lib|lib64|etc|dev|proc|sys)/)\w[^:;, ]*)"
 )
 _KEEPS = re.compile(r"\w*(?:CACHE|CACHE_DIR|TARGET_DIR|LOG|LOG_DIR)")
+_SEARCH_PATHS = frozenset({"PYTHONPATH", "NODE_PATH", "RUBYLIB", "PERL5LIB", "CLASSPATH"})
+_BELOW = re.compile(r"[\w.][\w./*-]*")
 _LOCALES = re.compile(r"LC_[A-Z]+|LANG|LANGUAGE")
 _PLAIN_LOCALE = re.compile(r"(?:C|POSIX|[a-z]{2,3}(?:_[A-Z]{2})?)(?:\.(?:UTF|utf)-?8)?|")
 
@@ -56,6 +58,13 @@ def poison(name: str, value: str, program: str = "") -> tuple[Access, ...]:
     if not _STEERS.fullmatch(re.sub(r"\W", "", name)):
         return ()
     return (Access("env.poison", name, "exact", program),)
+
+
+def is_own_code(name: str, value: str) -> bool:
+    """Return whether a search path for code names only folders below the current one."""
+    return name in _SEARCH_PATHS and all(
+        _BELOW.fullmatch(part) and ".." not in part.split("/") for part in value.split(":")
+    )
 
 
 def leads_outside(name: str, value: str, workspace: str) -> bool:

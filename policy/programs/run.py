@@ -11,7 +11,7 @@ from typing import assert_never
 from typing_extensions import override
 
 from policy.model import PATH_OPERATIONS
-from policy.programs.environment import leads_outside, poison
+from policy.programs.environment import is_own_code, leads_outside, poison
 from policy.programs.findings import Finding, Runs, Touches, Unknown
 from policy.programs.scripts import SCANNERS
 from policy.programs.spec import Role
@@ -88,14 +88,21 @@ class Run(Touching):
         if file.how == "exact" and self.nested.knows(name):
             self.accesses += self.nested.argv([Argument(name), *rest], self.place, self.stdin)
 
+    def _given(self, name: str, value: str) -> None:
+        """Look at a variable that a program starts another with."""
+        workspace = self.place.context.workspace
+        if f"{self.place.cwd}/".startswith(f"{workspace}/") and is_own_code(name, value):
+            self.add("code.exec", workspace, "exact")
+            return
+        self.accesses += poison(name, value, self.program)
+        if leads_outside(name, value, workspace):
+            self.add("env.poison", name, "exact")
+
     def argv(self, words: Sequence[Argument]) -> None:
         """Read the words of a command that this program starts."""
         rest = list(words)
         while rest and _ASSIGNMENT.match(rest[0].text):
-            name, _, value = rest.pop(0).text.partition("=")
-            self.accesses += poison(name, value, self.program)
-            if leads_outside(name, value, self.place.context.workspace):
-                self.add("env.poison", name, "exact")
+            self._given(*rest.pop(0).text.split("=", 1))
         if self.added is not None and not self.placeholders:
             rest += self.added
         if rest and rest[0].text in ("-", "--"):

@@ -94,7 +94,7 @@ class SpecReader(NodeReader):
             harmless=self._harmless(found.get("unknown"), outer),
             clusters=self._clusters(found.get("clusters"), outer),
             stdin=None if stdin is None else self._role(stdin, self.scalar(stdin)),
-            acts=any(option.acts for option in options.values()),
+            acts=outer.acts or any(option.acts for option in own.values()),
             lists=any(role.name == "fs.list" for role in args or ()),
             finds=any(_is_name(option.takes) for option in own.values()),
             builds=any(one.operation == "code.exec" and not one.is_named for one in does),

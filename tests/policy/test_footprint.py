@@ -292,6 +292,10 @@ CONTAINS = {
     ),
     "a variable that a wrapper gives": ("env X=/tmp/x ls", "env.poison X"),
     "a date whose shape is not known": ('rm "a$(date +%x)"', f"fs.delete {W}/a\0"),
+    "a search path of the project": ("PYTHONPATH=src:. ls", f"code.exec {W}"),
+    "a search path that a wrapper gives": ("env PYTHONPATH=src ls", f"code.exec {W}"),
+    "a search path elsewhere": ("cd /x && PYTHONPATH=. ls", "env.poison PYTHONPATH"),
+    "a search path of a place elsewhere": ("PYTHONPATH=/x ls", "env.poison PYTHONPATH"),
     "a look-alike": ("./ls", "code.exec <unknown program ./ls, not the usual"),
     "a pattern whose anchor is cut off": (
         'for f in *; do tar "${f#./}"; done',
@@ -335,6 +339,20 @@ CONTAINS = {
 def test_computed_and_hidden_parts_stay_in_sight(command, expected):
     found = lines(command)
     assert any(one.startswith(expected) for one in found), found
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "mkdir -p b && cd b && cmake .. && make",
+        "npm run build && npm run lint",
+        "gcc -o a a.c && ./a",
+        "cp a b && ./b",
+        "touch a && make",
+    ],
+)
+def test_what_the_project_makes_of_itself_is_not_unread(command):
+    assert not [one for one in lines(command) if one.startswith("code.exec <")]
 
 
 def test_a_lone_literal_command_runs_as_its_argument_vector():

@@ -3,7 +3,7 @@
 import pytest
 
 from policy.model import Access
-from policy.programs.environment import leads_outside, poison
+from policy.programs.environment import is_own_code, leads_outside, poison
 
 
 @pytest.mark.threat("T02")
@@ -48,3 +48,15 @@ def test_a_variable_that_names_a_place_outside_the_workspace_is_suspect(value):
 )  # fmt: skip
 def test_places_of_the_project_and_of_the_system_are_not(name, value):
     assert not leads_outside(name, value, "/w")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "own"),
+    [
+        ("PYTHONPATH", "src:.", True), ("NODE_PATH", "lib/a", True), ("PYTHONPATH", "/tmp", False),
+        ("PYTHONPATH", "../x", False), ("RUBYLIB", "a:", False), ("PYTHONPATH", "a/../../b", False),
+        ("LD_LIBRARY_PATH", "lib", False), ("CLASSPATH", "out:lib/*", True),
+    ],
+)  # fmt: skip
+def test_a_search_path_below_the_project_is_its_own_code(name, value, own):
+    assert is_own_code(name, value) is own
