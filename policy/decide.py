@@ -109,7 +109,8 @@ class _Desk:
             return _limit(access, f"the command touches more than {MAX_ACCESSES} things"), ()
         if len(access.resource) > MAX_PATH and access.operation in PATH_OPERATIONS:
             return _limit(access, f"a path is longer than {MAX_PATH} characters"), ()
-        matches = self._telling(access)
+        target = Target(access, self._context)
+        matches = list(self._matches(access, target, settle=True))
         if self._comparisons > self._budget:
             return self._unchecked(access), (OWNER,)
         if not matches:
@@ -118,7 +119,7 @@ class _Desk:
         if lifted:
             matches = [match for match in matches if match.bound.rule.id not in lifted]
         also = tuple(own for match in matches if (own := match.obligations) is not NONE)
-        best = self._best(matches, access)
+        best = self._best(matches, target)
         if best is None:
             return self._default(access), also
         if best.effect is Effect.DENY:
@@ -136,9 +137,9 @@ class _Desk:
         )
         return verdict, also
 
-    def _best(self, matches: Sequence[Match], access: Access) -> Match | None:
+    def _best(self, matches: Sequence[Match], target: Target) -> Match | None:
         """Return the match that speaks; None where the default is stricter than all of them."""
-        best = _speaker(matches, access)
+        best = _speaker(matches, target)
         if best.effect is Effect.ALLOW or best.effect >= self._policy.default:
             return best
         if any(map(_lets_ask, matches)):
@@ -146,7 +147,7 @@ class _Desk:
         # Nobody is meant to be asked here: what is in doubt is denied.
         doubts = list(filter(_may_deny, matches))
         if doubts:
-            return _speaker(doubts, access)._replace(effect=self._policy.default)
+            return _speaker(doubts, target)._replace(effect=self._policy.default)
         return best if any(map(_lets_run, matches)) else None
 
     def _unchecked(self, access: Access) -> Verdict:
@@ -160,26 +161,20 @@ class _Desk:
         reason = unmentioned(access.operation, (access.resource,), self._context)
         return Verdict(access, policy.default, DEFAULT, policy.default_place, reason)
 
-    def _telling(self, access: Access) -> list[Match]:
-        """Return the matches that the verdict rests on.
-
-        The first certain deny by id speaks, unless another names a plain resource itself; nothing
-        that comes after it changes anything.
-        """
-        matches = list[Match]()
-        for match in self.matches(access):
-            if match.effect is Effect.DENY and access.how != "exact":
-                return [match]
-            matches.append(match)
-        return matches
-
     def matches(self, access: Access) -> Iterator[Match]:
         """Yield every rule that matches one access."""
-        target = Target(access, self._context)
+        return self._matches(access, Target(access, self._context))
+
+    def _matches(self, access: Access, target: Target, *, settle: bool = False) -> Iterator[Match]:
+        """Yield the matches; to `settle` an access that is denied, the denies are enough."""
+        is_denied = False
         for bound in self._bound.rules_for(access.operation):
+            if is_denied and bound.rule.effect is not Effect.DENY:
+                return
             holds = self._narrowing.holds(bound, access) if bound.narrows else Truth.YES
             found = _match(bound, target, holds) if holds else None
             if found is not None:
+                is_denied = is_denied or (settle and found.effect is Effect.DENY)
                 yield found
             self._comparisons += target.comparisons
             target.comparisons = 0
@@ -202,23 +197,21 @@ def _match(bound: BoundRule, target: Target, holds: Truth) -> Match | None:
     return Match(bound, effect if certain else Effect.ASK, certain)
 
 
-def _speaker(matches: Sequence[Match], access: Access) -> Match:
+def _speaker(matches: Sequence[Match], target: Target) -> Match:
     """Return the strictest.
 
-    Among equals the rule that is certain speaks first, then the one that names the resource itself,
-    then the first by id, so that the order of files shows nowhere.
+    Among equals the rule that is certain speaks first, then the one that names all of the access
+    before one that names what lies below it, then the first by id: the order of files shows
+    nowhere.
     """
     if len(matches) == 1:
         return matches[0]
-    return min(
-        matches,
-        key=lambda match: (
-            -match.effect,
-            not match.certain,
-            not _names(match, access),
-            match.bound.rule.id,
-        ),
-    )
+    ranked = [((-match.effect, not match.certain), match) for match in matches]
+    first = min(rank for rank, _ in ranked)
+    equals = [match for rank, match in ranked if rank == first]
+    if len(equals) == 1:
+        return equals[0]
+    return min(equals, key=lambda match: (target.distance(match.bound), match.bound.rule.id))
 
 
 def _lifted(matches: Sequence[Match]) -> tuple[str, ...]:
@@ -245,11 +238,6 @@ def _lets_ask(match: Match) -> bool:
 
 def _lets_run(match: Match) -> bool:
     return match.bound.rule.effect is Effect.ALLOW
-
-
-def _names(match: Match, access: Access) -> bool:
-    globs = match.bound.resources
-    return globs is not None and access.how == "exact" and globs.has_path(access.resource)
 
 
 # --- what the sandbox takes from the policy -------------------------------------------------------

@@ -151,6 +151,17 @@ class Target:
         globs = bound.resources
         return globs is None or self._is_plain or not self._is_path or self._aims(globs)
 
+    def distance(self, bound: BoundRule) -> int:
+        """Return 0 where a rule names all of the access, 1 where it touches it, 2 only below."""
+        globs = bound.resources
+        if globs is None or not self._is_path:
+            return 1
+        if self._is_plain:
+            return 0 if globs.has_path(self._access.resource) else 2
+        if self._remembered("inside", globs, self._all_inside):
+            return 0
+        return 1 if self._remembered("touches", globs, self._overlaps) else 2
+
     def _resource_effect(self, bound: BoundRule) -> Effect | None:
         if bound.resources is None:
             return Effect.DENY

@@ -448,6 +448,24 @@ def test_an_ask_that_a_pattern_only_sweeps_over_speaks_after_one_that_is_meant()
         assert (verdict.effect, verdict.rule_id, verdict.certain) == (Effect.ASK, speaks, certain)
 
 
+@pytest.mark.parametrize(
+    ("resource", "how", "speaks"),
+    [
+        ("/w/*", "pattern", "r1"),  # touched, where r0 names only what lies below
+        ("/w/sub/*", "pattern", "r2"),  # holds all of it
+        ("/w/sub/a/x", "exact", "r0"),
+    ],
+)
+def test_the_deny_that_is_nearest_to_what_is_named_speaks(resource, how, speaks):
+    rules = [
+        "deny: [fs.delete], resources: ['/w/sub/a/**']",
+        "deny: [fs.delete], resources: ['/w/sub', '/w/sub/b']",
+        "deny: [fs.delete], resources: ['/w/sub/*']",
+    ]
+    (verdict,) = decide([Access("fs.delete", resource, how)], policy_of(*rules), CONTEXT).verdicts
+    assert (verdict.effect, verdict.rule_id) == (Effect.DENY, speaks)
+
+
 # --- lifting -------------------------------------------------------------------
 
 ASKS = "ask: {operations: [code.exec], level: owner}, resources: ['<unknown program *>']"
