@@ -27,7 +27,7 @@ NOBODY: Final = Asked()
 DEFAULT: Final = "default"  # the id of what speaks where no rule does
 MAX_ACCESSES: Final = 2_000
 MAX_COMPARISONS: Final = 4_000  # of some 4 microseconds; fifty patterns need no more
-ENOUGH: Final = 1_000  # once something is denied, the rest is only there to be shown
+ENOUGH: Final = 400  # once something is denied, the rest is only there to be shown
 MAX_PATH: Final = 4_096  # PATH_MAX; no path beyond it can be opened in one piece
 
 
