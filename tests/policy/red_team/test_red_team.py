@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.policy.rows import Row, files, read, rows
+from tests.policy.rows import Row, RowError, files, read, rows
 
 ROWS = rows("red_team")
 
@@ -22,7 +22,7 @@ def test_a_hole_that_was_closed_is_no_longer_called_open():
 
 
 def test_the_attacks_are_many_and_each_is_there_once():
-    assert len(ROWS) >= 1_000
+    assert len(ROWS) >= 3_000
     assert [
         command for command, times in Counter(r.command for r in ROWS).items() if times > 1
     ] == []
@@ -30,3 +30,31 @@ def test_the_attacks_are_many_and_each_is_there_once():
 
 def _said(found: Iterable[Row]) -> list[str]:
     return [str(row) for row in found]
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("reads: Not an attack's word.\n    ls\n", "x.txt:1"),
+        ("stop: No full stop\n    ls\n", "x.txt:1"),
+        ("# a class\nstop: No command.\nstop: Another.\n    ls\n", "x.txt:2"),
+        ("stop: Three blanks only.\n   ls\n", "x.txt:1"),
+        ("stop: Fine.\n    ls\nls\n", "x.txt:3"),
+    ],
+)
+def test_a_row_in_no_known_form_is_refused_with_its_place(text, place, tmp_path):
+    folder = tmp_path / "red_team"
+    folder.mkdir()
+    (folder / "x.txt").write_text(text)
+    with pytest.raises(RowError, match=f"^{place}: "):
+        read(folder / "x.txt")
+
+
+def test_a_command_keeps_its_empty_lines_and_characters_that_cannot_be_shown(tmp_path):
+    folder = tmp_path / "red_team"
+    folder.mkdir()
+    (folder / "x.txt").write_text(
+        "open stop: Two lines.\n    a <U+200B>\n\n      b\n\nstop: One.\n    c\n"
+    )
+    first, second = read(folder / "x.txt")
+    assert (first.command, first.is_open, second.command) == ("a \u200b\n\n  b", True, "c")
