@@ -12,12 +12,14 @@ from difflib import get_close_matches
 from typing import Final
 
 from policy import document
-from policy.cover import glob_inside
+from policy.cover import glob_inside, written
 from policy.decide import decide
 from policy.examples import SAMPLE
+from policy.globs import policy_glob
 from policy.model import Access, Effect
 from policy.narrowing import Asked
 from policy.needless import Finding, Severity, needless, warning
+from policy.overlap import inside, overlaps
 from policy.places import BUILD_FILES, RUNS_LATER
 from policy.rules import Policy, Rewrite, Rule, Source, variables_in
 
@@ -26,6 +28,7 @@ Tools = Mapping[str, frozenset[str] | None]  # what each tool can do; None is an
 WIDE_TREES: Final = ("/**", "/*/**", "${home}/**", "/home/**", "/root/**")
 CHANGES: Final = frozenset({"fs.write", "fs.create"})
 WRITES: Final = CHANGES | {"fs.delete", "fs.perm"}
+REPOSITORY: Final = frozenset({"git.write", "git.history"})
 HOST_OPERATIONS: Final = frozenset({"net.connect", "remote.exec"})
 BEYOND: Final = frozenset(
     {
@@ -228,10 +231,39 @@ def _texts(rule: Rule) -> Iterator[str]:
 
 def _by_name_only(rules: Sequence[Rule]) -> Iterator[Finding]:
     for rule in rules:
-        if rule.effect is Effect.DENY and not rule.is_unconditional:
+        if rule.effect is not Effect.DENY:
+            continue
+        if not rule.is_unconditional:
             what = "holds by name only: it has a condition, so no mask in the sandbox can hold it"
             fix = "deny without conditions what must hold whatever a program does"
-            yield Finding("by-name-only", "note", rule.place, rule.id, what, fix)
+        elif _is_about_the_workspace(rule):
+            what = "holds by name only: what runs may change the workspace, and no mask hides this"
+            fix = "deny fs.read too where the place may be hidden, or ask before code runs"
+        else:
+            continue
+        yield Finding("by-name-only", "note", rule.place, rule.id, what, fix)
+
+
+def _is_about_the_workspace(rule: Rule) -> bool:
+    """Return whether it forbids changes where every program with the write profile can make them.
+
+    What is denied to be read is covered, and a covered file cannot be written either.
+    """
+    if rule.operations & REPOSITORY:
+        return True
+    if not rule.operations & WRITES or "fs.read" in rule.operations:
+        return False
+    inside_it = policy_glob(f"{SAMPLE.workspace}/**")
+    if any(inside(inside_it, policy_glob(_sample(glob, rule))) for glob in rule.exceptions):
+        return False
+    return rule.resources is None or any(
+        overlaps(inside_it, policy_glob(_sample(glob, rule))) for glob in rule.resources
+    )
+
+
+def _sample(glob: str, rule: Rule) -> str:
+    text = written(glob, rule).replace("${workspace}", SAMPLE.workspace)
+    return text.replace("${home}", SAMPLE.home)
 
 
 def _silent(policy: Policy) -> Iterator[Finding]:

@@ -318,6 +318,25 @@ def test_an_allow_over_places_that_run_later_names_them_unless_something_asks():
     assert [place for place in BUILD_FILES if not in_one(place, note.also)] == []
 
 
+BY_NAME = [
+    (deny("d", "fs.write", "${workspace}/migrations/**"), 1),
+    ({"id": "d", "deny": ["fs.write", "fs.read"], "resources": ["${workspace}/x"]}, 0),
+    (deny("d", "fs.write", "/etc/**"), 0),
+    (deny("d", "fs.delete", "**/keep"), 1),
+    (deny("d", "fs.delete", "**/keep", **{"except": ["${workspace}/**"]}), 0),
+    ({"id": "d", "deny": ["fs.write"]}, 1),
+    ({"id": "d", "deny": ["git.history"]}, 1),
+    ({"id": "d", "deny": ["net.connect"]}, 0),
+    ({"id": "d", "deny": ["net.connect"], "programs": ["curl"]}, 1),
+    ({"id": "d", "ask": ["git.history"]}, 0),
+]
+
+
+@pytest.mark.parametrize(("rule", "count"), BY_NAME)
+def test_a_deny_that_the_sandbox_does_not_hold_is_named(rule, count):
+    assert len(found("by-name-only", rule)) == count
+
+
 def test_the_starter_packs_have_no_warning():
     for name in ("dev-safe", "ops-inspect"):
         source = pack(name)
@@ -340,7 +359,7 @@ def test_unused_variables_conditional_denies_and_silent_rules_are_named_with_the
     ]  # fmt: skip
     assert found[0].place == f"p.yaml:1:{text.index('spare')}"
     silent = {"id": "q", "deny": ["git.write"]}
-    assert found_kinds(silent) == ["no-reason", "no-example"]
+    assert found_kinds(silent) == ["by-name-only", "no-reason", "no-example"]
 
 
 def found_kinds(*rules: dict[str, object]) -> list[str]:
