@@ -110,8 +110,8 @@ class _Desk:
         if len(access.resource) > MAX_PATH and access.operation in PATH_OPERATIONS:
             return _limit(access, f"a path is longer than {MAX_PATH} characters"), ()
         target = Target(access, self._context)
-        matches = list(self._matches(access, target, settle=True))
-        if self._comparisons > self._budget:
+        matches = self._settled(access, target)
+        if matches is None:
             return self._unchecked(access), (OWNER,)
         if not matches:
             return self._default(access), ()
@@ -136,6 +136,13 @@ class _Desk:
             lifted,
         )
         return verdict, also
+
+    def _settled(self, access: Access, target: Target) -> list[Match] | None:
+        """Return the matches that a verdict rests on; None when the work is spent."""
+        if self._comparisons > self._budget:
+            return None
+        matches = list(self._matches(access, target, settle=True))
+        return None if self._comparisons > self._budget else matches
 
     def _best(self, matches: Sequence[Match], target: Target) -> Match | None:
         """Return the match that speaks; None where the default is stricter than all of them."""

@@ -221,6 +221,7 @@ def test_more_than_can_be_checked_is_allowed_by_nobody_in_bounded_time():
     )
     patterns = [Access("fs.read", f"/w/{n}*", "pattern") for n in range(1000)]
     ruling = decide(patterns, wide, CONTEXT)
+    assert {verdict.rule_id for verdict in ruling.verdicts} == {"r0", "limit"}
     last = ruling.verdicts[-1]
     assert (last.rule_id, last.effect, ruling.obligations.level) == ("limit", Effect.ASK, 2)
     assert time.process_time() - started < 3
