@@ -22,6 +22,8 @@ HELD_WRITES: Final = frozenset({"fs.write", "fs.create"})
 def is_held(glob: str) -> bool:
     """Return whether everything that a path glob matches is held by the sandbox."""
     parts = glob.split("/")
+    if parts[-1] == ".git":
+        return True  # a repository inside another is swept out when the command ends
     return any(
         part in HELD_NAMES
         or part.startswith(HELD_PREFIX)
