@@ -1,8 +1,8 @@
 """Coverage-guided fuzzing of text → tree → canonical script → decision (`make fuzz MINUTES=5`).
 
 Half of what is tried are bytes as they come, half are the pieces of shell text that bytes choose.
-Whatever raises, is not read back as itself or cannot be decided ends the run, and libFuzzer writes
-the bytes to a file `crash-*`, which this program takes as its argument to try once more.
+Whatever raises, is not read back as itself or cannot be decided ends the run. The bytes are then in
+the file that libFuzzer names last (`Test unit written to`): give it as an argument to try it again.
 """
 
 import argparse
@@ -79,11 +79,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="permitgate-fuzz-") as corpus:
         for number, command in enumerate(COMMANDS):
             (Path(corpus) / str(number)).write_bytes(b"\0" + command.encode())
-        limits = [
+        limits = (
             f"-max_total_time={chosen.minutes * 60:.0f}",
             f"-max_len={LONGEST}",
+            f"-artifact_prefix={tempfile.gettempdir()}/permitgate-",
             "-timeout=10",
-        ]
+        )
         atheris.Setup([sys.argv[0], corpus, *limits, "-print_final_stats=1"], try_one)
         atheris.Fuzz()
 
