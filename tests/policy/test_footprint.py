@@ -341,6 +341,13 @@ def test_computed_and_hidden_parts_stay_in_sight(command, expected):
     assert any(one.startswith(expected) for one in found), found
 
 
+@pytest.mark.threat("T02")
+def test_which_of_several_files_runs_is_not_known():
+    for command in ("find . -name 'a*' | xargs bash", "bash a*", "for f in a*; do sh $f; done"):
+        runs = [one for one in of(command).accesses if one.operation == "code.exec"]
+        assert {one.how for one in runs} == {"dynamic"}, command
+
+
 @pytest.mark.parametrize(
     "command",
     [

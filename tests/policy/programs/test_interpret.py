@@ -151,6 +151,16 @@ KNOWN = {
     "what is read and written": ("swap a", ["fs.read /w/a", "fs.write /w/a"]),
     "a flag that is switched": ("look -v=false --verbose=true a", ["fs.read /w/a"]),
     "a script with an entry of its own": ("py ./jq .a b", ["code.exec /w/jq", "fs.read /w/b"]),
+    "a path elsewhere that a build is given": (
+        "builds a /tmp/x/y opt=~/z,/tmp/b/c https://h/x /usr/a/b ../c /t:Build /w/a/b",
+        [
+            "code.exec /w",
+            "code.exec /tmp/x/y",
+            "code.exec /home/me/z",
+            "code.exec /tmp/b/c",
+            "code.exec /c",
+        ],
+    ),
     "a flag that can be switched off": ("opt --no-a f --a x", ["fs.read /w/x", "fs.read /w/f"]),
     "the last word is the target": (
         "copy a b c",
