@@ -170,7 +170,7 @@ CONTAINERS = [
     ("kubectl port-forward web 1", "cloud.mutate net.listen"),
     ("kubectl auth can-i get pods", "sys.inspect"),
     ("kubectl create token x", "cloud.mutate credential.read"),
-    ("kubectl --token x get pods", "credential.read sys.inspect"),
+    ("kubectl --token x get pods", "privilege.escalate sys.inspect"),
     ("helm get values web", "credential.read sys.inspect"),
     ("helm template ./chart", "fs.list sys.inspect"),
     ("helm show chart oci://example.com/c", "fs.list net.connect sys.inspect"),
