@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import policy.programs
+from policy.cover import texts_of
 from policy.decide import decide
 from policy.lint import lint
 from policy.load import load, pack
@@ -116,6 +117,14 @@ def test_a_variable_means_what_its_own_file_says():
         files.append(Source(name, policy_text(one, two, variables={"who": value})))
     kinds = {one.kind for one in lint(load(files), files, TOOLS)}
     assert kinds == {"by-name-only", "no-example", "no-reason"}
+
+
+def test_the_globs_of_a_field_are_those_it_means():
+    (rule,) = load([Source("p.yaml", policy_text(
+        allow("a", "fs.read", "~/x", "${v}/y", programs=["cat"]), variables={"v": "/srv"}
+    ))]).rules  # fmt: skip
+    assert texts_of(rule, "resources") == ("${home}/x", "/srv/y")
+    assert texts_of(rule, "programs") == ()
 
 
 def test_a_rule_for_one_program_is_looked_at_through_that_program():
