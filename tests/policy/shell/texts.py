@@ -54,6 +54,9 @@ FORMS = (
     "[ \"$x\" = a ] || [ ! -e {w} ] && {one}", "[[ ! ( -z $y && -n $x ) ]] || {one}",
     "time -p {one}", "g() ( {one} ); g {w} | c1", "g() {{ local v={w}; c1 $v \"$1\"; }}; g {v}",
     "mapfile -t a < f; c1 \"${{a[@]}}\" ${{#a[@]}}", "v={w}; c1 ${{v:-d}} \"${{v%t}}\" ${{v/a/b}}",
+    "[ $n -gt 2 ] && {one}", "[ -n \"$x\" -a ! -e o ] || {one}", "for _ in {w}; do {one}; done",
+    "v={w}; c1 $v; v={v}; c1 $v", "v=a; v+={w}; c1 $v \"$v\"", "v={w}; h() {{ c1 $v; }}; v=b; h",
+    "v={w}; (v=c; c1 $v); c2 $v", "v=a; true && v={w}; c1 $v", "v={w} w=b; w=$v; c1 $w",
     "unset x; c1 $x {w}", "exec > o; {body}", "cd src && c1 *", "( cd src; c1 * ); c2 *",
 )  # fmt: skip
 
