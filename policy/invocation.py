@@ -31,6 +31,7 @@ _MOVES = frozenset({"cd", "pushd", "popd"})
 _ASSIGNS = frozenset({"read", "mapfile", "readarray", "printf", "getopts", "unset"})
 _UNSEEN = _ASSIGNS | {None, "command", "builtin", "eval", "source", "."}
 _PRINTS = PRINTED | SHAPED
+_OWN_PATH = (t.Variable("PATH", quoted=True), t.Variable("PATH", quoted=False))
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -199,11 +200,21 @@ class Invocations(Surroundings):
                 self.found += poison(name, HOLE)
                 continue
             value = argument(one.value, self)
-            self.found += self._steered(one.name, value)
+            self.found += self._steered(one.name, self._with_path(one, value))
             if FETCHED in value.text or (self._searching and value.how == "exact"):
                 # Where nothing is allowed anyway, a guess can only show more.
                 held = value if self._searching else Argument(FETCHED, "dynamic")
                 self.variables[one.name] = held
+
+    def _with_path(self, one: t.Assignment, value: Argument) -> Argument:
+        """Return what is put into PATH, where its own value before is as good as the system's."""
+        if one.name != "PATH" or value.how == "exact":
+            return value
+        parts = (
+            "/usr/bin" if part in _OWN_PATH else argument(t.Word((part,)), self).text
+            for part in one.value.parts
+        )
+        return Argument.of("".join(parts))
 
     def _steered(self, name: str, value: Argument) -> Iterable[Access]:
         """Return what setting a variable means: code of the project, or poison."""

@@ -17,6 +17,7 @@ from policy.programs.words import HOLE, Argument
 Value = Argument | list[Argument] | None
 _BEGINS_PATTERN = frozenset("*?[")
 _SWITCHES = frozenset({"true", "false", "yes", "no", "on", "off", "0", "1"})
+_MOST_UNKNOWN = 8
 _ENDS_COMMAND = frozenset({";", "+"})
 
 
@@ -55,7 +56,7 @@ class _Sorter:
     def __init__(self, spec: Spec, queue: list[Argument]) -> None:
         self._spec, self._queue, self._index = spec, queue, 0
         self._line = Line()
-        self._positions = len(spec.args or ())
+        self._positions, self._unknown = len(spec.args or ()), 0
 
     def sorted(self) -> Line:
         ended = False
@@ -113,7 +114,13 @@ class _Sorter:
 
     def _has_own_meaning(self, word: Argument) -> bool:
         """Use a word by its glob; a word that is not known may also be any other."""
-        found = by_glob(self._spec.words, word)
+        plain = self._spec.plain_words.get(word.text)
+        if is_known(word):
+            found = [plain] if plain is not None else by_glob(self._spec.words, word)
+        else:
+            # The many that are not known mean no more than the first few.
+            self._unknown += 1
+            found = by_glob(self._spec.words, word) if self._unknown <= _MOST_UNKNOWN else []
         self._line.used += [Used("a word", option, word) for option in found]
         return bool(found) and is_known(word)
 

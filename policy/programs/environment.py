@@ -37,6 +37,25 @@ _HARMLESS = frozenset(
         "AWS_DEFAULT_REGION", "CARGO_TERM_COLOR", "GIT_TERMINAL_PROMPT",
     }
 )  # fmt: skip
+_FLAGS = r"-(?:O\w*|g\w*|W[a-z][\w=-]*|std=[\w+]+|D\w+(?:=\w+)?|m[\w=-]+|pipe|pthread)"
+_JVM = r"-X(?:mx|ms|ss)\d+[kKmMgG]?|-Dorg\.gradle\.\w+=\w+|-Djava\.awt\.headless=\w+"
+# Values whose every word is known to steer nothing, by the names of the variables.
+_PLAIN_WORDS = {
+    "NODE_OPTIONS": r"--(?:max-old-space-size=\d+|experimental-vm-modules|enable-source-maps"
+    r"|openssl-legacy-provider|(?:no|trace)-(?:warnings|deprecation))",
+    "PYTEST_ADDOPTS": r"-[qvxs]+|-n|\d+|--(?:tb|color|maxfail|durations)=\w+|-p|no:\w+",
+    "GOFLAGS": r"-(?:count=\d+|mod=\w+|v|race|tags=[\w,]+|trimpath|buildvcs=\w+)",
+    "RUSTFLAGS": r"-[DWA]|[\w:]+|-C|(?:opt-level|debuginfo|target-cpu)=[\w-]+",
+    **dict.fromkeys(("CFLAGS", "CXXFLAGS", "CPPFLAGS", "LDFLAGS"), _FLAGS),
+    **dict.fromkeys(("MAVEN_OPTS", "GRADLE_OPTS", "JAVA_OPTS"), _JVM),
+    "MAKEFLAGS": r"-?j\d*|-?[ks]+|--(?:no-print-directory|silent)",
+    "PYTHONWARNINGS": "error|ignore|default|always|once|module",
+    "LESS": "-?[FRXSiIgMmNJq]+",
+    **dict.fromkeys(("CC", "CXX", "LD", "CPP"), r"(?:gcc|g\+\+|clang|clang\+\+|cc|c\+\+)(?:-\d+)?"),
+    **dict.fromkeys(("EDITOR", "VISUAL", "GIT_EDITOR", "GIT_SEQUENCE_EDITOR"), "true|:|cat"),
+}
+_SAID = re.compile(r"GIT_(?:AUTHOR|COMMITTER)_(?:NAME|EMAIL|DATE)|GIT_MERGE_AUTOEDIT")
+_ROOTS_OWN = re.compile(r"/(?:usr|bin|sbin|snap)(?:/[\w-][\w.-]*)*")
 _PAGERS = frozenset({"PAGER", "GIT_PAGER", "MANPAGER", "SYSTEMD_PAGER", "AWS_PAGER"})
 _FOREIGN = re.compile(
     r"(?:^|[:=,; ])(~|/(?!/)(?!(?:usr|bin|sbin|lib|lib64|etc|dev|proc|sys)/)\w[^:;, ]*)"
@@ -55,9 +74,21 @@ def poison(name: str, value: str, program: str = "") -> tuple[Access, ...]:
     # A locale that names a path would be a file of the caller's choice.
     if _LOCALES.fullmatch(name) and _PLAIN_LOCALE.fullmatch(value):
         return ()
+    if _is_plain(name, value):
+        return ()
     if not _STEERS.fullmatch(re.sub(r"\W", "", name)):
         return ()
     return (Access("env.poison", name, "exact", program),)
+
+
+def _is_plain(name: str, value: str) -> bool:
+    """Return whether a variable that could steer does not, with this value."""
+    if name == "PATH":
+        return all(_ROOTS_OWN.fullmatch(part) for part in value.split(":"))
+    words = _PLAIN_WORDS.get(name)
+    if words is not None:
+        return all(re.fullmatch(words, word) for word in value.split())
+    return _SAID.fullmatch(name) is not None
 
 
 def is_own_code(name: str, value: str) -> bool:

@@ -14,7 +14,20 @@ ROLES_WITHOUT_OPERATION = frozenset(
     }
 )  # fmt: skip
 LANGUAGES = frozenset(
-    {"awk", "sed", "code", "socat", "jq", "paths", "bang", "mount", "perl", "setting", "sql", "upload"}
+    {
+        "awk",
+        "sed",
+        "code",
+        "socat",
+        "jq",
+        "paths",
+        "bang",
+        "mount",
+        "perl",
+        "setting",
+        "sql",
+        "upload",
+    }
 )
 NO_COMMAND = "_"  # the entry for a command line that ends before a sub-command
 ANY_VALUE = "*"
@@ -93,6 +106,7 @@ class Spec:
     long_names: tuple[str, ...] = ()  # the options that begin with --, sorted
     args: tuple[Role, ...] | None = None
     words: tuple[tuple[str, Option], ...] = ()  # positionals with a meaning of their own, by glob
+    plain_words: Mapping[str, Option] = field(default_factory=dict)  # those of them without * ? [
     does: tuple[Does, ...] = ()
     commands: Mapping[str, "Spec"] = field(default_factory=dict)
     modes: Mapping[str, "Spec"] = field(default_factory=dict)

@@ -38,6 +38,7 @@ _ROLE = re.compile(
 )
 _MAY_BE_OFF = "--[no-]"  # the option, and a flag that switches it off
 _NOTHING = Spec()
+_WILD = frozenset("*?[")
 
 
 class SpecReader(NodeReader):
@@ -85,11 +86,13 @@ class SpecReader(NodeReader):
         stdin = found.get("stdin")
         args = self._roles(found["args"]) if "args" in found else None
         does = self._does(found["does"]) if "does" in found else ()
+        words = self._by_glob(found.get("words")) + outer.words
         partial = Spec(
             options=options,
             long_names=tuple(sorted(name for name in options if name.startswith("--"))),
             args=args,
-            words=self._by_glob(found.get("words")) + outer.words,
+            words=words,
+            plain_words={text: one for text, one in reversed(words) if not _WILD & set(text)},
             does=does,
             harmless=self._harmless(found.get("unknown"), outer),
             clusters=self._clusters(found.get("clusters"), outer),

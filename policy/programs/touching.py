@@ -22,7 +22,7 @@ _ELSEWHERE = re.compile(r"(?:^|[=:,;|@ ])((?:/[^/=:,;|@ ]+/|~/|\.\./)[^=:,;|@ ]*
 _FOREIGN = ("/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/etc/", "/dev/", "/proc/", "/sys/")
 _ENDLESS = re.compile(r"/dev/(zero|full|u?random)")
 _REMOTE = re.compile(r"[\w.@*-]+:(?!\\)|[a-z][a-z0-9+.-]*://|\[[0-9a-f:]+\]:", re.S)
-_SET_ID = re.compile(r"[+=][rwxXst]*s|^0*[2-7][0-7]{3}$")
+_SET_ID = re.compile(r"([ugoa]*)[+=][rwxXt]*s[rwxXst]*|0*([2-7])[0-7]{3}")
 _OPEN_TO_ALL = re.compile(
     r"^0?[0-7]{2}[2367]$|(?:^|,)[ug]*[oa][ugoa]*[+=][rxXst]*w|(?:^|,)\+[rx]*w"
 )
@@ -204,8 +204,9 @@ class Touching(ABC):
             self.accesses.append(Access("fs.read", path.text, path.how, self.program))
 
     def _mode(self, value: Argument) -> None:
-        if value.how != "exact" or _SET_ID.search(value.text):
-            self.add("privilege.escalate", "<set-user-id>", "exact")
+        becomes = _set_id(value.text) if value.how == "exact" else "<set-user-id>"
+        if becomes:
+            self.add("privilege.escalate", becomes, "exact")
         elif _OPEN_TO_ALL.search(value.text):
             self.add("privilege.escalate", "<world-writable>", "exact")
 
@@ -238,3 +239,12 @@ def _below(name: str) -> Iterator[str]:
             yield f"/{HOLE}{text}"  # find's wildcards begin hidden names too
         else:
             yield f"/{HOLE}/{text}"
+
+
+def _set_id(mode: str) -> str:
+    """Return whose rights a mode hands out, or nothing."""
+    found = [match for clause in mode.split(",") if (match := _SET_ID.fullmatch(clause))]
+    if not found:
+        return ""
+    group = all(match[1] == "g" or match[2] in ("2", "3") for match in found)
+    return "<set-group-id>" if group else "<set-user-id>"

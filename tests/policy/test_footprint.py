@@ -296,6 +296,7 @@ CONTAINS = {
     "a search path that a wrapper gives": ("env PYTHONPATH=src ls", f"code.exec {W}"),
     "a search path elsewhere": ("cd /x && PYTHONPATH=. ls", "env.poison PYTHONPATH"),
     "a search path of a place elsewhere": ("PYTHONPATH=/x ls", "env.poison PYTHONPATH"),
+    "a search path of someone's choice": ("PATH=$x:$PATH ls", "env.poison PATH"),
     "a look-alike": ("./ls", "code.exec <unknown program ./ls, not the usual"),
     "a pattern whose anchor is cut off": (
         'for f in *; do tar "${f#./}"; done',
@@ -360,6 +361,13 @@ def test_which_of_several_files_runs_is_not_known():
 )
 def test_what_the_project_makes_of_itself_is_not_unread(command):
     assert not [one for one in lines(command) if one.startswith("code.exec <")]
+
+
+@pytest.mark.parametrize(
+    "command", ["export PATH=$PATH:/usr/local/go/bin", 'PATH="/usr/local/bin:$PATH" ls']
+)
+def test_a_path_of_system_folders_steers_nothing(command):
+    assert not [one for one in lines(command) if one.startswith("env.poison")]
 
 
 def test_a_lone_literal_command_runs_as_its_argument_vector():

@@ -60,3 +60,33 @@ def test_places_of_the_project_and_of_the_system_are_not(name, value):
 )  # fmt: skip
 def test_a_search_path_below_the_project_is_its_own_code(name, value, own):
     assert is_own_code(name, value) is own
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("NODE_OPTIONS", "--max-old-space-size=4096 --no-warnings"), ("GOFLAGS", "-count=1 -race"),
+        ("PYTEST_ADDOPTS", "-q --tb=short -p no:cacheprovider"), ("RUSTFLAGS", "-D warnings"),
+        ("CFLAGS", "-O2 -g -Wall -DX=1"), ("CC", "clang-17"), ("CXX", "g++"), ("LESS", "FRX"),
+        ("MAKEFLAGS", "-j8"), ("GRADLE_OPTS", "-Xmx2g -Dorg.gradle.daemon=false"),
+        ("GIT_EDITOR", "true"), ("GIT_AUTHOR_NAME", "A B"), ("PYTHONWARNINGS", "error"),
+        ("PATH", "/usr/bin:/usr/local/go/bin"), ("PATH", "/bin"),
+    ],
+)  # fmt: skip
+def test_values_that_steer_nothing_are_no_poison(name, value):
+    assert poison(name, value) == ()
+
+
+@pytest.mark.threat("T02")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("NODE_OPTIONS", "--no-warnings -r ./x"), ("GOFLAGS", "-toolexec=x"), ("CC", "./gcc"),
+        ("CFLAGS", "-Wl,-plugin,x"), ("CFLAGS", "-fplugin=x"), ("RUSTFLAGS", "-C linker=x"),
+        ("PATH", "/tmp:\0"), ("PATH", "/usr/../tmp"), ("PATH", ".:\0"), ("PATH", "\0x"),
+        ("LESS", "-ofile"), ("EDITOR", "true; x"), ("MAKEFLAGS", "--eval=x"),
+        ("PYTHONWARNINGS", "ignore::a.B"), ("PYTEST_ADDOPTS", "-p evil"), ("GRADLE_OPTS", "\0"),
+    ],
+)  # fmt: skip
+def test_values_that_may_steer_stay_poison(name, value):
+    assert poison(name, value)

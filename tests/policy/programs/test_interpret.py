@@ -213,6 +213,12 @@ KNOWN = {
     "name=value words": ("dd if=a of=b", ["fs.read /w/a", "fs.write /w/b"]),
     "an operand": ("mode 644 a", ["fs.perm /w/a"]),
     "set-user-id": ("mode u+s a", ["privilege.escalate <set-user-id>", "fs.perm /w/a"]),
+    "set-group-id": ("mode g+s a", ["privilege.escalate <set-group-id>", "fs.perm /w/a"]),
+    "set-group-id in digits": (
+        "mode 2755 a",
+        ["privilege.escalate <set-group-id>", "fs.perm /w/a"],
+    ),
+    "both": ("mode u+s,g+s a", ["privilege.escalate <set-user-id>", "fs.perm /w/a"]),
     "set-user-id in digits": ("mode 4755 a", ["privilege.escalate <set-user-id>", "fs.perm /w/a"]),
     "writable for all": ("mode 777 a", ["privilege.escalate <world-writable>", "fs.perm /w/a"]),
     "a host": ("net example.org", ["net.connect example.org"]),
