@@ -21,6 +21,9 @@ Keys = tuple[str | int, ...]
 _JSON_WORD = re.compile(r"true|false|null|-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 
 
+A_CONFIGURATION = "a configuration is a mapping; write `key: value` lines"
+
+
 class ConfigError(Exception):
     """The configuration cannot be used; the message starts with its place."""
 
@@ -147,7 +150,7 @@ def parse_config(text: str, source: str) -> Config:
         return Config()
     places: dict[Keys, str] = {}
     try:
-        root = document.read(source, text)
+        root = document.read(source, text, A_CONFIGURATION)
         return Config.model_validate_json(json.dumps(_plain(root, (), places)))
     except document.PolicyError as error:
         raise ConfigError(str(error)) from None
