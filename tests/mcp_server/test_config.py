@@ -141,6 +141,9 @@ OBEYED = {
     "approvals.unreachable": "test_a_level_that_nobody_can_reach_is_a_no_if_the_operator_says_so",
     "approvals.channels": "test_limits_times_and_places_are_obeyed",
     "approvals.wait_s": "test_limits_times_and_places_are_obeyed",
+    "policy_signers": (
+        "test_the_command_line_and_the_server_ask_for_signatures_when_configured"
+    ),
     "approvals.ttl_s": "test_limits_times_and_places_are_obeyed",
     "approvals.use_within_s": "test_limits_times_and_places_are_obeyed",
     "approvals.strict_owner": "test_strict_owner_counts_the_owners_terminal_as_the_client",
