@@ -203,7 +203,7 @@ class _Sorter:
             # A value where the spec knows of none: keep it in sight.
             self._line.unknown.append(Argument(name + "=" + attached.text, attached.how))
             used.append(Used(name, option))
-        elif role is not None and role.name == "command":
+        elif role is not None and role.starts:
             first = [] if attached is None else [attached]
             used.append(Used(name, option, first + queue[self._index :]))
             self._index = len(queue)

@@ -158,11 +158,11 @@ def _order(used: Used) -> int:
     role = used.option.takes
     if role is not None and role.name == "name":
         return 0
-    return 1 if role is None or role.name not in ("command", "command;") else 2
+    return 2 if role is not None and (role.starts or role.name == "command;") else 1
 
 
 def _takes_command(used: Used) -> bool:
-    return used.option.takes is not None and used.option.takes.name == "command"
+    return used.option.takes is not None and used.option.takes.starts
 
 
 def _used(run: Run, meaning: Spec, used: Used) -> None:
@@ -248,11 +248,11 @@ def _listed(value: Argument | list[Argument]) -> list[Argument]:
 def _remainder(run: Run, role: Role, words: list[Argument]) -> None:
     if role.name == "shell" and words:
         run.text(words)
-    elif role.name == "command":
+    elif role.starts:
         if not words and run.starts:
             # A word before it may have been the command: options can take its place.
             run.add("opaque", f"{run.program} without the command it starts")
-        run.argv(words)
+        run.started(role, words)
     else:
         for word in words:
             run.value(role if role.name == "rest" else Role("text"), word)

@@ -19,6 +19,7 @@ from policy.programs.touching import Touching
 from policy.programs.words import FETCHED, HOLE, Argument, Stdin
 
 _LONGEST_SCRIPT = 4096
+_MODULE = re.compile(r"[A-Za-z@_][\w@.:-]*")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 
 
@@ -35,7 +36,7 @@ class Run(Touching):
             if role.name == "command;":
                 self._command_per_file(value)
             else:
-                self.argv(value)
+                self.started(role, value)
         elif role.name.startswith("script:"):
             self._script(role.name.removeprefix("script:"), value)
         elif role.name == "name":
@@ -74,6 +75,17 @@ class Run(Touching):
     def shell(self, text: Argument) -> None:
         """Read a value as shell text."""
         self.accesses += self.nested.text(self._filled(text), self.place, self.stdin)
+
+    def started(self, role: Role, words: Sequence[Argument]) -> None:
+        """Read the words of a program, or of a module or script that only the project knows."""
+        first = words[0] if words else Argument("")
+        described = first.how != "exact" or self.nested.knows(first.text)
+        if role.name != "module" or described or not _MODULE.fullmatch(first.text):
+            self.argv(words)
+            return
+        self.operation(Role("code.exec"), Argument("."))
+        for word in words[1:]:
+            self.value(Role("rest"), word)
 
     def text(self, words: Sequence[Argument]) -> None:
         """Read the words that are joined to one text for a shell, or each kept as it is."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 ROLES_WITHOUT_OPERATION = frozenset(
     {
-        "flag", "text", "mode", "rest", "command", "command;", "shell", "cd", "placeholder",
-        "words", "project", "name", "change",
+        "flag", "text", "mode", "rest", "command", "module", "command;", "shell", "cd",
+        "placeholder", "words", "project", "name", "change",
     }
 )  # fmt: skip
 LANGUAGES = frozenset(
@@ -34,7 +34,7 @@ ANY_VALUE = "*"
 # What an option may lead to that its value alone does not show.
 STRONG = frozenset(
     {
-        "shell", "command", "command;", "code.exec", "fs.write", "fs.create", "fs.delete",
+        "shell", "command", "module", "command;", "code.exec", "fs.write", "fs.create", "fs.delete",
         "net.connect", "device.write", "fs.perm", "persistence", "placeholder", "project",
         "change",
     }
@@ -59,7 +59,12 @@ class Role:
     @property
     def takes_the_rest(self) -> bool:
         """Return whether every word from here on is this role's, options too."""
-        return self.name in ("rest", "command") or (self.name == "shell" and self.repeats)
+        return self.name == "rest" or self.starts or (self.name == "shell" and self.repeats)
+
+    @property
+    def starts(self) -> bool:
+        """Return whether the words are a program's; `module` may also be a name of the project."""
+        return self.name in ("command", "module")
 
 
 @dataclass(frozen=True, slots=True)

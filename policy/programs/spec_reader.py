@@ -275,7 +275,7 @@ def _is_name(role: Role | None) -> bool:
 
 
 def _is_many(role: Role | None) -> bool:
-    many = ("rest", "command", "command;", "words")
+    many = ("rest", "command", "module", "command;", "words")
     return role is not None and (role.repeats or role.name in many)
 
 

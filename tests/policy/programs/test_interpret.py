@@ -96,6 +96,7 @@ words: {args: fs.read..., clusters: none, options: {-x: flag, -o: fs.write, -one
 finds: {args: text fs.read..., options: {--in: {takes: name, does: fs.read <what it finds>}}}
 pack: {args: text..., stdin: fs.read}
 swap: {args: change...}
+runs: {args: text? module, options: {-m: module, -q: flag}}
 opt: {args: fs.read..., options: {"--[no-]a": fs.read}}
 make:
   args: fs.read?
@@ -161,6 +162,11 @@ KNOWN = {
             "code.exec /c",
         ],
     ),
+    "a module of the project": ("runs -m a.b /c d", ["code.exec /w", "fs.read /c"]),
+    "a module that is a program": ("runs -m look a", ["fs.read /w/a"]),
+    "a script of the project": ("runs x @a/b", ["code.exec /w/@a/b"]),
+    "a tool of the project": ("runs x lint a", ["code.exec /w"]),
+    "no module": ("runs -m ./x", ["code.exec /w/x"]),
     "a flag that can be switched off": ("opt --no-a f --a x", ["fs.read /w/x", "fs.read /w/f"]),
     "the last word is the target": (
         "copy a b c",
