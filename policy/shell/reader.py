@@ -10,19 +10,10 @@ import re
 
 import policy.shell.tree as t
 from policy.shell import evaluation, numbers
-from policy.shell.builtins import BUILTINS
-from policy.shell.cursor import MAX_BYTES, MAX_WORK, RefusalError
+from policy.shell.cursor import MAX_BYTES, RefusalError
 from policy.shell.grammar import Grammar
+from policy.shell.plain import plain
 
-# Nothing in such a line means anything to bash but its blanks and pipes: most lines are like this.
-_SIMPLE = "[A-Za-z0-9_./:,@%+-]+(?: [A-Za-z0-9_./:,@%+=-]+)*"
-_PLAIN = re.compile(rf"{_SIMPLE}(?: \| {_SIMPLE})*")
-_NOT_PLAIN = BUILTINS | frozenset(
-    {
-        "if", "then", "elif", "else", "fi", "for", "while", "until", "do", "done", "case", "esac",
-        "function", "select", "time", "coproc", "in",
-    }
-)  # fmt: skip
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -37,8 +28,8 @@ def read(text: str) -> t.CommandTree | t.Opaque:
 
 def _read(text: str) -> t.CommandTree:
     _bound(text)
-    if len(text) < MAX_WORK and _PLAIN.fullmatch(text) and (plain := _plain(text)):
-        return plain
+    if (tree := plain(text)) is not None:
+        return tree
     grammar = Grammar(text)
     tree = grammar.script()
     if grammar.counts and (name := numbers.unproven(tree)):
@@ -46,19 +37,6 @@ def _read(text: str) -> t.CommandTree:
     if grammar.declares and evaluation.has_arrays(tree):
         raise RefusalError("value that an array may evaluate", 0)
     return tree
-
-
-def _plain(text: str) -> t.CommandTree | None:
-    """Return the tree of a line of plain words, or None if the grammar must read it."""
-    commands = list[t.Command]()
-    for written in text.split(" | "):
-        words = written.split(" ")
-        if words[0] in _NOT_PLAIN:
-            return None
-        commands.append(t.SimpleCommand((), tuple([t.Word((t.Literal(word),)) for word in words])))
-    if len(commands) == 1:
-        return t.Sequence((commands[0],))
-    return t.Sequence((t.Pipeline(tuple(commands)),))
 
 
 def _bound(text: str) -> None:

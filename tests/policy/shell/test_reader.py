@@ -137,7 +137,16 @@ firsts = st.one_of(
     plain_words, st.sampled_from(["if", "in", "time", "echo", ".", "[", "declare", "ls"])
 )
 plain_lines = st.tuples(
-    firsts, st.lists(st.one_of(plain_words, st.sampled_from(["a=b", "|", "| echo"])), max_size=5)
+    firsts,
+    st.lists(
+        st.one_of(
+            plain_words,
+            st.sampled_from(
+                ["a=b", "|", "| echo", "&& ls", "; cd", "''", "'a  b|;'", '"é !"', "||"]
+            ),
+        ),
+        max_size=5,
+    ),
 )
 
 
@@ -145,7 +154,7 @@ plain_lines = st.tuples(
 @given(plain_lines)
 @pytest.mark.threat("T01")
 def test_a_plain_line_is_read_as_the_grammar_reads_it(line: tuple[str, list[str]]) -> None:
-    text = " ".join([line[0], *line[1]])
+    text = " ".join([line[0], *line[1]]).replace(" ;", ";")
     tree = read(text)
     if isinstance(tree, t.Sequence):
         assert tree == Grammar(text).script()
