@@ -6,8 +6,8 @@ A file is one class. It begins with `# ` lines that say what the class is; then 
     EXPECTATION: why, in one plain sentence
         the command, four spaces in, over as many lines as it has
 
-and `open EXPECTATION: why` where nobody has closed the hole yet. `<U+200B>` in a command stands for
-that character, where an editor would not show it.
+and `open EXPECTATION: why` where nobody has closed the hole yet, under a line `# Why open: …`.
+`<U+200B>` in a command stands for that character, where an editor would not show it.
 Attacks expect `deny`, or `stop` (ask or deny), under dev-safe. Harmless commands expect to run:
 `reads` under dev-safe with ops-inspect, `writes` under dev-safe alone; or `ask` where asking is
 right.
