@@ -5,7 +5,7 @@ Reading either follows bash exactly or raises RefusalError, which `reader.read` 
 
 MAX_BYTES = 16 * 1024
 MAX_DEPTH = 32
-MAX_WORK = 1200  # pieces of words; reading costs a few microseconds for each
+MAX_WORK = 1000  # pieces of words; reading costs a few microseconds for each
 
 
 class RefusalError(Exception):
