@@ -31,6 +31,7 @@ _UNPACKS = frozenset(
 )
 LINKERS = frozenset({"ln", "cp", "mount"})
 _MOST_LINKS = 8
+_MOST_FOLLOWED = 100
 _MOST_PATHS = 12
 _FILE_OPERATIONS = PATH_OPERATIONS - {"fs.list", "code.exec"}
 _MOST_COMMANDS = 6
@@ -66,8 +67,6 @@ class Link(NamedTuple):
 
 def fresh_code(steps: Sequence[Step], workspace: str) -> list[Access]:
     """Return the code that one command writes and another then runs: its path says nothing."""
-    if len(steps) < 2:  # noqa: PLR2004 - one writes, another runs
-        return []
     found, unread = list[Access](), set[str]()
     runs = [
         (index, access.resource)
@@ -160,14 +159,13 @@ def _names(target: Argument, link: Argument, place: Place) -> Iterator[Link]:
 
 def followed(accesses: Iterable[Access], links: Sequence[Link]) -> list[Access]:
     """Return the accesses that go through a link, on what it stands for."""
-    found = list[Access]()
-    fresh: Iterable[Access] = accesses if links else ()
-    for _ in range(_MOST_LINKS):
-        fresh = [one for link in links[:_MOST_LINKS] for one in _through(fresh, link)]
-        if not fresh:
-            break
-        found += fresh
-    return found
+    followed_by = list(dict.fromkeys(links))[:_MOST_LINKS]
+    found, fresh = dict[Access, None](), list(accesses)
+    while fresh and len(found) < _MOST_FOLLOWED:
+        through = dict.fromkeys(one for link in followed_by for one in _through(fresh, link))
+        fresh = [one for one in through if one not in found]
+        found |= dict.fromkeys(fresh)
+    return list(found)
 
 
 def _through(accesses: Iterable[Access], link: Link) -> Iterator[Access]:

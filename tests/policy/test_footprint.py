@@ -279,7 +279,7 @@ CONTAINS = {
         "code.exec <standard input>",
     ),
     "what awk prints to a shell": ("echo ls | awk '{print | \"sh\"}' a", "code.exec <standard in"),
-    "a copy that is no link": ("cp a b; ./b", f"code.exec {W}/b"),
+    "a copy that is no link": ("cp -a /etc/a b; ./b", f"code.exec {W}/b"),
     "a path that a loop's function may print": (
         "for f in a; do printf -v f b; rm $f; done",
         "fs.delete \0",
@@ -297,6 +297,10 @@ CONTAINS = {
     "a search path elsewhere": ("cd /x && PYTHONPATH=. ls", "env.poison PYTHONPATH"),
     "a search path of a place elsewhere": ("PYTHONPATH=/x ls", "env.poison PYTHONPATH"),
     "a search path of someone's choice": ("PATH=$x:$PATH ls", "env.poison PATH"),
+    "a command in unread code that cannot be followed": (
+        "gdb -ex 'shell rm /b'" + " -ex 'shell rm " + "a " * 2000 + "'",
+        "code.exec <",
+    ),
     "a look-alike": ("./ls", "code.exec <unknown program ./ls, not the usual"),
     "a pattern whose anchor is cut off": (
         'for f in *; do tar "${f#./}"; done',
@@ -340,6 +344,12 @@ CONTAINS = {
 def test_computed_and_hidden_parts_stay_in_sight(command, expected):
     found = lines(command)
     assert any(one.startswith(expected) for one in found), found
+
+
+@pytest.mark.threat("T18")
+def test_links_that_lead_to_themselves_end():
+    assert len(of("ln -s a a; ln -s a/a a; ln -s a a/b;" * 20 + "rm a/b/c").accesses) < 300
+    assert "fs.delete /etc/c" in lines("ln -s a b; ln -s /etc a; ln -s a a; rm b/c")
 
 
 @pytest.mark.threat("T02")
