@@ -317,6 +317,8 @@ HOSTILE = {
     "many abbreviations": _around("ls ", "--a "),
     "many addresses": _around("curl ", "http://0x7f.1/ "),
     "one long array": _around("a=(", "$(b) ", ");rm ${a[@]}"),
+    "words with a meaning of their own": _around("make ", "ab$c "),
+    "links to themselves": _around("", "ln -s a a;", "rm a/b"),
     "text without a tree": _around("eval x;", "rm -rf /a/*b "),
     "pipes without a tree": _around("eval x;", "a|b;"),
     "quotes without a tree": _around("eval x;", "'a b' \"c $(d)\" "),
