@@ -54,19 +54,24 @@ HELP = {
 # Where a help text says something else than its program does.
 HELP_IS_WRONG = {
     "a list of defaults": "tar:-b20 tar:-f-",
-    "leaves out the value it takes": "file:-P file:--parameter",
+    "leaves out the value it takes": "file:-P file:--parameter chpasswd:-s chpasswd:--sha-rounds"
+        " wget:--hsts-file wget:--max-redirect",
     "stands for a number, or for several names":
         "pr:-COLUMN diff:--LTYPE-line-format diff:--GTYPE-group-format",
     "prose that begins with an option": "numfmt:-M",
     "a flag here, a value for the long option beside it":
         "systemd-cgtop:-c systemd-cgtop:-i systemd-cgtop:-m systemd-cgtop:-p systemd-cgtop:-t",
-    "leaves out the number it takes": "chpasswd:-s chpasswd:--sha-rounds",
+    "an action: the words after it are bound as positionals of its mode":
+        "dpkg:--listfiles dpkg:-L dpkg:--search dpkg:-S dpkg:-Dh dpkg-deb:--contents dpkg-deb:-c"
+        " dpkg-deb:--ctrl-tarfile dpkg-deb:--fsys-tarfile dpkg-deb:--show dpkg-deb:-W dpkg-deb:-S"
+        " dpkg-deb:-Z dpkg-query:--control-list dpkg-query:--listfiles dpkg-query:-L"
+        " dpkg-query:--search dpkg-query:-S",
     "shows the long option with the value that the short one stands for":
         "ls:-p dir:-p vdir:-p sort:-c sort:-C sort:--check ptx:-O ptx:-T objdump:-EB objdump:-EL"
         " objdump:-WK objdump:-Wk objdump:-WN readelf:-wK readelf:-wk readelf:-wN",
 }  # fmt: skip
 # Entries that are not complete yet: they only ask too often.
-PENDING = frozenset({"compilers.yaml", "git.yaml", "network.yaml", "packages-system.yaml"})
+PENDING = frozenset({"git.yaml"})
 
 _SHORT_THEN_LONG = re.compile(r"^(\s*-\S,?) +(?=--)")
 _HEAD = re.compile(r"^ {0,14}(?=-)(?P<head>\S.*?)(?:\s*$|\t|  .*)")
