@@ -31,6 +31,7 @@ from policy.shell.render import render
 from policy.surroundings import Setting, SpentError
 from policy.traversal import Traversal
 
+_NOTHING_RUNS = Executable()
 Words = Mapping[str, Sequence[Sequence[Argument]]]
 
 
@@ -89,7 +90,7 @@ def _commanded(line: _Line, extra: Sequence[Access], context: Context) -> Footpr
     tree = read(text)
     walk = Traversal(packaged(), context)
     setting = Setting((Place(line.cwd, context),))
-    executable, reason = Executable(), None
+    executable, reason = _NOTHING_RUNS, None
     try:
         if isinstance(tree, t.Opaque):
             reason = f"{tree.reason} at byte {tree.byte}"

@@ -19,6 +19,7 @@ from policy.programs.words import HOLE, Argument, Stdin
 from policy.shell.walk import nodes
 from policy.surroundings import After, Places, Setting
 
+_SINGLE = (t.SimpleCommand, t.Declaration)
 _MOST_PLACES = 4
 _MOST_LOOP_WORDS = 16
 _ONCE: tuple[Argument | None, ...] = (None,)  # a body walked once, for a value not known
@@ -93,7 +94,7 @@ class Traversal(Invocations):
             after = self._declaration(command, here)
         else:
             after = self._compound(command, here)
-        if isinstance(command, t.SimpleCommand | t.Declaration) or command.redirects:
+        if isinstance(command, _SINGLE) or command.redirects:
             self.stepped(start, step, here)
         self._fed = outer
         if command.redirects and any(one.operator[0] != "<" for one in command.redirects):
