@@ -18,6 +18,7 @@ Value = Argument | list[Argument] | None
 _BEGINS_PATTERN = frozenset("*?[")
 _SWITCHES = frozenset({"true", "false", "yes", "no", "on", "off", "0", "1"})
 _MOST_UNKNOWN = 8
+_MOST_GUESSES = 96  # options that abbreviations of one command may mean
 _ENDS_COMMAND = frozenset({";", "+"})
 
 
@@ -56,7 +57,8 @@ class _Sorter:
     def __init__(self, spec: Spec, queue: list[Argument]) -> None:
         self._spec, self._queue, self._index = spec, queue, 0
         self._line = Line()
-        self._positions, self._unknown = len(spec.args or ()), 0
+        self._positions = len(spec.args or ())
+        self._unknown = self._guessed = 0
 
     def sorted(self) -> Line:
         ended = False
@@ -157,6 +159,9 @@ class _Sorter:
         """Use every option that the word may be short for: only the program knows which."""
         names = self._spec.long_names
         found = [full for full in names[bisect_left(names, name) :][:32] if full.startswith(name)]
+        self._guessed += len(found)
+        if self._guessed > _MOST_GUESSES:
+            found = []  # nobody abbreviates that much: not described
         start = end = self._index
         for full in found:
             self._index = start

@@ -344,6 +344,11 @@ def test_of_an_ambiguous_abbreviation_every_candidate_applies():
 
 
 @pytest.mark.threat("T02")
+def test_more_abbreviations_than_anybody_writes_are_not_described():
+    assert "opaque option '--ver' of look is not described" in run("look", *["--ver"] * 100)
+    assert run("look", *["--ver"] * 50) == []
+
+
 def test_a_doubtful_cluster_keeps_the_meaning_without_a_mode():
     programs = Programs(
         {"t.yaml": "x: {args: fs.delete..., unknown: harmless, options: {-t: {as: look}}, "
