@@ -95,7 +95,7 @@ class Invocations(Surroundings):
             fetched = FETCHED in text.text
             unseen = "<network>" if fetched else "<shell text that is not known>"
             self.found.append(Access("code.exec", unseen, "dynamic"))
-        self.spend(12 + len(text.text) // 32)
+        self.spend(16 + len(text.text) // 32)
         known = text.text.replace(FETCHED, "${unseen}").replace(HOLE, "${unseen}")
         self.script(known, Setting((place.deeper(),), stdin))
         self._setting, self._fed, self.variables, self.functions, self.defined, self.top = outer
