@@ -15,7 +15,7 @@ from policy.load import FILE_KEYS, load, pack
 from policy.model import OPERATIONS
 from policy.obligations import LEVELS, LIMITS
 from policy.programs.spec import LANGUAGES, ROLES_WITHOUT_OPERATION
-from policy.programs.spec_reader import SpecReader, entries_of
+from policy.programs.spec_reader import _OPTION_KEYS, _SPEC_KEYS, SpecReader, entries_of
 from policy.rewrite_file import REWRITE_KEYS, REWRITE_RULE_KEYS
 from policy.risk import RISK
 from policy.rule_file import ASK_KEYS, PLANNED_KEYS, RULE_KEYS
@@ -224,10 +224,7 @@ def test_the_page_lists_exactly_the_keys_of_files_rules_and_obligations():
 
 def test_the_page_lists_exactly_the_keys_and_roles_of_program_entries():
     scanners = {f"script:{language}" for language in LANGUAGES}
-    keys = {
-        "options", "args", "does", "commands", "modes", "unknown", "stdin", "takes", "as", "values",
-        "words", "allow", "ask", "deny",
-    }  # fmt: skip
+    keys = _SPEC_KEYS | _OPTION_KEYS | {"allow", "ask", "deny"}
     assert named(rows("policy.md", "Programs")) == keys | ROLES_WITHOUT_OPERATION | scanners
     reader = SpecReader("policy.md")
     (entry,) = blocks("policy.md", "grep")
