@@ -18,7 +18,7 @@ from policy.programs.words import FETCHED, HOLE, Argument, Place, Stdin
 
 Places = tuple[Place, ...]
 _NETWORK = frozenset({"net.connect", "remote.exec"})
-_WORK = 1500  # words that are interpreted before the text counts as not understood
+_WORK = 1200  # words that are interpreted before the text counts as not understood
 _LONGEST_NAME = 128  # of a variable; matching takes the square of it
 _LEAVES = frozenset({"fs.write", "fs.create", "code.exec"})  # what a step is kept for
 _LISTS = frozenset({"fs.list", "fs.read"})
