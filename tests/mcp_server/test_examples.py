@@ -36,7 +36,7 @@ def test_the_session_shows_every_kind_of_answer(rig):
     for line in (
         "OK  profile read, exit 0",
         "OK  profile live, exit 0",
-        "rule system-trees at dev-safe.yaml:",
+        "rule system-trees at guardrails.yaml:",
         "rule code-from-the-network at dev-safe.yaml:",
         "+  test:",
         "the scripted approver answers: yes",
