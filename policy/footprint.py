@@ -28,6 +28,7 @@ from policy.programs.words import Argument, Place
 from policy.shell.builtins import BUILTINS
 from policy.shell.reader import read
 from policy.shell.render import render
+from policy.supposing import supposed
 from policy.surroundings import Setting, SpentError
 from policy.traversal import Traversal
 
@@ -99,6 +100,8 @@ def _commanded(line: _Line, extra: Sequence[Access], context: Context) -> Footpr
             tree = hardened(tree, text, walk.programs)
             executable = _executable(tree)
             walk.tree(tree, text, setting)
+            if walk.missed:
+                walk.found += supposed(walk, tree, text, setting)
     except SpentError:
         return _spent(walk, extra)
     return _footprint(walk, extra, executable, reason)

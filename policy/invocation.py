@@ -50,11 +50,18 @@ class Invocations(Surroundings):
         self._certain: tuple[t.SimpleCommand, ...] = ()
         self._settled = Settled()
         self._calling: list[str] = []
-        self._searching = False  # whether the text had no tree
+        self._searching = False  # whether a value is good if it only may be so
+        self._fixed: Mapping[str, Argument] = {}  # supposed values, whatever is assigned
+        self.held: dict[str, dict[Argument, None]] = {}  # the values that were assigned to each
 
     @abstractmethod
     def command(self, command: t.Command, setting: Setting) -> After:
         """Walk one command."""
+
+    def suppose(self, values: Mapping[str, Argument]) -> None:
+        """Take what is assigned for what is held, and some names for one value all the time."""
+        self._searching, self._fixed = True, values
+        self.variables |= values
 
     # What interpret.py asks: programs that start programs
 
@@ -90,14 +97,15 @@ class Invocations(Surroundings):
         start = len(self.found)
         outer = self._setting, self._fed, self.variables, self.functions, self.defined, self.top
         certain, self._certain = self._certain, ()
-        self._fed, self.variables, self.functions, self.defined = [], {}, {}, set()
+        known = dict(self.variables) if self._searching else {}
+        self._fed, self.variables, self.functions, self.defined = [], known, {}, set()
         if HOLE in text.text:
             fetched = FETCHED in text.text
             unseen = "<network>" if fetched else "<shell text that is not known>"
             self.found.append(Access("code.exec", unseen, "dynamic"))
         self.spend(16 + len(text.text) // 32)
-        known = text.text.replace(FETCHED, "${unseen}").replace(HOLE, "${unseen}")
-        self.script(known, Setting((place.deeper(),), stdin))
+        seen = text.text.replace(FETCHED, "${unseen}").replace(HOLE, "${unseen}")
+        self.script(seen, Setting((place.deeper(),), stdin))
         self._setting, self._fed, self.variables, self.functions, self.defined, self.top = outer
         self._certain = certain
         taken = self.found[start:]
@@ -202,9 +210,17 @@ class Invocations(Surroundings):
             value = argument(one.value, self)
             self.found += self._steered(one.name, self._with_path(one, value))
             if FETCHED in value.text or (self._searching and value.how == "exact"):
-                # Where nothing is allowed anyway, a guess can only show more.
+                # Where what is found is only added, a guess can only show more.
                 held = value if self._searching else Argument(FETCHED, "dynamic")
-                self.variables[one.name] = held
+                self._holds(one, held)
+
+    def _holds(self, one: t.Assignment, value: Argument) -> None:
+        before = self.variables.get(one.name)
+        if one.append and before is not None and self._searching:
+            value = Argument.of(before.text + value.text)
+        self.held.setdefault(one.name, {})[value] = None
+        if one.name not in self._fixed:
+            self.variables[one.name] = value
 
     def _with_path(self, one: t.Assignment, value: Argument) -> Argument:
         """Return what is put into PATH, where its own value before is as good as the system's."""
@@ -235,10 +251,18 @@ class Invocations(Surroundings):
             self.found.append(Access("resource.exhaust", f"function {name}", "exact", name))
             return After(setting.places, setting.places)
         self._calling.append(name)
-        places: Places = ()
+        outer, places = self.variables, Places()
+        given = {str(number): word for number, word in enumerate(words[1:10], 1)}
+        if self._searching:
+            self.variables = outer | given
+        else:
+            self.assigned |= given.keys()
         for definition in bodies:
             places += self.command(definition.body, setting).places
         self._calling.pop()
+        if self._searching:
+            kept = {name: held for name, held in self.variables.items() if not name.isdigit()}
+            self.variables = outer | kept
         self._setting = setting
         return After(places, places)
 

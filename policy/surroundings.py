@@ -67,12 +67,13 @@ class Surroundings(ABC):
         self.texts: dict[str, str] = {}  # what the text writes to files, where that is known
         self.variables: dict[str, Argument] = {}
         self.assigned: set[str] = set()  # names that the text gives a value
+        self.missed: set[str] = set()  # of these, the used ones whose value is not certain
+        self.work = 0
         self.shape: str | None = None  # what the last command prints, as a pattern
         self._setting = Setting(())
         self._fed: list[t.Sequence] = []  # the bodies of `>( )` of this command
         self._pipes: list[str | None] = []  # what each `<( )` prints, if known
         self._sockets = False  # whether a redirection opened one
-        self._work = 0
 
     @abstractmethod
     def sequence(self, body: t.Sequence, setting: Setting) -> After:
@@ -84,8 +85,8 @@ class Surroundings(ABC):
         Raises:
             SpentError: it is more than any ordinary text takes.
         """
-        self._work += amount
-        if self._work > _WORK:
+        self.work += amount
+        if self.work > _WORK:
             raise SpentError
 
     # What expansion.py asks: substitutions
@@ -123,18 +124,21 @@ class Surroundings(ABC):
         """Return the text that an earlier command wrote to a file, if that is known."""
         return self.texts.get(path)
 
-    def reads(self, name: str) -> None:
+    def reads(self, name: str, *, in_header: bool = False) -> None:
         """Add the access of a variable whose value comes from outside the text."""
-        if _SECRET.fullmatch(name[:_LONGEST_NAME]) and name not in self.assigned:
-            self.found.append(Access("credential.read", "<a secret variable>", "exact", "$"))
+        if name in self.assigned:
+            self.missed.add(name)
+        elif _SECRET.fullmatch(name[:_LONGEST_NAME]):
+            secret = "<a secret variable in a header>" if in_header else "<a secret variable>"
+            self.found.append(Access("credential.read", secret, "exact", "$"))
 
     def feeds(self, body: t.Sequence) -> None:
         """Keep `>( )` until it is known what its command connects to."""
         self._fed.append(body)
 
     def connected(self, start: int) -> bool:
-        """Return whether an access since `start` connected to something."""
-        return any(access.operation in _NETWORK for access in self.found[start:])
+        """Return whether an access since `start`, or a socket kept open, connected to something."""
+        return self._sockets or any(access.operation in _NETWORK for access in self.found[start:])
 
     # Redirections
 
