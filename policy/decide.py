@@ -175,7 +175,7 @@ class _Desk:
     def _matches(self, access: Access, target: Target, *, settle: bool = False) -> Iterator[Match]:
         """Yield the matches; to `settle` an access that is denied, the denies are enough."""
         is_denied = False
-        for bound in self._bound.rules_for(access.operation):
+        for bound in target.candidates(self._bound):
             if is_denied and bound.rule.effect is not Effect.DENY:
                 return
             holds = self._narrowing.holds(bound, access) if bound.narrows else Truth.YES

@@ -18,6 +18,9 @@ from policy.programs.words import HOLE
 MAX_CELLS: Final = 65_536  # work of one name against one name; beyond it the careful answer holds
 MAX_SPAN: Final = 512  # characters in one range of a class
 _SPECIAL = re.compile(r"[\\*?\[\]{}]")
+_BELOW: Final = "(?:/.*)?"  # `**` at the end
+_ANYWHERE: Final = "(?=/).*"  # and before a name: the search skips to the slash that follows
+_DEEPEST: Final = 32  # names that a glob may share with others
 _SWEEP = re.compile(r"\*+(\.\w+)*|\.\*|\.\?\?\*|\.\[[!^]\.\]\*")
 
 
@@ -250,22 +253,40 @@ def with_holes(path: str) -> tuple[Path, ...]:
 
 def path_regex(globs: Sequence[str]) -> re.Pattern[str]:
     """Return one expression that fully matches each path inside any glob; `/` is written empty."""
-    anywhere, anchored = [], []
-    for glob in globs:
-        parts = policy_glob(glob)
-        if len(parts) > 1 and isinstance(parts[0], Many):
-            anywhere.append(_path_source(parts[1:]))
+    return re.compile(_any_of([policy_glob(glob) for glob in globs]) if globs else r"(?!)", re.S)
+
+
+def _any_of(paths: Sequence[Path], depth: int = 0) -> str:
+    """Return an expression for all paths; those that begin alike share their beginning."""
+    if len(paths) == 1:
+        return _path_source(paths[0])
+    if depth > _DEEPEST:
+        return f"(?:{'|'.join(map(_path_source, paths))})"
+    named: dict[str, list[Path]] = {}
+    anywhere: list[Path] = []
+    for path in filter(None, paths):
+        if isinstance(path[0], Name):
+            named.setdefault(_source(path[0].tokens, "[^/]"), []).append(path[1:])
+        elif all(isinstance(part, Many) for part in path):
+            return _BELOW  # whatever the others match, too
         else:
-            anchored.append(_path_source(parts))
-    if anywhere:
-        anchored.append(f"(?:/.*)?(?:{'|'.join(anywhere)})")
-    return re.compile("|".join(anchored) if anchored else r"(?!)", re.S)
+            anywhere.append(path[1:])
+    choices = [_ANYWHERE + _any_of(anywhere, depth + 1)] if anywhere else []
+    if named:
+        names = (name + _any_of(rest, depth + 1) for name, rest in named.items())
+        choices.append(f"/(?:{'|'.join(names)})")
+    return f"(?:{'|'.join(choices)}){'' if all(paths) else '?'}"
 
 
-def _path_source(parts: Path) -> str:
+def _path_source(path: Path) -> str:
+    following = (*path[1:], EVERYTHING_BELOW)
     return "".join(
-        "(?:/.*)?" if isinstance(part, Many) else f"/{_source(part.tokens, '[^/]')}"
-        for part in parts
+        f"/{_source(part.tokens, '[^/]')}"
+        if isinstance(part, Name)
+        else _ANYWHERE
+        if isinstance(then, Name)
+        else _BELOW
+        for part, then in zip(path, following, strict=False)
     )
 
 

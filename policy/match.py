@@ -25,7 +25,7 @@ from policy.hosts import host_of
 from policy.model import PATH_OPERATIONS, Access, Context, Effect
 from policy.overlap import aims, inside, may_overlap, overlaps, text_inside, text_overlaps
 from policy.programs.words import HOLE
-from policy.rules import BoundRule, Globs
+from policy.rules import BoundPolicy, BoundRule, Globs
 
 READS: Final = frozenset({"fs.read", "fs.list"})
 TREE_OPERATIONS: Final = frozenset({"fs.delete", "fs.perm"})  # they reach all that lies below
@@ -56,6 +56,20 @@ class Target:
         if self._made is None:
             self._made = _shapes(self._access) if self._is_path else ()
         return self._made
+
+    def candidates(self, bound: BoundPolicy) -> tuple[BoundRule, ...]:
+        """Return the rules that may match; of a plain resource, by what all of them name at once.
+
+        What lies below a path counts for some operations, and what a path passes by where the
+        sandbox cannot mask: then every rule is a candidate.
+        """
+        access, is_path = self._access, self._is_path
+        beyond = is_path and not (
+            self._context.can_mask and access.operation not in TREE_OPERATIONS
+        )
+        if beyond or not self._is_plain:
+            return bound.rules_for(access.operation)
+        return bound.rules_about(access.operation, self._text, is_path=is_path)
 
     # --- allow: all it can be ---
 

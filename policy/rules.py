@@ -5,7 +5,7 @@ A rule is written once for every workspace and home; `bind` puts one context's p
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
@@ -223,15 +223,45 @@ class BoundRule:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Spoken:
+    """The rules of one operation, denies first."""
+
+    rules: tuple[BoundRule, ...] = ()
+    others: tuple[BoundRule, ...] = ()  # without those that only stop what `named` holds
+    named: Globs = _NO_GLOBS  # by these
+
+    @staticmethod
+    def of(rules: Sequence[BoundRule]) -> "Spoken":
+        """Return the rules with what most of them name as one list."""
+        others, texts = list[BoundRule](), dict[str, None]()
+        for one in rules:
+            if one.rule.effect is Effect.ALLOW or one.resources is None:
+                others.append(one)
+            else:
+                texts |= dict.fromkeys(one.resources.texts)
+        return Spoken(tuple(rules), tuple(others), Globs(tuple(texts)))
+
+
+_NO_RULES: Final = Spoken()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class BoundPolicy:
     """A policy in one context: its rules by operation."""
 
-    by_operation: Mapping[str, tuple[BoundRule, ...]]
+    by_operation: Mapping[str, Spoken]
     lifts: bool  # whether any rule silences another
 
     def rules_for(self, operation: str) -> tuple[BoundRule, ...]:
         """Return the rules that speak of one operation."""
-        return self.by_operation.get(operation, ())
+        return self.by_operation.get(operation, _NO_RULES).rules
+
+    def rules_about(self, operation: str, resource: str, *, is_path: bool) -> tuple[BoundRule, ...]:
+        """Return those that may speak of one plain resource, and of nothing below it."""
+        spoken = self.by_operation.get(operation, _NO_RULES)
+        named = spoken.named
+        is_named = named.has_path(resource) if is_path else named.has_text(resource)
+        return spoken.rules if is_named else spoken.others
 
 
 @lru_cache(maxsize=32)
@@ -246,7 +276,7 @@ def bind(policy: Policy, context: Context) -> BoundPolicy:
         for operation in rule.operations:
             found.setdefault(operation, []).append(bound)
     return BoundPolicy(
-        MappingProxyType({key: tuple(rules) for key, rules in found.items()}),
+        MappingProxyType({key: Spoken.of(rules) for key, rules in found.items()}),
         lifts=any(rule.lifts for rule in policy.rules),
     )
 

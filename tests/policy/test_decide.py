@@ -601,6 +601,17 @@ def test_the_rules_that_match_are_known_by_id():
     assert matching_rules([Access("fs.read", "/w/a")], policy, CONTEXT) == {"r0", "r1"}
 
 
+@pytest.mark.threat("T02")
+@given(some_rules, accesses, contexts, some_asked)
+def test_a_rule_matches_beside_others_what_it_matches_alone(texts, touched, context, asked):
+    alone = {
+        f"r{number}"
+        for number, text in enumerate(texts)
+        if matching_rules(touched, policy_of(text), context, asked)
+    }
+    assert matching_rules(touched, policy_of(*texts), context, asked) == alone
+
+
 # --- what the sandbox takes ----------------------------------------------------
 
 

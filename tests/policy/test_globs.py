@@ -60,10 +60,20 @@ def members(glob: str, *, shell: bool) -> frozenset[str]:
     )
 
 
-@given(globs)
-def test_one_expression_matches_exactly_what_the_glob_means(glob):
-    pattern = path_regex([glob])
-    assert {path for path in PATHS if pattern.fullmatch(path)} == members(glob, shell=False)
+@given(st.lists(globs, min_size=1, max_size=5))
+def test_one_expression_matches_exactly_what_the_globs_mean(some):
+    pattern = path_regex(some)
+    meant = frozenset().union(*(members(glob, shell=False) for glob in some))
+    assert {path for path in PATHS if pattern.fullmatch(path)} == meant
+
+
+def test_globs_that_share_many_names_share_an_expression_only_so_far():
+    shared = "/a" * 2000
+    pattern = path_regex([f"{shared}/b", f"{shared}/c/**", f"{shared}/d/**/e/**/**"])
+    assert pattern.fullmatch(f"{shared}/b")
+    assert pattern.fullmatch(f"{shared}/c")
+    assert pattern.fullmatch(f"{shared}/d/x/e")
+    assert not pattern.fullmatch(f"{shared}/b/x")
 
 
 @given(globs)
