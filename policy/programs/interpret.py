@@ -118,8 +118,10 @@ def _starts(spec: Spec, line: Line) -> list[Argument]:
 
 
 def _modes(spec: Spec, line: Line) -> list[Spec]:
-    named = dict.fromkeys(used.option.mode for used in line.used)
-    modes = [spec.modes[mode] for mode in named if mode is not None and mode in spec.modes]
+    named = {used.option.mode: None for used in line.used if used.option.mode in spec.modes}
+    together = "+".join(sorted(mode for mode in named if mode is not None))
+    chosen = [together] if together in spec.modes else named
+    modes = [spec.modes[mode] for mode in chosen if mode is not None]
     return [*modes, spec] if modes and line.doubtful else modes
 
 

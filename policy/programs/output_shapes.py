@@ -1,7 +1,7 @@
 """What a command prints when only its shape is known: a date, a number, the last part of a pattern.
 
 May touch: argument vectors. The shape is a shell pattern that matches whatever may be printed.
-Source: date(1), nproc(1), wc(1), git-rev-parse(1).
+Source: date(1), nproc(1), wc(1), git-rev-parse(1), git-merge-base(1), git-log(1).
 """
 
 import re
@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 from policy.programs.words import HOLE, Argument
 
-_DIGITS, _LETTERS, _HEX = "[0-9]*", "[A-Za-z]*", "[0-9a-f]*"
+_DIGITS, _LETTERS = "[0-9]*", "[A-Za-z]*"
+_HASH = "[0-9a-f]" * 40  # shortened ones too: how long it is matters to no rule
 _CONVERSIONS = {
     **dict.fromkeys("YymdHIMSsjUVWuweNGgCkl", _DIGITS),
     **dict.fromkeys("aAbBhpPZ", _LETTERS),
@@ -20,6 +21,12 @@ _CONVERSIONS = {
     "%": "%",
 }
 SHAPED = frozenset({"date", "nproc", "wc", "id", "git", "basename", "dirname"})
+_ONLY_HASH = re.compile("--(?:format|pretty)=(?:t?format:)?%[Hh]")
+_PICKS = re.compile(
+    r"[^-].*|--|-[0-9]+|-n[0-9]*|--max-count=[0-9]+|--all|--(?:no-)?merges|--reverse"
+    r"|--no-ext-diff|--no-textconv|--first-parent|--skip=[0-9]+|--(?:since|until|after|before|author|grep)=.*",
+    re.S,
+)
 _CONVERSION = re.compile(r"%([-_0^#]?)(.)", re.S)
 
 
@@ -30,14 +37,25 @@ def shape(argv: Sequence[str]) -> str | None:
             return _date(last[1:])
         case ["nproc", *_] | ["wc", "-l" | "-c" | "-w" | "-m"] | ["id", "-u" | "-g"]:
             return _DIGITS
-        case ["git", "rev-parse", *options, ("HEAD" | "@")] if _only_shorten(options):
-            return _HEX
+        case ["git", *words] if _prints_hashes(words):
+            return _HASH
         case _:
             return None
 
 
-def _only_shorten(options: Sequence[str]) -> bool:
-    return all(option.startswith("--short") for option in options)
+def _prints_hashes(words: Sequence[str]) -> bool:
+    """Return whether git prints nothing but names of commits."""
+    match words:
+        case ["rev-parse", *options, ("HEAD" | "@")]:
+            return all(option.startswith("--short") for option in options)
+        case ["merge-base", *options]:
+            return not any(option.startswith("-") for option in options)
+        case ["rev-list", *options]:
+            return all(map(_PICKS.fullmatch, options))
+        case ["log", *options] if any(map(_ONLY_HASH.fullmatch, options)):
+            return all(_ONLY_HASH.fullmatch(word) or _PICKS.fullmatch(word) for word in options)
+        case _:
+            return False
 
 
 def _date(text: str) -> str | None:

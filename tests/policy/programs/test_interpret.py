@@ -24,6 +24,7 @@ zip:
   options:
     -x --extract: {as: extract}
     -c --create: {as: create}
+    -d --describe: {as: describe}
     -f --file: text
     -v: flag
     -I: shell
@@ -31,6 +32,8 @@ zip:
   modes:
     extract: {args: text..., does: fs.write ., options: {-f --file: fs.read}}
     create: {args: fs.read..., options: {-f --file: fs.write}}
+    describe: {args: fs.write...}
+    create+describe: {args: fs.list...}
   commands:
     "x*": {args: text..., does: fs.write .}
 tool:
@@ -182,6 +185,7 @@ KNOWN = {
         "zip -xc b",
         ["fs.write /w", "fs.read /w/b"],
     ),
+    "modes that mean something else together": ("zip -d -c b", ["fs.list /w/b"]),
     "a glob of sub-commands": ("zip xv a", ["fs.write /w"]),
     "a sub-command": ("tool get a", ["fs.read /w/a"]),
     "a directory before the sub-command": ("tool -C d get a", ["fs.read /w/d/a"]),

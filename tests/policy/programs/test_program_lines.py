@@ -112,7 +112,7 @@ TABLE = [
     ("systemctl restart nginx", "service.control"),
     ("systemctl enable nginx", "persistence service.control"),
     ("journalctl -u nginx", "sys.inspect"),
-    ("journalctl --vacuum-time=1d", "audit.tamper sys.inspect"),
+    ("journalctl --vacuum-time=1s", "audit.tamper sys.inspect"),
     ("crontab -l", "sys.inspect"),
     ("crontab new.cron", "persistence"),
     ("crontab -r", "persistence"),
