@@ -39,6 +39,10 @@ _ASSIGNING = frozenset(
 )  # fmt: skip
 _UNSEEN = frozenset({None, "eval", "source", "."})
 _CHANGES_DIRECTORY = frozenset({"cd", "pushd", "popd"})
+_EXPANSIONS = (t.Variable, t.Parameter)
+_ASSIGNMENTS = (
+    t.Assignment, t.For, t.Arithmetic, t.ArithmeticCommand, t.ArithmeticFor, t.Declaration,
+)  # fmt: skip
 _MANY = 2  # how an assignment counts that may happen more than once, or not at all
 
 
@@ -49,33 +53,38 @@ def folded(tree: t.CommandTree, known: Mapping[str, str] | None = None) -> t.Com
         tree: what was read.
         known: what the run will find in its environment: HOME, PWD, USER.
     """
-    if not any(isinstance(node, t.Variable | t.Parameter) for node in nodes(tree)):
+    every = nodes(tree)
+    used = {node.name for node in every if isinstance(node, _EXPANSIONS)}
+    if not used:
         return tree
-    counted = _Census(tree)
+    counted = _Census(every)
     constants = counted.environment(known or {})
     settled = counted.settled(tree)
-    if not (constants or settled):
+    if used.isdisjoint(constants) and used.isdisjoint(settled):
         return tree
     scope = _Scope(counted.once, settled, constants, splits="IFS" not in counted.times)
     result = t.Sequence(tuple(scope.statement(statement) for statement in tree.statements))
-    return tree if _Census(result).is_unseen else result
+    is_unseen = any(isinstance(one, t.SimpleCommand) and _runs_unseen(one) for one in nodes(result))
+    return tree if is_unseen else result
 
 
 def assigned_once(tree: t.CommandTree) -> frozenset[str]:
     """Return the names that a text surely assigns once and no more, wherever that is."""
-    counted = _Census(tree)
+    counted = _Census(nodes(tree))
     return frozenset() if counted.is_unseen else counted.once
 
 
 class _Census:
     """How often a text assigns each name, and whether it may assign names unseen."""
 
-    def __init__(self, tree: t.CommandTree) -> None:
+    def __init__(self, every: Iterable[object]) -> None:
         self.times = Counter[str]()
         self.is_unseen = self.moves = False
-        for node in nodes(tree):
-            self._assigned(node)
-            self._ran(node)
+        for node in every:
+            if isinstance(node, t.SimpleCommand):
+                self._ran(node)
+            elif isinstance(node, _ASSIGNMENTS):
+                self._assigned(node)
         self.once = frozenset(
             name for name, times in self.times.items() if times == 1 and name not in _SHELL_STATE
         )
@@ -121,15 +130,15 @@ class _Census:
             case _:
                 pass
 
-    def _ran(self, node: object) -> None:
-        if not isinstance(node, t.SimpleCommand) or not node.words:
+    def _ran(self, node: t.SimpleCommand) -> None:
+        if not node.words:
             return
         program = node.words[0].literal
         self._many(assignment.name for assignment in node.assignments)
         if read := _read(node):
             self.times.update(read)
             return
-        self.is_unseen |= program in _UNSEEN
+        self.is_unseen |= _runs_unseen(node)
         self.moves |= program in _CHANGES_DIRECTORY
         if program in _ASSIGNING:
             self._many(word.literal for word in node.words[1:])
@@ -137,6 +146,11 @@ class _Census:
 
     def _many(self, names: Iterable[str | None]) -> None:
         self.times.update(dict.fromkeys(filter(None, names), _MANY))
+
+
+def _runs_unseen(command: t.SimpleCommand) -> bool:
+    """Return whether a command could assign any name: a computed program, `eval`, `source`."""
+    return bool(command.words) and command.words[0].literal in _UNSEEN
 
 
 def _weight(assignment: t.Assignment) -> int:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import assert_never
 
 import policy.shell.tree as t
-from policy.shell.walk import rebuilt
+from policy.shell.walk import is_flat, rebuilt
 
 _NEEDS_ANSI = re.compile("[\x00-\x08\x0b-\x1f\x7f\udc80-\udcff]")
 _FIRST_BYTE, _BYTES = 0xDC80, 0xDC00
@@ -48,6 +48,8 @@ class _Anchor:
         self.danger_found = False
 
     def change(self, node: object) -> object:
+        if is_flat(node):
+            return node
         if isinstance(node, t.For):
             return self._loop(node)
         changed = rebuilt(node, self.change)
@@ -94,8 +96,8 @@ def _octal(found: re.Match[str]) -> str:
 
 def render_word(value: t.Word) -> str:
     """Return one word; the `=`, `:` or `/` next to a tilde stays bare, or bash would not see it."""
-    if value.literal is not None:
-        return quote(value.literal)
+    if (literal := value.literal) is not None:
+        return quote(literal)
     shown, last = list[str](), len(value.parts) - 1
     is_after_tilde = False
     for index, part in enumerate(value.parts):

@@ -21,18 +21,26 @@ def _all_of(names: tuple[str, ...]) -> Callable[[object], Iterable[object]]:
 
 
 # Leaves have no branches, and most nodes are leaves.
+_LEAVES = frozenset(kind for kind, names in t.BRANCHES.items() if not names)
 _BRANCHES = {kind: _all_of(names) for kind, names in t.BRANCHES.items() if names}
 
 
 def nodes(value: object) -> list[object]:
     """Return a node (or a tuple of nodes) and everything below it, in no promised order."""
-    found = [value]
+    found, kinds = [value], t.BRANCHES
     for node in found:  # which grows meanwhile
-        if (branches := _BRANCHES.get(type(node))) is not None:
-            found += branches(node)
-        elif isinstance(node, tuple):
+        if isinstance(node, tuple):
             found += node
-    return [node for node in found if type(node) in t.BRANCHES]
+        elif isinstance(node, t.Word):  # as most that have branches are
+            found += node.parts
+        elif (branches := _BRANCHES.get(type(node))) is not None:
+            found += branches(node)
+    return [node for node in found if type(node) in kinds]
+
+
+def is_flat(node: object) -> bool:
+    """Return whether a node is a word without other words or commands in it."""
+    return isinstance(node, t.Word) and _LEAVES.issuperset(map(type, node.parts))
 
 
 def rebuilt(node: Node, change: Callable[[object], object]) -> Node:
