@@ -235,7 +235,9 @@ class Spoken:
         """Return the rules with what most of them name as one list."""
         others, texts = list[BoundRule](), dict[str, None]()
         for one in rules:
-            if one.rule.effect is Effect.ALLOW or one.resources is None:
+            # With `/**` among them the list would name everything.
+            allows = one.rule.effect is Effect.ALLOW
+            if allows or one.resources is None or "/**" in one.resources.texts:
                 others.append(one)
             else:
                 texts |= dict.fromkeys(one.resources.texts)
