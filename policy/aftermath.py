@@ -29,13 +29,20 @@ _UNPACKS = frozenset(
     sed gsed ssed perl awk gawk mawk nawk ed ex tee sponge dd jq yq
     """.split()  # noqa: SIM905 - a list of names reads better so
 )
-LINKERS = frozenset({"ln", "cp", "mount"})
+LINKERS = frozenset({"ln", "cp", "mount", "mv", "rsync"})
+_COPIES = re.compile(r"-[A-Za-z]*[arR][A-Za-z]*|--(?:archive|recursive)")
 _MOST_LINKS = 8
 _MOST_FOLLOWED = 100
 _MOST_PATHS = 12
 _FILE_OPERATIONS = PATH_OPERATIONS - {"fs.list", "code.exec"}
 _MOST_COMMANDS = 6
 _NO_FILES = ("//", "/dev/", "/bin/", "/usr/bin/", "/sbin/", "/usr/sbin/")  # or programs
+# Files that a build or test tool runs without being told their names.
+_BUILD_FILE = re.compile(
+    r"(?:GNU)?[Mm]akefile|CMakeLists\.txt|package\.json|pyproject\.toml|(?:setup|conftest|tasks)\.py"
+    r"|setup\.cfg|tox\.ini|(?:build|settings)\.gradle(?:\.kts)?|build\.(?:rs|xml|zig)|pom\.xml"
+    r"|Cargo\.toml|Rakefile|Gemfile|[Jj]ustfile|Taskfile\.ya?ml|G(?:runt|ulp)file\.js|gulpfile\.js"
+)
 _PIECES = re.compile(r"[\s:;,'\"=(){}<>\[\]@%|&!`]+")
 # The names by which the usual secrets go, wherever they lie.
 _SECRETIVE = re.compile(
@@ -56,10 +63,11 @@ class Step(NamedTuple):
 
 
 class Link(NamedTuple):
-    """A second name for a file, made by a command of the text."""
+    """A second name for a file, or a second tree of the same files, made by a command."""
 
     path: str
     target: Argument
+    is_copy: bool = False  # what is done to it is not done to the first
 
 
 # --- files that are written and then run ---------------------------------------------------------
@@ -90,6 +98,12 @@ def fresh_code(steps: Sequence[Step], workspace: str) -> list[Access]:
     return found
 
 
+def _is_fetched_build(step: Step, written: Sequence[Access], folder: str) -> bool:
+    """Return whether a step fetched what builds the project of a folder."""
+    names = (one.resource.removeprefix(f"{folder}/") for one in written if one.how == "exact")
+    return step.connected and any(map(_BUILD_FILE.fullmatch, names))
+
+
 def _is_own_work(step: Step, workspace: str, unread: AbstractSet[str]) -> bool:
     """Return whether all that a command wrote was made of the workspace's own files."""
     accesses = step.accesses
@@ -105,6 +119,8 @@ def _is_own_work(step: Step, workspace: str, unread: AbstractSet[str]) -> bool:
 def _origin(step: Step, written: Sequence[Access], path: str, is_later: bool) -> str:
     """Return what the program at `path` may be, after this step; empty if it is not from there."""
     name = path.rpartition("/")[2]
+    if _is_fetched_build(step, written, path):
+        return "<network>"
     if any(one.resource == path for one in written):
         return (
             "<network>" if step.connected else f"<unknown program {path}, written by this command>"
@@ -129,18 +145,21 @@ def _fetched_names(step: Step) -> Iterator[str]:
 
 
 def links_made(words: Sequence[Argument], place: Place) -> Iterator[Link]:
-    """Yield the links that `ln`, `cp -s` or `mount --bind` makes, by every name they may get."""
+    """Yield what `ln`, `cp -s`, `mount --bind`, `cp -a`, `mv` make, by every name it may get."""
     name = words[0].text.rpartition("/")[2]
     options = [word.text for word in words[1:] if word.text[:1] == "-"]
     operands = [word for word in words[1:] if word.text[:1] != "-"]
-    if name != "ln" and not any(map(_makes_links, options)):
+    is_link = name == "ln" or (name in ("cp", "mount") and any(map(_makes_links, options)))
+    is_copy = name == "mv" or (name != "mount" and any(map(_COPIES.fullmatch, options)))
+    if not is_link and not is_copy:
         return
     if len(operands) == 1:
         operands.append(Argument("."))
     if any(option[:2] == "-t" or option.startswith("--t") for option in options):
         operands.reverse()
     for target in operands[:-1]:
-        yield from _names(target, operands[-1], place)
+        for link in _names(target, operands[-1], place):
+            yield link if is_link else link._replace(is_copy=True)
 
 
 def _makes_links(option: str) -> bool:
@@ -171,7 +190,9 @@ def followed(accesses: Iterable[Access], links: Sequence[Link]) -> list[Access]:
 def _through(accesses: Iterable[Access], link: Link) -> Iterator[Access]:
     for access in accesses:
         path, operation = access.resource, access.operation
-        is_path = operation in PATH_OPERATIONS and access.program != "ln"
+        # Of a copy, the content is what the first one's was; changes to it are its own.
+        is_path = operation == "fs.read" if link.is_copy else operation in PATH_OPERATIONS
+        is_path = is_path and access.program != "ln"
         if is_path and f"{path}/".startswith(f"{link.path}/"):
             real = link.target.text.rstrip("/") + path[len(link.path) :]
             how = "dynamic" if HOLE in real else access.how
@@ -181,7 +202,9 @@ def _through(accesses: Iterable[Access], link: Link) -> Iterator[Access]:
 # --- paths that are not known --------------------------------------------------------------------
 
 
-def meant(accesses: Sequence[Access], trees: Sequence[t.Sequence], place: Place) -> list[Access]:
+def meant(
+    accesses: Sequence[Access], trees: Sequence[t.Sequence], place: Place, text: str
+) -> list[Access]:
     """Return what a path or code that is not known may be: what the text mentions, what it lists.
 
     It is a possibility, never a permission: the unknown access stays.
@@ -192,7 +215,9 @@ def meant(accesses: Sequence[Access], trees: Sequence[t.Sequence], place: Place)
         touched.append(Access("fs.read", "", program="<unread code>"))
     if not touched:
         return []
-    paths = dict.fromkeys(_mentioned(trees, place))
+    paths = dict.fromkeys(
+        one for piece in (*_mentioned(trees), *_PIECES.split(text)) for one in _path(piece, place)
+    )
     for one in accesses:
         if one.operation == "fs.list" and one.resource[:1] != HOLE:
             listed = Argument(f"{one.resource.rstrip('/')}/{HOLE}", "pattern")
@@ -227,21 +252,23 @@ def has_unread_code(accesses: Iterable[Access]) -> bool:
     )
 
 
-def _mentioned(trees: Sequence[t.Sequence], place: Place) -> Iterator[Argument]:
+def _mentioned(trees: Sequence[t.Sequence]) -> Iterator[str]:
     for node in nodes(tuple(trees)):
         match node:
             case t.Literal(text=text) | t.Parameter(operand=text):
-                pieces = _PIECES.split(text)
+                yield from _PIECES.split(text)
             case t.Word(parts=(t.Tilde(user=user), t.Literal(text=text), *_)):
-                pieces = [f"~{user}{text}"]
+                yield f"~{user}{text}"
             case t.Word(parts=(t.Variable(name="HOME"), t.Literal(text=text), *_)):
-                pieces = [f"~{text}"]
+                yield f"~{text}"
             case _:
                 continue
-        for piece in pieces:
-            is_path = piece[:1] in ("/", "~") and len(piece) > 1
-            if (is_path and not piece.startswith(_NO_FILES)) or _SECRETIVE.search(piece):
-                yield place.resolve(Argument(piece))
+
+
+def _path(piece: str, place: Place) -> Iterator[Argument]:
+    is_path = piece[:1] in ("/", "~") and len(piece) > 1
+    if (is_path and not piece.startswith(_NO_FILES)) or _SECRETIVE.search(piece):
+        yield place.resolve(Argument(piece))
 
 
 def commands_in(trees: Sequence[t.Sequence]) -> Iterator[list[Argument]]:

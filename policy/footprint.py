@@ -32,6 +32,7 @@ from policy.supposing import supposed
 from policy.surroundings import Setting, SpentError
 from policy.traversal import Traversal
 
+_MOST_UNREAD = 4096  # characters without a tree that are searched for paths
 _NOTHING_RUNS = Executable()
 Words = Mapping[str, Sequence[Sequence[Argument]]]
 
@@ -115,11 +116,16 @@ def _vector(
         return Footprint((Access("opaque", reason), *extra), opaque=reason)
     walk, argv = Traversal(packaged(), context), hardened_argv(argv)
     words = [Argument(word) for word in argv]
+    walk.trees.append(t.Sequence((_command(argv),)))
     try:
         walk.found += walk.argv(words, Place(cwd, context), Setting(()).stdin)
     except SpentError:
         return _spent(walk, extra)
     return _footprint(walk, extra, Executable(argv=argv), None)
+
+
+def _command(argv: tuple[str, ...]) -> t.SimpleCommand:
+    return t.SimpleCommand(words=tuple(t.Word((t.Literal(word),)) for word in argv))
 
 
 def _spent(walk: Traversal, extra: Sequence[Access]) -> Footprint:
@@ -138,7 +144,8 @@ def _footprint(
         found = found + followed(walk.found, walk.links)
     if is_doubtful(walk.found):
         place = Place(walk.context.workspace, walk.context)
-        found = found + meant(walk.found, walk.trees, place) + _suspected(walk, place)
+        text = walk.unread[:_MOST_UNREAD]
+        found = found + meant(walk.found, walk.trees, place, text) + _suspected(walk, place)
     accesses = tuple(dict.fromkeys(found)) if len(found) > 1 else tuple(found)
     return Footprint(accesses, executable, reason, tuple(walk.names), walk.words)
 

@@ -18,6 +18,7 @@ from policy.programs.interpret import interpret
 from policy.programs.known_output import PRINTED, output
 from policy.programs.output_shapes import SHAPED, part_of_pattern, shape
 from policy.programs.spec import Spec
+from policy.programs.touching import ENDLESS_FILE, copies_little
 from policy.programs.words import FETCHED, HOLE, Argument, Place, Stdin
 from policy.shell.folding import folded
 from policy.shell.reader import read
@@ -32,6 +33,7 @@ _ASSIGNS = frozenset({"read", "mapfile", "readarray", "printf", "getopts", "unse
 _UNSEEN = _ASSIGNS | {None, "command", "builtin", "eval", "source", "."}
 _PRINTS = PRINTED | SHAPED
 _OWN_PATH = (t.Variable("PATH", quoted=True), t.Variable("PATH", quoted=False))
+_SEPARATED = re.compile(r"[:,; ]+")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -47,6 +49,7 @@ class Invocations(Surroundings):
         self.defined: set[str] = set()  # functions that nothing but a call can be meant by
         self.top: t.Sequence | None = None  # where a definition is certain to happen
         self.trees: list[t.Sequence] = []  # of every text
+        self.unread = ""  # the texts that had none
         self._certain: tuple[t.SimpleCommand, ...] = ()
         self._settled = Settled()
         self._calling: list[str] = []
@@ -83,7 +86,10 @@ class Invocations(Surroundings):
         self.words.setdefault(name, []).append(words)
         if name in LINKERS:
             self.links += links_made(words, place)
-        return interpret(words, place.deeper(), stdin.bounded(), self.programs, self)
+        found = interpret(words, place.deeper(), stdin.bounded(), self.programs, self)
+        if name == "dd" and copies_little(words):
+            found = [one for one in found if one.resource != ENDLESS_FILE]
+        return found
 
     def guess(self, words: Sequence[Argument], place: Place) -> list[Access]:
         """Return the accesses of a vector that may not even run: nothing if it costs too much."""
@@ -155,6 +161,7 @@ class Invocations(Surroundings):
     def opaque(self, text: str, why: t.Opaque, setting: Setting) -> None:
         """Add what can be found in text that has no tree."""
         self.found.append(Access("opaque", f"{why.reason} at byte {why.byte}", "dynamic"))
+        self.unread += f"{text} "
         outer, self._searching = self._searching, True
         self.tree(searched(text), text, setting)
         self._searching = outer
@@ -238,7 +245,14 @@ class Invocations(Surroundings):
         inside = all(f"{place.cwd}/".startswith(own) for place in self._setting.places)
         if inside and value.how == "exact" and is_own_code(name, value.text):
             return (Access("code.exec", self.context.workspace),)
-        return poison(name, value.text)
+        found = poison(name, value.text)
+        if not found or value.how != "exact" or "/" not in value.text:
+            return found
+        # What steers a program is code, or leads to it: `LD_PRELOAD=./x.so`.
+        paths = [path for path in _SEPARATED.split(value.text) if "/" in path]
+        places = self._setting.places
+        code = [place.resolve(Argument(path)).text for place in places for path in paths]
+        return (*found, *(Access("code.exec", path) for path in code if path.startswith(own)))
 
     def _call(self, words: Sequence[Argument], setting: Setting) -> After | None:
         """Walk the bodies of a function that the first word may name."""

@@ -6,6 +6,7 @@ where the order or the directory is not certain, every possibility is walked.
 Source: Bash Reference Manual §3.2.
 """
 
+import re
 from typing import assert_never
 
 from typing_extensions import override
@@ -23,6 +24,17 @@ _SINGLE = (t.SimpleCommand, t.Declaration)
 _MOST_PLACES = 4
 _MOST_LOOP_WORDS = 16
 _ONCE: tuple[Argument | None, ...] = (None,)  # a body walked once, for a value not known
+# Programs that choose among lines, with the options by which they change none.
+_CHOOSES = {
+    **dict.fromkeys(("grep", "egrep", "fgrep"), re.compile(r"-[EFPivwxze]+|--")),
+    **dict.fromkeys(("head", "tail"), re.compile(r"-n?\d*")),
+    "sort": re.compile(r"-[furnVz]+"),
+    **dict.fromkeys(("uniq", "tac", "cat"), re.compile(r"--")),
+}
+_NAMES_FILES = frozenset({"--name-only", "ls-files"})
+_OTHER_TREE = re.compile(
+    r"-C|--git-dir.*|--work-tree.*|--no-index|--format.*|-s|--stage|--pretty.*"
+)
 _FILE_TESTS = frozenset("abcdefghkprsuwxGLNOS")
 _COMPARES_FILES = frozenset({"-nt", "-ot", "-ef"})
 _ASSIGNING = frozenset({"read", "mapfile", "readarray", "printf", "getopts", "source", "."})
@@ -73,7 +85,10 @@ class Traversal(Invocations):
             own = len(self.found)
             after = self.command(command, here)
             network = here.stdin.network or self.connected(start)
-            stdin = Stdin(after.printed, True, network, self.origins(own))
+            origins = self.origins(own)
+            if not origins:
+                origins = _names_of_git(command, here) or _names_passed(command, here.stdin)
+            stdin = Stdin(after.printed, True, network, origins)
             here = Setting(here.places, stdin)
         after = self.command(statement.commands[-1], here)
         if len(statement.commands) > 1:
@@ -237,6 +252,30 @@ class Traversal(Invocations):
                 self.found.append(Access("fs.list", found.text, found.how, "[["))
 
 
+def _names_passed(command: t.Command, stdin: Stdin) -> tuple[Argument, ...]:
+    """Return the names that a command prints which prints lines that it reads, each as it is."""
+    match command:
+        case t.SimpleCommand(words=(name, *words)) if name.literal in _CHOOSES:
+            chooses = _CHOOSES[name.literal].fullmatch
+            options = [word.literal or "" for word in words]
+            return stdin.origins if all(one[:1] != "-" or chooses(one) for one in options) else ()
+        case _:
+            return ()
+
+
+def _names_of_git(command: t.Command, setting: Setting) -> tuple[Argument, ...]:
+    """Return the files whose names git prints: those of the repository it is called in."""
+    match command:
+        case t.SimpleCommand(words=(name, *words)) if name.literal == "git":
+            options = {word.literal or "" for word in words}
+            if _NAMES_FILES & options and not any(map(_OTHER_TREE.fullmatch, options)):
+                places = (place for place in setting.places if place.how == "exact")
+                return tuple(Argument(f"{place.cwd}/{HOLE}", "pattern") for place in places)
+        case _:
+            pass
+    return ()
+
+
 def _in(setting: Setting, places: Places) -> Setting:
     """Return the setting with other places."""
     return setting if places == setting.places else Setting(_bounded(places), setting.stdin)
@@ -270,7 +309,11 @@ def _assigns(body: t.Sequence, name: str) -> bool:
         match node:
             case t.Assignment(name=assigned) | t.For(name=assigned) if assigned == name:
                 return True
-            case t.Declaration() | t.ArithmeticFor() | t.ArithmeticCommand() | t.Arithmetic():
+            case t.Arithmetic(text=text) | t.ArithmeticCommand(text=text):
+                # What its names hold are numbers, which assign nothing in turn.
+                if re.search(rf"\b{name}\b", text):
+                    return True
+            case t.Declaration() | t.ArithmeticFor():
                 return True
             case t.SimpleCommand(words=(t.Word(parts=(t.Literal(text="printf"),)), word, *_)) if (
                 word.literal or "-"

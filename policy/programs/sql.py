@@ -30,7 +30,7 @@ _REACHES = re.compile(
     r"""\b(?: load_extension | readfile | writefile | edit | fts3_tokenizer | zipfile | fsdir
         | attach | vacuum | copy | install | load | export | import | getenv
         | read_\w+ | parquet_\w+ | glob | sniff_csv | pragma \s+ \w*_directory )\b
-      | \bfrom \s+ '  | \bjoin \s+ ' """,
+      | \bfile \s* \(  | \bfrom \s+ '  | \bjoin \s+ ' """,
     re.I | re.X,
 )
 _LOSES = re.compile(r"\b(?:drop|delete|truncate|update|replace|alter)\b", re.I)

@@ -21,6 +21,15 @@ _ELSEWHERE = re.compile(r"(?:^|[=:,;|@ ])((?:/[^/=:,;|@ ]+/|~/|\.\./)[^=:,;|@ ]*
 # Nobody's to write but the administrator's; or no files at all.
 _FOREIGN = ("/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/etc/", "/dev/", "/proc/", "/sys/")
 _ENDLESS = re.compile(r"/dev/(zero|full|u?random)")
+_REPLACES = frozenset({"mv", "ln", "install"})  # the file they are given, whatever it is
+_SIZE = re.compile(r"(\d{1,9})([kKMG])?(?:iB|B)?")
+_FACTORS = {None: 1, "k": 1 << 10, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_DD_BLOCK = 512
+_MOST_LISTED = 8
+# Any character, a set or a group, and how often: a pattern's star.
+_WILD_REGEX = re.compile(r"(?:(?<!\\)\.|\[[^]]*\]|\\?\([^()]*\\?\))\\?[*+?]?|.\\?[*+?](?![*+?])")
+ENDLESS_FILE = "an endless file"
+_MOST_ZEROS = 1 << 30  # bytes that dd may copy from a file without end
 _REMOTE = re.compile(r"[\w.@*-]+:(?!\\)|[a-z][a-z0-9+.-]*://|\[[0-9a-f:]+\]:", re.S)
 _SET_ID = re.compile(r"([ugoa]*)[+=][rwxXt]*s[rwxXst]*|0*([2-7])[0-7]{3}")
 _OPEN_TO_ALL = re.compile(
@@ -129,8 +138,7 @@ class Touching(ABC):
             start = len("file://") if text[5:7] == "//" else len("file:")
             self._path("fs.read", word.after(start))
         elif name not in PATH_OPERATIONS:
-            self.accesses.append(Access(name, shown(text), word.how, self.program))
-            self._at_file(word)
+            self._no_path(name, word)
         elif text in ("-", "/dev/stdin"):
             if name == "code.exec":
                 self.standard_input(self.reads)
@@ -138,6 +146,29 @@ class Touching(ABC):
             self._path(name, word)
             if name == "fs.read":
                 self._code_elsewhere(role, word)
+
+    def _no_path(self, name: str, word: Argument) -> None:
+        if name == "names":
+            self._listed_in(word)
+        elif name == "regex":
+            self.named += _globs(word.text)
+        else:
+            self.accesses.append(Access(name, shown(word.text), word.how, self.program))
+            self._at_file(word)
+
+    def _listed_in(self, file: Argument) -> None:
+        """Read the files whose names a file holds, as they are and below each operand."""
+        if file.text in ("-", "/dev/stdin"):
+            known, names = self.stdin.text, self.stdin.origins or (Argument(HOLE, "dynamic"),)
+        else:
+            self._path("fs.read", file)
+            known, names = self.nested.written(self.place.resolve(file).text), ()
+        if known is not None:
+            names = tuple(map(Argument, re.split(r"[\n\0]+", known.strip())))[:_MOST_LISTED]
+        for name in names:
+            self._path("fs.read", name)
+            for start in self.starts[:_MOST_LISTED] if known is not None else ():
+                self._path("fs.read", Argument.of(f"{start.text}/{name.text}"))
 
     def _path(self, name: str, word: Argument) -> None:
         text = word.text
@@ -162,9 +193,11 @@ class Touching(ABC):
                 self._linked(name, word, path)
 
     def _is_harmless_device(self, name: str, path: str) -> bool:
+        if name != "fs.read" and self.program in _REPLACES:
+            return False
         # head ends by itself.
         if name == "fs.read" and self.program != "head" and _ENDLESS.fullmatch(path):
-            self.add("resource.exhaust", "an endless file", "exact")
+            self.add("resource.exhaust", ENDLESS_FILE, "exact")
         return name in ("fs.read", "fs.write", "fs.list") and is_harmless_file(path)
 
     def _is_code_elsewhere(self, text: str, path: Argument) -> bool:
@@ -223,6 +256,19 @@ class Touching(ABC):
         return [Argument(root + text, "pattern") for root in roots for text in below]
 
 
+def copies_little(words: Sequence[Argument]) -> bool:
+    """Return whether the words of dd bound what it copies: `bs=1K count=4`."""
+    sizes = {"bs": _DD_BLOCK, "ibs": _DD_BLOCK}
+    for word in words[1:]:
+        name, _, value = word.text.partition("=")
+        if name in ("bs", "ibs", "count"):
+            size = _SIZE.fullmatch(value)
+            if size is None:
+                return False
+            sizes[name] = int(size[1]) * _FACTORS[size[2]]
+    return "count" in sizes and max(sizes["bs"], sizes["ibs"]) * sizes["count"] <= _MOST_ZEROS
+
+
 def is_harmless_file(path: str) -> bool:
     """Return whether reading or writing the file changes and shows nothing of the machine."""
     return path.startswith("/dev/") and bool(
@@ -239,6 +285,13 @@ def _below(name: str) -> Iterator[str]:
             yield f"/{HOLE}{text}"  # find's wildcards begin hidden names too
         else:
             yield f"/{HOLE}/{text}"
+
+
+def _globs(regex: str) -> Iterator[Argument]:
+    """Yield what a regular expression over whole paths matches, as a path pattern of find."""
+    if "|" not in regex and "{" not in regex:
+        whole = _WILD_REGEX.sub("*", regex)
+        yield Argument(re.sub(r"\\(.)", r"\1", whole))
 
 
 def _set_id(mode: str) -> str:

