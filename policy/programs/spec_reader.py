@@ -38,6 +38,7 @@ _ROLE = re.compile(
 )
 _MAY_BE_OFF = "--[no-]"  # the option, and a flag that switches it off
 _NOTHING = Spec()
+_NAMING_ROLES = frozenset({"names", "regex"})  # a file that lists files; what find looks for
 _WILD = frozenset("*?[")
 
 
@@ -254,7 +255,7 @@ class SpecReader(NodeReader):
             )
         name, other = match["name"], match["other"]
         language = name.removeprefix("script:")
-        if language == name and name not in ROLES_WITHOUT_OPERATION:
+        if language == name and name not in ROLES_WITHOUT_OPERATION | _NAMING_ROLES:
             self._check_operation(node, name)
         if other is not None:
             self._check_operation(node, other)
