@@ -15,7 +15,8 @@ from functools import cache
 import policy.shell.tree as t
 from policy.programs.spec import STRONG, Spec
 from policy.programs.words import Argument
-from policy.shell.render import anchored
+from policy.shell.reader import read
+from policy.shell.render import anchored, render
 from policy.shell.walk import rebuilt
 
 _QUIET_GIT = ("-c", "core.fsmonitor=false", "--no-pager")
@@ -30,6 +31,9 @@ _READS = _SHOWS_DIFFS | frozenset(
 )  # fmt: skip
 _FIND = (t.Word((t.Literal("find"),)),)
 _NAMES = frozenset({"-name", "-iname", "-lname", "-ilname"})
+_SHELLS = frozenset({"sh", "bash", "dash", "/bin/sh", "/bin/bash", "/usr/bin/bash"})
+_ONLY_BASH = ("$'", "<<<")
+_NO_TREE = t.Sequence(())
 _PLAIN = frozenset({t.Literal, t.Glob, t.Tilde, t.Variable, t.Parameter})
 _WITH_VALUE = frozenset({"-C", "-c", "--git-dir", "--work-tree", "--namespace"})
 
@@ -51,6 +55,9 @@ def hardened(tree: t.CommandTree, text: str, programs: Mapping[str, Spec]) -> t.
 
 def hardened_argv(argv: tuple[str, ...]) -> tuple[str, ...]:
     """Return the argument vector that is decided and run instead of the one that was given."""
+    inner = _shell_text(argv)
+    if inner is not None:
+        return (*argv[:2], inner, *argv[3:])
     additions = _additions(argv)
     hardened = list[str]()
     for at, word in enumerate(argv):
@@ -117,13 +124,34 @@ def _quiet_tree(tree: t.CommandTree) -> t.CommandTree:
 
 
 def _quiet(command: t.SimpleCommand) -> t.SimpleCommand:
-    additions = _additions([word.literal for word in command.words])
+    literals = [word.literal for word in command.words]
+    inner = _shell_text(literals)
+    if inner is not None:
+        text = t.Word((t.Literal(inner),))
+        return replace(command, words=(*command.words[:2], text, *command.words[3:]))
+    additions = _additions(literals)
     if not additions:
         return command
     words = list[t.Word]()
     for at, word in enumerate(command.words):
         words += [word, *(t.Word((t.Literal(text),)) for text in additions.get(at, ()))]
     return replace(command, words=tuple(words))
+
+
+def _shell_text(words: Sequence[str | None]) -> str | None:
+    """Return the text of `sh -c` with its git reads told to start nothing, where that changes it.
+
+    It is what the reader understood; a text that would need bash is left as it is.
+    """
+    if len(words) < 3 or words[1] != "-c" or words[0] not in _SHELLS:  # noqa: PLR2004 - sh -c TEXT
+        return None
+    text = words[2] or ""
+    tree = read(text) if "git" in text else _NO_TREE
+    quiet = tree if isinstance(tree, t.Opaque) else _quiet_tree(tree)
+    if isinstance(quiet, t.Opaque) or quiet is tree:
+        return None
+    written = render(quiet)
+    return None if any(sign in written for sign in _ONLY_BASH) else written
 
 
 def _additions(words: Sequence[str | None]) -> dict[int, tuple[str, ...]]:

@@ -33,6 +33,31 @@ def test_a_pattern_is_anchored_where_an_option_could_act(program):
     assert render(change(f"{program} *")) == f"'{program}' './'*"
 
 
+@pytest.mark.threat("T02")
+def test_git_in_the_text_of_a_shell_starts_nothing_either():
+    quiet = "'git' '-c' 'core.fsmonitor=false' '--no-pager' 'status' && 'make'"
+    assert hardened_argv(("sh", "-c", "git status && make")) == ("sh", "-c", quiet)
+    for line in ("sh -c 'git status && make' a", "true; bash -c 'git status && make' a"):
+        words = change(line).statements[-1].words
+        assert [word.literal for word in words[2:]] == [quiet, "a"]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("sh", "-c", "echo git"),
+        ("sh", "-c", "cat <<< x; git status"),
+        ("sh", "-c", "git status $'\\x01'"),
+        ("sh", "-c", "git status; ${x:=y}"),
+        ("sh", "-e", "git status"),
+        ("cat", "-c", "git status"),
+        ("sh", "-c"),
+    ],
+)
+def test_other_text_of_a_shell_stays_as_it_is(argv):
+    assert hardened_argv(argv) == argv
+
+
 def test_a_pattern_stays_where_no_option_acts():
     assert render(change("look *")) == "'look' *"
 
