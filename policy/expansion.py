@@ -15,8 +15,6 @@ from policy.values import NUMBER
 
 _PATTERN = frozenset("*?[")
 _SPECIAL = re.compile(r"[*?\[]")
-# What a request says of who asks; a secret after it is where it belongs.
-_HEADER = re.compile(r"(?:(?:Proxy-)?Authorization|PRIVATE-TOKEN|X-[A-Za-z-]+|Api-Key):")
 
 
 class Known(Protocol):
@@ -34,7 +32,7 @@ class Known(Protocol):
         """Return what a command substitution prints, as far as it is known."""
         ...
 
-    def reads(self, name: str, *, in_header: bool = False) -> None:
+    def reads(self, name: str) -> None:
         """Take note of a variable whose value is not known."""
         ...
 
@@ -51,7 +49,7 @@ def arguments(word: t.Word, around: Known) -> list[Argument]:
     """Return the arguments one written word becomes; one that may be several says so."""
     if (literal := word.literal) is not None:
         return [Argument(literal)]
-    pieces = _pieces(word, around)
+    pieces = [_piece(part, around) for part in word.parts]
     if len(pieces) == 1 and pieces[0].several and _is_known(word.parts[0], pieces[0]):
         return [
             Argument(
@@ -64,7 +62,7 @@ def arguments(word: t.Word, around: Known) -> list[Argument]:
 
 def argument(word: t.Word, around: Known) -> Argument:
     """Return the one argument a word becomes where bash does not split it."""
-    return _joined(_pieces(word, around))
+    return _joined([_piece(part, around) for part in word.parts])
 
 
 def _is_known(part: t.Part, piece: Argument) -> bool:
@@ -72,21 +70,6 @@ def _is_known(part: t.Part, piece: Argument) -> bool:
     if isinstance(part, t.Substitution):
         return piece.how != "dynamic"
     return isinstance(part, t.Variable) and piece.how == "exact"
-
-
-def _pieces(word: t.Word, around: Known) -> list[Argument]:
-    first = word.parts[0] if word.parts else None
-    if isinstance(first, t.Literal) and _HEADER.match(first.text):
-        for part in word.parts:
-            if isinstance(part, t.Variable) and part.name not in around.variables:
-                around.reads(part.name, in_header=True)
-        return [
-            Argument(HOLE, "dynamic")
-            if isinstance(part, t.Variable) and part.name not in around.variables
-            else _piece(part, around)
-            for part in word.parts
-        ]
-    return [_piece(part, around) for part in word.parts]
 
 
 def _joined(pieces: list[Argument]) -> Argument:

@@ -33,6 +33,10 @@ _ASSIGNS = frozenset({"read", "mapfile", "readarray", "printf", "getopts", "unse
 _UNSEEN = _ASSIGNS | {None, "command", "builtin", "eval", "source", "."}
 _PRINTS = PRINTED | SHAPED
 _OWN_PATH = (t.Variable("PATH", quoted=True), t.Variable("PATH", quoted=False))
+_HEADER = re.compile(
+    r"(-H ?|--header=)?(?:(?:Proxy-)?Authorization|PRIVATE-TOKEN|X-[A-Za-z-]+|Api-Key):"
+)
+_NEED_NO_OPTION = frozenset({"http", "https", "xh", "xhs"})
 _SEPARATED = re.compile(r"[:,; ]+")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -176,7 +180,11 @@ class Invocations(Surroundings):
         self.assign(one for one in command.assignments if not (reads and one.name == "IFS"))
         if command.assignments:
             self._given(command)
-        words = [one for word in command.words for one in arguments(word, self)]
+        words = list[Argument]()
+        for at, word in enumerate(command.words):
+            self.in_header = word.literal is None and _is_header(command.words, at)
+            words += arguments(word, self)
+        self.in_header = False
         if not words:
             return After(setting.places, setting.places, "")
         called = self._call(words, setting)
@@ -313,6 +321,14 @@ class Invocations(Surroundings):
                 self.variables[word.text] = Argument(FETCHED, "dynamic")
         if stdin.network:
             self.variables |= {"REPLY": Argument(FETCHED, "dynamic")}
+
+
+def _is_header(words: Sequence[t.Word], at: int) -> bool:
+    """Return whether a word is a header that says who asks; a secret in it is where it belongs."""
+    first = words[at].parts[0]
+    found = _HEADER.match(first.text) if isinstance(first, t.Literal) else None
+    takes_it = words[at - 1].literal in ("-H", "--header") or words[0].literal in _NEED_NO_OPTION
+    return found is not None and (found[1] is not None or takes_it)
 
 
 def _moved_to(words: Sequence[Argument], place: Place) -> Place:

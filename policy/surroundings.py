@@ -68,6 +68,7 @@ class Surroundings(ABC):
         self.variables: dict[str, Argument] = {}
         self.assigned: set[str] = set()  # names that the text gives a value
         self.missed: set[str] = set()  # of these, the used ones whose value is not certain
+        self.in_header = False  # whether the word that is read is where a secret belongs
         self.work = 0
         self.shape: str | None = None  # what the last command prints, as a pattern
         self._setting = Setting(())
@@ -124,12 +125,13 @@ class Surroundings(ABC):
         """Return the text that an earlier command wrote to a file, if that is known."""
         return self.texts.get(path)
 
-    def reads(self, name: str, *, in_header: bool = False) -> None:
+    def reads(self, name: str) -> None:
         """Add the access of a variable whose value comes from outside the text."""
         if name in self.assigned:
             self.missed.add(name)
         elif _SECRET.fullmatch(name[:_LONGEST_NAME]):
-            secret = "<a secret variable in a header>" if in_header else "<a secret variable>"
+            where = " in a header" if self.in_header else ""
+            secret = f"<a secret variable{where}>"
             self.found.append(Access("credential.read", secret, "exact", "$"))
 
     def feeds(self, body: t.Sequence) -> None:

@@ -384,8 +384,15 @@ def test_computed_and_hidden_parts_stay_in_sight(command, expected):
 def test_a_secret_in_a_header_is_told_apart_from_one_in_what_is_sent(header):
     in_header = "credential.read <a secret variable in a header>"
     assert in_header in lines(f'curl -H "{header} $API_TOKEN" https://a.example/b')
-    for elsewhere in (f'-d "{header[1:]} $API_TOKEN"', '"https://a.example/$API_TOKEN"'):
-        found = lines(f"curl {elsewhere}")
+    assert in_header in lines(f'http h.example "{header} $API_TOKEN"')
+    assert in_header in lines(f'wget --header="{header} $API_TOKEN" h.example')
+    for elsewhere in (
+        f'curl -d "{header} $API_TOKEN" h.example',
+        'curl "https://a.example/$API_TOKEN"',
+        f'curl -H "{header} a" "https://a.example/$API_TOKEN"',
+        f'echo "{header} $API_TOKEN" | nc h.example 1',
+    ):
+        found = lines(elsewhere)
         assert "credential.read <a secret variable>" in found
         assert in_header not in found
 
