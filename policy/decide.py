@@ -10,7 +10,7 @@ asks that it `lifts` by name.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -141,7 +141,7 @@ class _Desk:
         """Return the matches that a verdict rests on; None when the work is spent."""
         if self._comparisons > self._budget:
             return None
-        matches = list(self._matches(access, target, settle=True))
+        matches = self._matches(access, target, settle=True)
         return None if self._comparisons > self._budget else matches
 
     def _best(self, matches: Sequence[Match], target: Target) -> Match | None:
@@ -168,25 +168,27 @@ class _Desk:
         reason = unmentioned(access.operation, (access.resource,), self._context)
         return Verdict(access, policy.default, DEFAULT, policy.default_place, reason)
 
-    def matches(self, access: Access) -> Iterator[Match]:
-        """Yield every rule that matches one access."""
+    def matches(self, access: Access) -> Sequence[Match]:
+        """Return every rule that matches one access."""
         return self._matches(access, Target(access, self._context))
 
-    def _matches(self, access: Access, target: Target, *, settle: bool = False) -> Iterator[Match]:
-        """Yield the matches; to `settle` an access that is denied, the denies are enough."""
+    def _matches(self, access: Access, target: Target, *, settle: bool = False) -> list[Match]:
+        """Return the matches; to `settle` an access that is denied, the denies are enough."""
+        matches: list[Match] = []
         is_denied = False
         for bound in target.candidates(self._bound):
             if is_denied and bound.rule.effect is not Effect.DENY:
-                return
+                break
             holds = self._narrowing.holds(bound, access) if bound.narrows else Truth.YES
             found = _match(bound, target, holds) if holds else None
             if found is not None:
                 is_denied = is_denied or (settle and found.effect is Effect.DENY)
-                yield found
+                matches.append(found)
             self._comparisons += target.comparisons
             target.comparisons = 0
             if self._comparisons > self._budget:
-                return
+                break
+        return matches
 
 
 def _match(bound: BoundRule, target: Target, holds: Truth) -> Match | None:

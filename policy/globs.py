@@ -20,6 +20,7 @@ MAX_SPAN: Final = 512  # characters in one range of a class
 _SPECIAL = re.compile(r"[\\*?\[\]{}]")
 _BELOW: Final = "(?:/.*)?"  # `**` at the end
 _ANYWHERE: Final = "(?=/).*"  # and before a name: the search skips to the slash that follows
+_DOTTED: Final = r"[^/]*\."  # of many names with a suffix each, one search
 _DEEPEST: Final = 32  # names that a glob may share with others
 _SWEEP = re.compile(r"\*+(\.\w+)*|\.\*|\.\?\?\*|\.\[[!^]\.\]\*")
 
@@ -273,8 +274,11 @@ def _any_of(paths: Sequence[Path], depth: int = 0) -> str:
             anywhere.append(path[1:])
     choices = [_ANYWHERE + _any_of(anywhere, depth + 1)] if anywhere else []
     if named:
-        names = (name + _any_of(rest, depth + 1) for name, rest in named.items())
-        choices.append(f"/(?:{'|'.join(names)})")
+        names = [name + _any_of(rest, depth + 1) for name, rest in named.items()]
+        dotted = [name[len(_DOTTED) :] for name in names if name.startswith(_DOTTED)]
+        plain = [name for name in names if not name.startswith(_DOTTED)]
+        endings = [f"{_DOTTED}(?:{'|'.join(dotted)})"] if dotted else []
+        choices.append(f"/(?:{'|'.join((*plain, *endings))})")
     return f"(?:{'|'.join(choices)}){'' if all(paths) else '?'}"
 
 

@@ -50,7 +50,7 @@ class Line:
 
 def sort(spec: Spec, words: Sequence[Argument]) -> Line:
     """Return the words of one command, without its name, sorted by the spec."""
-    return _Sorter(spec, list(words)).sorted()
+    return _Sorter(spec, list(words)).sorted() if words else Line()
 
 
 class _Sorter:
@@ -273,13 +273,13 @@ def bind(
             at = end
         elif at < len(words):
             yield role, words[at]
-            yield from _also(roles[index + 1 :], words[at])
+            if words[at].several:
+                yield from _also(roles[index + 1 :], words[at])
             at += 1
     yield from ((None, word) for word in words[at:])
 
 
 def _also(roles: Sequence[Role], word: Argument) -> Iterator[tuple[Role, Argument]]:
-    if word.several:
-        for role in roles:
-            if role.name in STRONG and not role.takes_the_rest:
-                yield role, word
+    for role in roles:
+        if role.name in STRONG and not role.takes_the_rest:
+            yield role, word

@@ -96,15 +96,19 @@ class Library(Mapping[str, Spec]):
         """Find where every program is described, from the lines that begin an entry."""
         self._sources = sources
         self._files: dict[str, Programs] = {}
+        self._specs: dict[str, Spec] = {}
         self._where = {name: file for file, text in sources.items() for name in heads(text)}
 
     @override
     def __getitem__(self, name: str) -> Spec:
-        source = self._where[name]
-        programs = self._files.get(source)
-        if programs is None:
-            programs = self._files[source] = Programs({source: self._sources[source]})
-        return programs[name]
+        spec = self._specs.get(name)
+        if spec is None:
+            source = self._where[name]
+            programs = self._files.get(source)
+            if programs is None:
+                programs = self._files[source] = Programs({source: self._sources[source]})
+            spec = self._specs[name] = programs[name]
+        return spec
 
     @override
     def __iter__(self) -> Iterator[str]:

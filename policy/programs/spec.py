@@ -6,6 +6,7 @@ line is interpret.py's.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 ROLES_WITHOUT_OPERATION = frozenset(
     {
@@ -40,6 +41,7 @@ STRONG = frozenset(
     }
 )  # fmt: skip
 
+_REST = frozenset({"rest", "command", "module"})
 LOOKS = frozenset({"fs.read", "fs.list", "git.read", "sys.inspect", "proc.inspect"})
 
 
@@ -47,8 +49,7 @@ class SpecError(Exception):
     """A spec file that cannot be used; the message starts with its place."""
 
 
-@dataclass(frozen=True, slots=True)
-class Role:
+class Role(NamedTuple):
     """What happens to a value: an operation on it, or one of ROLES_WITHOUT_OPERATION."""
 
     name: str
@@ -59,7 +60,7 @@ class Role:
     @property
     def takes_the_rest(self) -> bool:
         """Return whether every word from here on is this role's, options too."""
-        return self.name == "rest" or self.starts or (self.name == "shell" and self.repeats)
+        return self.name in _REST or (self.name == "shell" and self.repeats)
 
     @property
     def starts(self) -> bool:

@@ -83,7 +83,7 @@ def _anchored_word(word: t.Word) -> t.Word:
 
 def quote(text: str) -> str:
     """Return `text` as one single-quoted (or `$'..'`) shell word."""
-    if not _NEEDS_ANSI.search(text):
+    if text.isprintable() or not _NEEDS_ANSI.search(text):
         return "'" + text.replace("'", "'\\''") + "'"
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return "$'" + _NEEDS_ANSI.sub(_octal, escaped) + "'"

@@ -4,7 +4,7 @@ May touch: nothing; the table of branches is in tree.py.
 """
 
 from collections.abc import Callable, Iterable
-from operator import attrgetter
+from operator import attrgetter, is_
 from typing import TypeVar, cast
 
 import policy.shell.tree as t
@@ -50,16 +50,14 @@ def rebuilt(node: Node, change: Callable[[object], object]) -> Node:
     """
     if isinstance(node, tuple):
         items = tuple(map(change, node))
-        return node if all(map(_same, node, items)) else cast(Node, items)
+        return node if all(map(is_, node, items)) else cast(Node, items)
     branches = t.BRANCHES.get(type(node), ())
     if not branches:
         return node
-    values = {name: change(getattr(node, name)) for name in branches}
-    if all(getattr(node, name) is values[name] for name in branches):
+    held = [getattr(node, name) for name in branches]
+    changed = [one if one == () else change(one) for one in held]
+    if all(map(is_, held, changed)):
         return node
+    values = dict(zip(branches, changed, strict=True))
     make: Callable[..., Node] = type(node)
     return make(*(values.get(name, getattr(node, name)) for name in t.FIELDS[type(node)]))
-
-
-def _same(left: object, right: object) -> bool:
-    return left is right

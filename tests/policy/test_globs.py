@@ -25,9 +25,12 @@ from policy.globs import (
 from policy.overlap import aims, inside, overlaps, text_inside, text_overlaps
 from policy.programs.words import HOLE
 
-NAMES = ("a", "b", "aa", "ab", "ba", "bb", ".a", ".b")
+NAMES = ("a", "b", "aa", "ab", "ba", "bb", ".a", ".b", "a.b")
 PATHS = tuple("/" + "/".join(names) for n in (1, 2, 3) for names in product(NAMES, repeat=n))
-PARTS = ("*", "?", "a", "ab", "a*", "*b", "[ab]", "[!a]", "[a-b]*", ".a", ".*", ".?", "?a", "**")
+PARTS = (
+    "*", "?", "a", "ab", "a*", "*b", "[ab]", "[!a]", "[a-b]*", ".a", ".*", ".?", "?a", "**",
+    "*.a", "*.b",
+)  # fmt: skip
 globs = st.lists(st.sampled_from(PARTS), min_size=1, max_size=4).map(lambda p: "/" + "/".join(p))
 
 
