@@ -92,6 +92,8 @@ class _Scan:
             yield self._file("fs.read", index)
         elif (token.literal or "").startswith("/inet"):
             yield Touches("net.connect", token.literal or "")
+            if self._commands_from_variables():
+                yield Touches("code.exec", "<network>")
 
     def _follow(self, token: _Token) -> None:
         """Keep track of whether `>` is a redirection: inside print, outside parentheses."""
@@ -118,6 +120,11 @@ class _Scan:
             yield Unknown("awk changes its arguments")
         elif name in _LOADS or name.startswith("@"):
             yield Unknown(f"awk {name}")
+
+    def _commands_from_variables(self) -> bool:
+        """Return whether a second variable names what is read from, beside the socket's."""
+        ends = [at - 2 for at, token in enumerate(self._tokens) if token.text == "getline"]
+        return len({self._near(at).text for at in ends if self._near(at + 1).text == "|&"}) > 1
 
     def _pipe(self, index: int) -> Finding:
         before, after = self._near(index - 1).literal, self._near(index + 1)

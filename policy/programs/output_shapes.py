@@ -1,7 +1,8 @@
 """What a command prints when only its shape is known: a date, a number, the last part of a pattern.
 
 May touch: argument vectors. The shape is a shell pattern that matches whatever may be printed.
-Source: date(1), nproc(1), wc(1), git-rev-parse(1), git-merge-base(1), git-log(1).
+Source: date(1), nproc(1), wc(1), git-rev-parse(1), git-merge-base(1), git-log(1),
+docker-ps(1), kubectl-get(1), pidof(1).
 """
 
 import re
@@ -20,13 +21,21 @@ _CONVERSIONS = {
     "z": f"[-+]{_DIGITS}",
     "%": "%",
 }
-SHAPED = frozenset({"date", "nproc", "wc", "id", "git", "basename", "dirname"})
+SHAPED = frozenset({"date", "nproc", "wc", "id", "git", "basename", "dirname"}) | {
+    "docker",
+    "podman",
+    "kubectl",
+    "pidof",
+    "pgrep",
+}
 _ONLY_HASH = re.compile("--(?:format|pretty)=(?:t?format:)?%[Hh]")
 _PICKS = re.compile(
     r"[^-].*|--|-[0-9]+|-n[0-9]*|--max-count=[0-9]+|--all|--(?:no-)?merges|--reverse"
     r"|--no-ext-diff|--no-textconv|--first-parent|--skip=[0-9]+|--(?:since|until|after|before|author|grep)=.*",
     re.S,
 )
+_PODS = frozenset({"po", "pod", "pods"})
+_QUIET = re.compile(r"(?:container |image )?(?:ps|ls|images) (?:-a )?-a?qa?(?: -a)?(?: [^- ]\S*)?")
 _CONVERSION = re.compile(r"%([-_0^#]?)(.)", re.S)
 
 
@@ -35,16 +44,25 @@ def shape(argv: Sequence[str]) -> str | None:
     match argv:
         case ["date", *_, last] if last.startswith("+"):
             return _date(last[1:])
-        case ["nproc", *_] | ["wc", "-l" | "-c" | "-w" | "-m"] | ["id", "-u" | "-g"]:
+        case (
+            ["nproc", *_]
+            | ["wc", "-l" | "-c" | "-w" | "-m"]
+            | ["id", "-u" | "-g"]
+            | ["pidof" | "pgrep", _]
+        ):
             return _DIGITS
-        case ["git", *words] if _prints_hashes(words):
+        case ["kubectl", "get", kind, *_, "-o", "name"] | ["kubectl", "get", kind, *_, "-oname"]:
+            return f"{'pod' if kind in _PODS else '[a-z]*'}/[a-z0-9]*"
+        case [("git" | "docker" | "podman") as name, *words] if _prints_hashes(name, words):
             return _HASH
         case _:
             return None
 
 
-def _prints_hashes(words: Sequence[str]) -> bool:
-    """Return whether git prints nothing but names of commits."""
+def _prints_hashes(name: str, words: Sequence[str]) -> bool:
+    """Return whether git prints nothing but names of commits, docker of containers and images."""
+    if name != "git":
+        return _QUIET.fullmatch(" ".join(words)) is not None
     match words:
         case ["rev-parse", *options, ("HEAD" | "@")]:
             return all(option.startswith("--short") for option in options)

@@ -262,6 +262,10 @@ CONTAINS = {
     "a date of another shape": ('rm "a$(date)"', f"fs.delete {W}/a\0"),
     "a commit": ('rm "a$(git rev-parse --short HEAD)"', f"fs.delete {W}/a{HASH}"),
     "where branches part": ("rm $(git merge-base a b)", f"fs.delete {W}/{HASH}"),
+    "containers": ("rm $(docker ps -aq)", f"fs.delete {W}/{HASH}"),
+    "pods": ("rm $(kubectl get pods -n x -o name)", f"fs.delete {W}/pod/[a-z0-9]*"),
+    "what a cluster holds": ("rm $(kubectl get all -oname)", f"fs.delete {W}/[a-z]*/[a-z0-9]*"),
+    "processes": ("cat /proc/$(pidof nginx)/status", "fs.read /proc/[0-9]*/status"),
     "the commits of a log": ("rm $(git log -3 --format=%h -- a)", f"fs.delete {W}/{HASH}"),
     "the commits of a list": ("rm $(git rev-list -n 3 HEAD)", f"fs.delete {W}/{HASH}"),
     "the last part of a pattern": (
@@ -325,6 +329,7 @@ CONTAINS = {
     "a date whose shape is not known": ('rm "a$(date +%x)"', f"fs.delete {W}/a\0"),
     "a log of other things": ('rm "a$(git log --format=%s)"', f"fs.delete {W}/a\0"),
     "commits and files": ('rm "a$(git log --format=%h --name-only)"', f"fs.delete {W}/a\0"),
+    "containers otherwise": ('rm "a$(docker ps)"', f"fs.delete {W}/a\0"),
     "a count of commits": ('rm "a$(git rev-list --count HEAD)"', f"fs.delete {W}/a\0"),
     "a search path of the project": ("PYTHONPATH=src:. ls", f"code.exec {W}"),
     "a search path that a wrapper gives": ("env PYTHONPATH=src ls", f"code.exec {W}"),
