@@ -166,7 +166,7 @@ TABLE = [
     ("ping -c 1 example.com", "net.connect"),
     ("dig example.com", "net.connect"),
     ("docker ps", "sys.inspect"),
-    ("docker run -v /:/host alpine sh", "code.exec container.exec fs.delete fs.write"),
+    ("docker run -v /:/host alpine sh", "code.exec container.exec fs.delete fs.read fs.write"),
     ("docker exec web ls", "container.exec fs.list"),
     ("docker compose -f x.yml ps", "fs.read sys.inspect"),
     ("kubectl get pods", "sys.inspect"),
