@@ -17,7 +17,7 @@ from policy.programs.spec import STRONG, Spec
 from policy.programs.words import Argument
 from policy.shell.reader import read
 from policy.shell.render import anchored, render
-from policy.shell.walk import rebuilt
+from policy.shell.walk import is_flat, rebuilt
 
 _QUIET_GIT = ("-c", "core.fsmonitor=false", "--no-pager")
 _QUIET_DIFF = ("--no-ext-diff", "--no-textconv")
@@ -34,7 +34,6 @@ _NAMES = frozenset({"-name", "-iname", "-lname", "-ilname"})
 _SHELLS = frozenset({"sh", "bash", "dash", "/bin/sh", "/bin/bash", "/usr/bin/bash"})
 _ONLY_BASH = ("$'", "<<<")
 _NO_TREE = t.Sequence(())
-_PLAIN = frozenset({t.Literal, t.Glob, t.Tilde, t.Variable, t.Parameter})
 _WITH_VALUE = frozenset({"-C", "-c", "--git-dir", "--work-tree", "--namespace"})
 
 
@@ -115,8 +114,11 @@ def _bare(words: Sequence[t.Word], find: Spec) -> Iterator[t.Word]:
 
 def _quiet_tree(tree: t.CommandTree) -> t.CommandTree:
     def change(node: object) -> object:
-        if isinstance(node, t.Word) and _PLAIN.issuperset(map(type, node.parts)):
+        if is_flat(node):
             return node
+        is_bare = isinstance(node, t.SimpleCommand) and not (node.assignments or node.redirects)
+        if isinstance(node, t.SimpleCommand) and is_bare and all(map(is_flat, node.words)):
+            return _quiet(node)
         changed = rebuilt(node, change)
         return _quiet(changed) if isinstance(changed, t.SimpleCommand) else changed
 

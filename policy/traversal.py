@@ -31,7 +31,7 @@ _CHOOSES = {
     "sort": re.compile(r"-[furnVz]+"),
     **dict.fromkeys(("uniq", "tac", "cat"), re.compile(r"--")),
 }
-_NAMES_FILES = frozenset({"--name-only", "ls-files"})
+_NAMES_FILES = ({"diff", "--name-only"}, {"ls-files"})
 _OTHER_TREE = re.compile(
     r"-C|--git-dir.*|--work-tree.*|--no-index|--format.*|-s|--stage|--pretty.*"
 )
@@ -268,7 +268,8 @@ def _names_of_git(command: t.Command, setting: Setting) -> tuple[Argument, ...]:
     match command:
         case t.SimpleCommand(words=(name, *words)) if name.literal == "git":
             options = {word.literal or "" for word in words}
-            if _NAMES_FILES & options and not any(map(_OTHER_TREE.fullmatch, options)):
+            is_list = any(map(options.issuperset, _NAMES_FILES))
+            if is_list and not any(map(_OTHER_TREE.fullmatch, options)):
                 places = (place for place in setting.places if place.how == "exact")
                 return tuple(Argument(f"{place.cwd}/{HOLE}", "pattern") for place in places)
         case _:

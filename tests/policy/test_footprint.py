@@ -424,8 +424,11 @@ def test_lines_that_are_changed_on_the_way_are_no_names(option):
 
 
 @pytest.mark.threat("T02")
-def test_names_of_another_repository_are_not_of_this_one():
-    assert f"fs.read {W}/\0" not in lines("git -C /etc ls-files | xargs cat")
+@pytest.mark.parametrize(
+    "git", ["-C /etc ls-files", "--git-dir=/x ls-files", "ls-files -s", "log --name-only", "status"]
+)
+def test_what_else_git_prints_is_no_name_of_a_file_here(git):
+    assert f"fs.read {W}/\0" not in lines(f"git {git} | xargs cat")
 
 
 def test_what_a_loop_counts_changes_no_other_name():
