@@ -5,7 +5,8 @@ Source: Bash Reference Manual §3.5.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Protocol, assert_never
 
 import policy.shell.tree as t
@@ -58,6 +59,21 @@ def arguments(word: t.Word, around: Known) -> list[Argument]:
             for text in pieces[0].text.split()
         ]
     return [_joined(pieces)]
+
+
+def parted(words: Sequence[t.Word]) -> list[t.Word]:
+    """Return words as the shell parts them where `$IFS` stands for a blank; none if none does."""
+    if not any(map(_is_blank, (part for word in words for part in word.parts))):
+        return []
+    found = list[t.Word]()
+    for word in words:
+        runs = groupby(word.parts, _is_blank)
+        found += [t.Word(tuple(parts)) for is_blank, parts in runs if not is_blank]
+    return found
+
+
+def _is_blank(part: t.Part) -> bool:
+    return isinstance(part, t.Variable | t.Parameter) and part.name == "IFS" and not part.quoted
 
 
 def argument(word: t.Word, around: Known) -> Argument:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import policy.shell.tree as t
 from policy.aftermath import LINKERS, links_made
-from policy.expansion import argument, arguments
+from policy.expansion import argument, arguments, parted
 from policy.hardening import unhardened
 from policy.model import Access, Context
 from policy.programs.environment import is_own_code, leads_outside, poison
@@ -185,6 +185,7 @@ class Invocations(Surroundings):
             self.in_header = word.literal is None and _is_header(command.words, at)
             words += arguments(word, self)
         self.in_header = False
+        self._with_blanks(command, setting)
         if not words:
             return After(setting.places, setting.places, "")
         called = self._call(words, setting)
@@ -195,6 +196,13 @@ class Invocations(Surroundings):
         if called is not None:
             return After(called.success + moved.success, called.failure + moved.failure)
         return moved
+
+    def _with_blanks(self, command: t.SimpleCommand, setting: Setting) -> None:
+        """Add what a command does besides if `$IFS` in its words is a blank, as it is at first."""
+        blanks = parted(command.words)
+        words = [argument(word, self) for word in blanks]
+        for place in setting.places if words else ():
+            self.found += self.argv(words, place, setting.stdin)
 
     def _given(self, command: t.SimpleCommand) -> None:
         """Look at what a program is given, or keep values that are certain and not made again."""

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 
 from policy.model import Access
 from policy.programs.arguments import Line, Used, bind, meanings, sort
-from policy.programs.naming import program, read_everything, text_written_to, unknown_name
+from policy.programs.naming import fitting, program, read_everything, text_written_to, unknown_name
 from policy.programs.run import Run
 from policy.programs.spec import NO_COMMAND, Role, Spec
 from policy.programs.touching import Nested
@@ -52,7 +52,10 @@ def interpret(
     """Return every access of running `words` (at least one), in the order found."""
     first = words[0]
     if first.how != "exact" or first.several or not first.text:
-        return unknown_name(first, stdin)
+        found = unknown_name(first, stdin)
+        for name in fitting(first):
+            found += interpret([Argument(name), *words[1:]], place, stdin, programs, nested)
+        return found
     name, accesses = program(first, place, programs)
     if first.computed:
         accesses.append(Access("opaque", "a program named by a command's output", "dynamic", name))

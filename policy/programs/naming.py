@@ -6,6 +6,7 @@ arguments mean is interpret.py's.
 
 import posixpath
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 
 from policy.model import Access
 from policy.programs.run import Run
@@ -19,6 +20,10 @@ _SYSTEM = frozenset(
     }
 )  # fmt: skip
 _PROJECT = frozenset({".venv/bin", "venv/bin", "env/bin", "node_modules/.bin", "vendor/bin"})
+_HIDDEN = (
+    "rm", "dd", "cat", "sh", "bash", "nc", "mv", "tee", "curl", "wget", "chmod", "chown", "shred",
+    "base64", "python3",
+)  # fmt: skip
 _MOST_COMMANDS = 4  # that are looked for in the words of an unknown program
 
 
@@ -28,6 +33,13 @@ def unknown_name(first: Argument, stdin: Stdin) -> list[Access]:
     if stdin.network or FETCHED in first.text:
         found.append(Access("code.exec", "<network>", "dynamic"))
     return found
+
+
+def fitting(first: Argument) -> list[str]:
+    """Return which of the programs that are hidden behind patterns the pattern of a name fits."""
+    last = first.text.rpartition("/")[2]
+    fits = first.how == "pattern" and any(map(str.isalnum, last))
+    return [name for name in _HIDDEN if fits and fnmatchcase(name, last)]
 
 
 def text_written_to(run: Run) -> None:
