@@ -265,16 +265,13 @@ def _names_passed(command: t.Command, stdin: Stdin) -> tuple[Argument, ...]:
 
 def _names_of_git(command: t.Command, setting: Setting) -> tuple[Argument, ...]:
     """Return the files whose names git prints: those of the repository it is called in."""
-    match command:
-        case t.SimpleCommand(words=(name, *words)) if name.literal == "git":
-            options = {word.literal or "" for word in words}
-            is_list = any(map(options.issuperset, _NAMES_FILES))
-            if is_list and not any(map(_OTHER_TREE.fullmatch, options)):
-                places = (place for place in setting.places if place.how == "exact")
-                return tuple(Argument(f"{place.cwd}/{HOLE}", "pattern") for place in places)
-        case _:
-            pass
-    return ()
+    words = command.words if isinstance(command, t.SimpleCommand) else ()
+    options = {word.literal or "" for word in words[1:]}
+    is_list = any(map(options.issuperset, _NAMES_FILES)) and words[0].literal == "git"
+    if not is_list or any(map(_OTHER_TREE.fullmatch, options)):
+        return ()
+    places = (place for place in setting.places if place.how == "exact")
+    return tuple(Argument(f"{place.cwd}/{HOLE}", "pattern") for place in places)
 
 
 def _in(setting: Setting, places: Places) -> Setting:
@@ -310,10 +307,11 @@ def _assigns(body: t.Sequence, name: str) -> bool:
         match node:
             case t.Assignment(name=assigned) | t.For(name=assigned) if assigned == name:
                 return True
-            case t.Arithmetic(text=text) | t.ArithmeticCommand(text=text):
-                # What its names hold are numbers, which assign nothing in turn.
-                if re.search(rf"\b{name}\b", text):
-                    return True
+            # What other names hold are numbers, which assign nothing in turn.
+            case t.Arithmetic(text=text) | t.ArithmeticCommand(text=text) if re.search(
+                rf"\b{name}\b", text
+            ):
+                return True
             case t.Declaration() | t.ArithmeticFor():
                 return True
             case t.SimpleCommand(words=(t.Word(parts=(t.Literal(text="printf"),)), word, *_)) if (
