@@ -182,7 +182,10 @@ class Invocations(Surroundings):
             self._given(command)
         words = list[Argument]()
         for at, word in enumerate(command.words):
-            self.in_header = word.literal is None and _is_header(command.words, at)
+            if (literal := word.literal) is not None:
+                words.append(Argument(literal))
+                continue
+            self.in_header = _is_header(command.words, at)
             words += arguments(word, self)
         self.in_header = False
         self._with_blanks(command, setting)
