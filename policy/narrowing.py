@@ -8,7 +8,6 @@ MAYBE is why a human is asked where a rule would deny.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from types import MappingProxyType
 from typing import Final
 
 from policy.model import Access, Effect, Request, Ssh
@@ -19,7 +18,6 @@ from policy.rules import BoundRule, Globs, Rule
 
 Words = Sequence[Argument]
 _MAX_CELLS: Final = 100_000  # of letters against letters in one decision; beyond it, MAYBE
-NOTHING: Final[Mapping[str, Sequence[Words]]] = MappingProxyType({})
 
 
 class Truth(IntEnum):

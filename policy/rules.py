@@ -117,10 +117,6 @@ class Policy:
     revisions: Mapping[str, int] = field(default_factory=dict)  # of the sources that state one
     rewrites: tuple[Rewrite, ...] = ()
 
-    def for_operation(self, operation: str) -> tuple[Rule, ...]:
-        """Return the rules that speak of one operation, in the order read."""
-        return tuple(rule for rule in self.rules if operation in rule.operations)
-
 
 class Globs:
     """One list of globs in one context; expressions are made when first needed."""

@@ -202,7 +202,12 @@ class Run(Touching):
         elif role.name in PATH_OPERATIONS and role.name != "code.exec":
             for name in stdin.origins or (Argument.of(self._unseen()),):
                 self.operation(role, name)
-        elif stdin.network:
+        else:
+            self._standard_code(role, stdin)
+
+    def _standard_code(self, role: Role, stdin: Stdin) -> None:
+        """Add what a program does that takes its code from standard input."""
+        if stdin.network:
             self.add("code.exec", "<network>")
         elif stdin.file is not None:
             self._path("code.exec", stdin.file)
@@ -211,7 +216,8 @@ class Run(Touching):
             self.shell(Argument.of(stdin.text))
         elif stdin.text is not None and role.name.startswith("script:"):
             self.value(role, Argument.of(stdin.text))
-        else:
+        elif stdin.connected or role.name in ("shell", "code.exec", "script:code"):
+            # To any other program the empty input that a tool's command gets says nothing.
             self.add("code.exec", "<standard input>" if stdin.connected else "<a terminal>")
 
 

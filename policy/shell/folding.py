@@ -68,12 +68,6 @@ def folded(tree: t.CommandTree, known: Mapping[str, str] | None = None) -> t.Com
     return tree if is_unseen else result
 
 
-def assigned_once(tree: t.CommandTree) -> frozenset[str]:
-    """Return the names that a text surely assigns once and no more, wherever that is."""
-    counted = _Census(nodes(tree))
-    return frozenset() if counted.is_unseen else counted.once
-
-
 class _Census:
     """How often a text assigns each name, and whether it may assign names unseen."""
 

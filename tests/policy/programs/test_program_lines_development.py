@@ -152,7 +152,7 @@ TABLE = [
     ("pytest --pastebin=all", ASK, "code.exec fs.write net.connect"),
     ("tox -e py311", ASK, "code.exec fs.write net.connect pkg.install"),
     ("coverage run -m pytest", ALLOW, "code.exec fs.write"),
-    ("ruff check --fix .", ALLOW, "code.exec fs.write"),
+    ("ruff check --fix .", ALLOW, "code.exec fs.read fs.write"),
     ("mypy --install-types src", ASK, "code.exec fs.read fs.write net.connect pkg.install"),
     ("black src", ALLOW, "code.exec fs.write"),
     ("pylint --load-plugins=/tmp/x.py src", ASK, "code.exec fs.read fs.write"),

@@ -8,7 +8,7 @@ import pytest
 import policy.shell.tree as t
 from policy.shell import render
 from policy.shell.commands import Found, commands
-from policy.shell.folding import assigned_once, folded
+from policy.shell.folding import folded
 from policy.shell.reader import read
 
 KNOWN = {"HOME": "/home/u", "PWD": "/w", "USER": "u"}
@@ -179,15 +179,3 @@ def test_a_tree_with_nothing_to_fold_is_returned_as_it_is() -> None:
 def test_commands_come_in_source_order_with_those_in_substitutions() -> None:
     text = 'a "$(b `c`)" <(d) && e | f || { g; } ; [[ -n $(h) ]]; i <<< $(j); (k) > "$(l)"'
     assert [one.argv[0] for one in found_in_tree(text)] == list("abcdefghijkl")
-
-
-def test_names_assigned_once_are_known_wherever_they_are() -> None:
-    once = {
-        "x=$(a); y=b; y=c; d $x": {"x"},
-        "if a; then x=b; fi; for y in c; do d; done": {"x"},
-        "x=a; source ./b": set(),
-    }
-    for text, names in once.items():
-        tree = read(text)
-        assert isinstance(tree, t.Sequence)
-        assert assigned_once(tree) == names
