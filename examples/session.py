@@ -50,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make run ARGS=", description="One whole session.")
     parser.add_argument("--yes", action="store_true", help="answer the one question with yes")
     options = parser.parse_args()
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
     with tempfile.TemporaryDirectory(prefix="permitgate-run-") as scratch:
         stage = Stage(
             console=console,

@@ -37,7 +37,7 @@ def test_the_session_shows_every_kind_of_answer(rig):
         "OK  profile read, exit 0",
         "OK  profile live, exit 0",
         "rule system-trees at guardrails.yaml:",
-        "rule code-from-the-network at dev-safe.yaml:",
+        "rule code-from-the-network at guardrails.yaml:",
         "+  test:",
         "the scripted approver answers: yes",
         "VERIFIED  ",

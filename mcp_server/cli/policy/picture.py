@@ -37,9 +37,9 @@ LABEL = 10
 
 def show(found: Explained) -> None:
     """Print the picture on standard output."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     if console.width > WIDEST:
-        console = Console(highlight=False, width=WIDEST)
+        console = Console(highlight=False, emoji=False, width=WIDEST)
     with console.capture() as drawn:
         console.print(picture(found, console.width))
     # What stands right of a line's end is only padding.
