@@ -198,7 +198,7 @@ CONTEXTS = [
 ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_a_rule_called_needless_can_be_removed_and_nothing_changes(data):
     first = data.draw(rule(0))
