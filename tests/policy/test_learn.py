@@ -57,7 +57,7 @@ def rules(text: str) -> dict[str, dict[str, object]]:
     return {rule["id"]: rule for rule in yaml.safe_load(text)["rules"]}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     st.lists(
         st.tuples(
