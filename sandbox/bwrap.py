@@ -1,86 +1,11 @@
-"""Profile and host facts to a view of the file system, to bubblewrap arguments and Landlock rules.
+"""A view and a profile to bubblewrap's arguments.
 
-Pure: what exists was found out before (host.py, masks.py). One list of mounts is the source of
-both layers, so the mount namespace and Landlock cannot disagree about what is shown.
+Pure: everything that is bound was found out before.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
-from sandbox import landlock
 from sandbox.host import HostFacts
 from sandbox.profile import Profile
-
-Kind = Literal["ro", "rw", "list", "tmpfs", "proc", "dev", "mask"]
-INSIDE = "/run/permitgate"
-SHM_BYTES = 64 << 20
-PRIVATE = ("/tmp", "/var/tmp", "/run")  # noqa: S108  # mount points of private tmpfs
-
-RIGHTS: dict[Kind, int] = {
-    "ro": landlock.RUN,
-    "rw": landlock.CHANGE,
-    "list": landlock.LIST,
-    "tmpfs": landlock.CHANGE,
-    "proc": landlock.READ,
-    "dev": landlock.DEVICES,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """One path of the view; `source` is on the host, where the kind has one."""
-
-    kind: Kind
-    path: str
-    source: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """What was found on the host for one command; every path exists and is no symbolic link."""
-
-    read: tuple[str, ...] = ()  # toolchains, read roots, footprint paths
-    listed: tuple[str, ...] = ()
-    writable: tuple[str, ...] = ()
-    mount_points: tuple[str, ...] = ()  # git directories: pinned, so they cannot be moved away
-    guarded: tuple[str, ...] = ()  # in a writable workspace, but read-only
-    masked_files: tuple[str, ...] = ()
-    masked_directories: tuple[str, ...] = ()
-
-
-def view(profile: Profile, host: HostFacts, sight: Sight, empty_file: str) -> tuple[Mount, ...]:
-    """Return every mount of the command's view, parents before children."""
-    inspects = profile.name == "inspect"
-    mounts = [Mount("ro", path, path) for path in host.system.directories]
-    if inspects:
-        mounts += [Mount("ro", path, path) for path in host.system.inspect_only]
-    mounts += [Mount("tmpfs", path) for path in (*PRIVATE, host.home, "/dev/shm")]  # noqa: S108
-    mounts += [Mount("proc", "/proc", "/proc" if inspects else ""), Mount("dev", "/dev")]
-    mounts += [Mount("list", path, path) for path in sight.listed]
-    mounts += [Mount("ro", path, path) for path in sight.read]
-    writes = profile.name == "live"
-    mounts.append(Mount("rw" if writes else "ro", profile.workspace, profile.workspace))
-    if writes:
-        mounts += [Mount("rw", path, path) for path in sight.writable + sight.mount_points]
-        mounts += [Mount("ro", path, path) for path in sight.guarded]
-    mounts += _masks(host, sight, inspects=inspects, empty_file=empty_file)
-    mounts.append(Mount("ro", f"{INSIDE}/sandbox", host.package))
-    if host.interpreter_prefix:
-        mounts.append(Mount("ro", f"{INSIDE}/python", host.interpreter_prefix))
-    return tuple(sorted(mounts, key=lambda mount: mount.path.count("/")))
-
-
-def _masks(host: HostFacts, sight: Sight, *, inspects: bool, empty_file: str) -> list[Mount]:
-    files = (
-        host.system.secret_files
-        + sight.masked_files
-        + (host.system.proc_secrets if inspects else ())
-    )
-    folders = host.system.secret_directories + sight.masked_directories
-    return [
-        *(Mount("mask", path, empty_file) for path in files),
-        *(Mount("mask", path) for path in folders),
-    ]
+from sandbox.view import INSIDE, SHM_BYTES, Mount
 
 
 def arguments(
@@ -118,14 +43,6 @@ def _option(mount: Mount, tmp_bytes: int) -> list[str]:
         case _:
             return ["--perms", "0755", "--size", "4096", "--tmpfs", mount.path, "--remount-ro",
                     mount.path]  # fmt: skip
-
-
-def rules(mounts: tuple[Mount, ...]) -> list[tuple[str, int]]:
-    """Return the Landlock allow-list of a view: what is not shown is not allowed either."""
-    return [
-        ("/", landlock.LIST),
-        *((mount.path, RIGHTS[mount.kind]) for mount in mounts if mount.kind in RIGHTS),
-    ]
 
 
 def interpreter(host: HostFacts) -> str:

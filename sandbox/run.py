@@ -15,7 +15,7 @@ from typing import Final
 import anyio
 import anyio.to_thread
 
-from sandbox import bwrap, environment, seccomp
+from sandbox import bwrap, environment, seccomp, view
 from sandbox.action import Command, Limits
 from sandbox.host import HostFacts
 from sandbox.landlock import ABI_SCOPE
@@ -121,7 +121,7 @@ class CommandRunner:
 
     def _start(self, command: Command, scene: Scene) -> Start:
         host, profile = self._host, command.profile
-        stage = (bwrap.interpreter(host), "-I", "-S", f"{bwrap.INSIDE}/sandbox/init.py", "{1}",
+        stage = (bwrap.interpreter(host), "-I", "-S", f"{view.INSIDE}/sandbox/init.py", "{1}",
                  "{2}")  # fmt: skip
         reaper = (host.interpreter, "-I", "-S", f"{host.package}/reaper.py")
         argv: tuple[str, ...]
@@ -129,8 +129,8 @@ class CommandRunner:
             stage = (host.interpreter, "-I", "-S", f"{host.package}/init.py", "{1}", "{2}")
             argv, options, spec = (*reaper, *stage), b"", _spec(command, host, [], b"")
         else:
-            mounts = bwrap.view(profile, host, scene.sight, scene.empty_file)
-            spec = _spec(command, host, bwrap.rules(mounts), self._filter(profile))
+            mounts = view.view(profile, host, scene.sight, scene.empty_file)
+            spec = _spec(command, host, view.rules(mounts), self._filter(profile))
             options = bwrap.arguments(profile, host, mounts, command.limits.tmp_bytes)
             argv = (host.bwrap, "--args", "{0}", "--", *stage)
         # Without a pid namespace of its own, a tree is held together by the reaper.

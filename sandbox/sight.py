@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sandbox.action import Command
-from sandbox.bwrap import PRIVATE, Sight
 from sandbox.host import HostFacts
 from sandbox.masks import Masks, Walker
 from sandbox.profile import SCRATCH, TOO_WIDE, Profile, is_within
 from sandbox.programs import is_program_tree, toolchains
+from sandbox.view import PRIVATE, Sight
 
 MAX_HIDDEN = 50  # paths named in one result
 ALWAYS_SHOWN = ("/proc", "/dev")
@@ -131,7 +131,8 @@ def _sight(
     is_inside = [path for path in masks.protected if is_within(path, profile.workspace)]
     system = {*host.system.secret_files, *host.system.secret_directories}
     return Sight(
-        read=tuple(sorted({*shown, *tools})),
+        tools=tools,
+        read=tuple(sorted(set(shown) - set(tools))),
         listed=listed,
         writable=profile.write_paths,
         mount_points=tuple(p for p in masks.git_directories if is_within(p, profile.workspace)),

@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from sandbox import bwrap, landlock
-from sandbox.bwrap import Mount, Sight
+from sandbox import bwrap, landlock, view
 from sandbox.host import Control, HostFacts, SystemPaths
 from sandbox.profile import Profile
+from sandbox.view import Mount, Sight
 
 HOST = HostFacts(
     rung="namespaces",
@@ -34,7 +34,7 @@ SIGHT = Sight(
 
 
 def mounts(name, sight=SIGHT):
-    return bwrap.view(Profile(name, WORKSPACE), HOST, sight, "/state/empty")
+    return view.view(Profile(name, WORKSPACE), HOST, sight, "/state/empty")
 
 
 def options(name):
@@ -91,16 +91,16 @@ def test_no_capability_no_environment_no_terminal_no_survivor(name):
 
 
 def test_names_may_be_listed_where_contents_may_not_be_read():
-    allowed = dict(bwrap.rules(mounts("read")))
+    allowed = dict(view.rules(mounts("read")))
     assert (allowed["/names"], allowed["/data"]) == (landlock.LIST, landlock.RUN)
     assert allowed[WORKSPACE] == landlock.RUN
-    assert dict(bwrap.rules(mounts("live")))[WORKSPACE] == landlock.CHANGE
+    assert dict(view.rules(mounts("live")))[WORKSPACE] == landlock.CHANGE
 
 
 def test_an_interpreter_outside_the_system_is_shown_with_its_prefix():
     host = replace(HOST, interpreter="/home/u/py/bin/python3", interpreter_prefix="/home/u/py")
     assert bwrap.interpreter(host) == "/run/permitgate/python/bin/python3"
-    shown = bwrap.view(Profile("read", WORKSPACE), host, Sight(), "/state/empty")
+    shown = view.view(Profile("read", WORKSPACE), host, Sight(), "/state/empty")
     assert Mount("ro", "/run/permitgate/python", "/home/u/py") in shown
 
 
