@@ -53,23 +53,41 @@ def restrict(rules: list[tuple[str, int]], *, refuse_tcp: bool) -> int:
     Raises:
         LandlockError: any step failed; nothing is restricted then.
     """
+    ruleset = create(refuse_tcp=refuse_tcp)
+    allow(ruleset, rules)
+    enforce(ruleset)
+    return abi()
+
+
+def create(*, refuse_tcp: bool) -> int:
+    """Return the descriptor of an empty list, which refuses everything this kernel can refuse."""
     version = abi()
-    known_fs = (1 << _KNOWN_FS.get(version, 16)) - 1
     attributes = struct.pack(
         "QQQ",
-        known_fs,
+        _known_fs(version),
         TCP_BIND_AND_CONNECT if refuse_tcp and version >= ABI_TCP else 0,
         SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL if version >= ABI_SCOPE else 0,
     )[: 8 if version < ABI_TCP else 16 if version < ABI_SCOPE else 24]
-    ruleset = _checked(
-        _syscall(CREATE_RULESET, attributes, ctypes.c_size_t(len(attributes)), 0), "create ruleset"
-    )
+    size = ctypes.c_size_t(len(attributes))
+    return _checked(_syscall(CREATE_RULESET, attributes, size, 0), "create ruleset")
+
+
+def allow(ruleset: int, rules: list[tuple[str, int]]) -> None:
+    """Add paths and rights to a list; it may be enforced later."""
+    known_fs = _known_fs(abi())
     for path, rights in rules:
         _allow(ruleset, path, rights & known_fs)
+
+
+def enforce(ruleset: int) -> None:
+    """Hold this thread to a list for ever, and close it."""
     _checked(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     _checked(_syscall(RESTRICT_SELF, ruleset, 0), "restrict self")
     os.close(ruleset)
-    return version
+
+
+def _known_fs(version: int) -> int:
+    return (1 << _KNOWN_FS.get(version, 16)) - 1
 
 
 def _allow(ruleset: int, path: str, rights: int) -> None:
