@@ -14,10 +14,11 @@ from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
 from policy.facts import UNKNOWN_PATH, Facts, Place, facts, places
-from policy.globs import expand_braces, path_regex
+from policy.globs import expand_braces, path_regex, policy_glob
 from policy.learned_text import Learned, LearnedRule, Line, as_yaml
 from policy.load import load
 from policy.model import PATH_OPERATIONS, Access, Effect
+from policy.overlap import inside
 from policy.places import BUILD_FILES, RUNS_LATER
 from policy.proof import Proof, Wish, prove, wanted
 from policy.replay import Past, Replay
@@ -224,7 +225,11 @@ def _id(operation: str, kind: str) -> str:
 
 
 def _folders(mine: Facts, operation: str) -> Iterator[tuple[str, list[Place]]]:
-    """Yield the glob of each folder with enough files, and the files it stands for."""
+    """Yield the glob of each folder with enough files, and the files it stands for.
+
+    What a pattern that was used opens anyway, hidden names too, needs no folder.
+    """
+    used = [policy_glob(place.glob) for place in mine if not place.name]
     spared = path_regex([one for glob in _left_out(operation) for one in expand_braces(glob)])
     by_folder: dict[str, list[Place]] = {}
     for place in mine:
@@ -234,7 +239,9 @@ def _folders(mine: Facts, operation: str) -> Iterator[tuple[str, list[Place]]]:
         if len({place.name for place in members}) >= SIBLINGS:
             suffixes = {_suffix(place.name) for place in members}
             suffix = suffixes.pop() if len(suffixes) == 1 else ""
-            yield f"{folder}/*{suffix}", members
+            glob = f"{folder}/*{suffix}"
+            if not any(inside(policy_glob(glob), one) for one in used):
+                yield glob, members
 
 
 def _may_widen(place: Place) -> bool:

@@ -109,6 +109,12 @@ def test_three_siblings_become_their_folder_and_two_do_not():
     assert rules(text)["fs-read-beside"]["resources"] == ["${workspace}/src/*"]
 
 
+@pytest.mark.parametrize("pattern", ["cat src/*.py", "cat src/*"])
+def test_a_folder_that_a_pattern_opened_needs_no_rule_of_its_own(pattern):
+    text, _ = learn(history("cat src/a.py", "cat src/b.py", "cat src/c.py", pattern), Wish(), [])
+    assert list(rules(text)) == ["fs-read-seen"]
+
+
 @pytest.mark.parametrize(
     "closed",
     ["cat src/.hidden", "cat src/server.key", "cat src/credentials.json", "cat src/deep/x.py",
