@@ -127,7 +127,7 @@ class Target:
         if known is None:
             before = self.comparisons
             known = (find(globs), self.comparisons - before)
-            if len(globs.answers) >= _REMEMBERED:  # pragma: no cover - bounds memory alone
+            if len(globs.answers) >= _REMEMBERED:
                 globs.answers.clear()
             globs.answers[key] = known
         else:

@@ -276,7 +276,7 @@ def _command(run: Run, spec: Spec, line: Line) -> None:
             run.program = f"{run.program} {pattern}"
         child = spec.commands[pattern]
         takes_name = pattern == "*" and child.args is not None
-        if not (pattern == name.text and _asks_for_help(rest)):  # pragma: no branch
+        if not (pattern == name.text and _asks_for_help(rest)):
             _read(run, child, [name, *rest] if takes_name else rest)
         if name.how == "exact" and not name.several:
             return

@@ -40,9 +40,9 @@ _ASSIGNING = frozenset(
 _UNSEEN = frozenset({None, "eval", "source", "."})
 _CHANGES_DIRECTORY = frozenset({"cd", "pushd", "popd"})
 _EXPANSIONS = (t.Variable, t.Parameter)
-_ASSIGNMENTS = (
-    t.Assignment, t.For, t.Arithmetic, t.ArithmeticCommand, t.ArithmeticFor, t.Declaration,
-)  # fmt: skip
+_Assigns = (
+    t.Assignment | t.For | t.Arithmetic | t.ArithmeticCommand | t.ArithmeticFor | t.Declaration
+)
 _MANY = 2  # how an assignment counts that may happen more than once, or not at all
 
 
@@ -77,7 +77,7 @@ class _Census:
         for node in every:
             if isinstance(node, t.SimpleCommand):
                 self._ran(node)
-            elif isinstance(node, _ASSIGNMENTS):
+            elif isinstance(node, _Assigns):
                 self._assigned(node)
         self.once = frozenset(
             name for name, times in self.times.items() if times == 1 and name not in _SHELL_STATE
@@ -109,7 +109,7 @@ class _Census:
         several = (name for name, times in there.items() if times == self.times[name])
         return self.once | (frozenset(several) - _SHELL_STATE)
 
-    def _assigned(self, node: object) -> None:
+    def _assigned(self, node: _Assigns) -> None:
         match node:
             case t.Assignment(name=name):
                 self.times[name] += _weight(node)
@@ -119,10 +119,8 @@ class _Census:
                 self._many(_changed(text))
             case t.ArithmeticFor(header=header):
                 self._many(_changed(";".join(header)))
-            case t.Declaration(arguments=arguments):
-                self._many(one.literal for one in arguments if isinstance(one, t.Word))
-            case _:  # pragma: no cover - the caller hands in assignments only
-                pass
+            case _:
+                self._many(one.literal for one in node.arguments if isinstance(one, t.Word))
 
     def _ran(self, node: t.SimpleCommand) -> None:
         if not node.words:

@@ -102,10 +102,9 @@ class Scan:
             is_quoted = frame.closing in _QUOTING
             if not is_quoted and frame.start < 0 and self._whole(frame):
                 continue
-            found = (_QUOTED if is_quoted else _TOKEN).match(self.text, self.pos)
-            if not found:  # pragma: no cover - both patterns end in one that matches anything
-                return
-            self._token(found, is_quoted)
+            # Both patterns end in one that matches anything.
+            found = (_QUOTED if is_quoted else _TOKEN).finditer(self.text, self.pos)
+            self._token(next(found), is_quoted)
 
     def _whole(self, frame: Frame) -> bool:
         """Step over plain words, a plain command or the head of a function: what most text is."""

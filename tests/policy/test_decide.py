@@ -18,7 +18,7 @@ from policy.model import Access, Context, Effect
 from policy.narrowing import Asked
 from policy.obligations import strictest
 from policy.programs.words import HOLE, Argument
-from policy.rules import Source
+from policy.rules import Source, bind
 
 CONTEXT = Context("/w", "/home/dev", "dev", "box")
 BLIND = Context("/w", "/home/dev", "dev", "box", can_mask=False)
@@ -234,6 +234,18 @@ def test_no_decision_depends_on_an_earlier_one():
     first = decide(patterns, policy, CONTEXT)
     assert decide(patterns, policy, CONTEXT) == first
     assert first.verdicts[-1].rule_id == "limit"
+
+
+def test_what_is_remembered_of_patterns_is_bounded_and_changes_nothing():
+    policy = policy_of("allow: [fs.read], resources: ['/w/a/**']")
+    for _ in range(2):
+        for n in range(300):
+            for folder, expected in (("a", Effect.ALLOW), ("b", Effect.ASK)):
+                pattern = Access("fs.read", f"/w/{folder}/?{n}", "pattern")
+                assert decide([pattern], policy, CONTEXT).effect is expected
+    globs = bind(policy, CONTEXT).rules_for("fs.read")[0].resources
+    assert globs is not None
+    assert 0 < len(globs.answers) <= 256
 
 
 def test_a_long_pattern_is_decided_like_a_short_one():

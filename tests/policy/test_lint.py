@@ -68,6 +68,8 @@ SHADOWED = [
     ((allow("a", "fs.read", "<unknown path>"), deny("d", "fs.read", "/**")), []),
     ((allow("a", "code.exec", "**/*"), deny("d", "code.exec", "/**")), []),
     ((allow("a", "code.exec", "<inline code>"), deny("d", "code.exec", "<*")), ["a"]),
+    ((allow("a", "code.exec", "<inline code>"),
+      deny("d", "code.exec", "<*", **{"except": ["/w/x"]})), ["a"]),
     (({"id": "a", "allow": ["git.write"]}, {"id": "d", "deny": ["git.write"]}), ["a"]),
     (({"id": "a", "allow": ["git.write"]}, deny("d", "git.write", "x")), []),
     (({"id": "a", "allow": ["net.connect"], "hosts": ["a.b"]},

@@ -292,6 +292,7 @@ KNOWN = {
     "dots and slashes": ("look .././/x //etc/./p", ["fs.read /x", "fs.read /etc/p"]),
     "a path to a system binary": ("/usr/bin/look a", ["fs.read /w/a"]),
     "about": ("copy --help", []),
+    "about a sub-command": ("tool set --help", []),
     "standard input of nobody": ("sh", ["code.exec <a terminal>"]),
     "a module attached to its option": ("py -mlook a", ["fs.read /w/a"]),
     "a reference": ("look @{u}", ["fs.read /w/{u}", "fs.read /w/@{u}"]),
