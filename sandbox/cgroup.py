@@ -1,74 +1,221 @@
-"""A bound on processes for root, whom RLIMIT_NPROC exempts: one control group per command.
+"""One control group per command: what it holds of memory and processes, and the kill of all in it.
 
-May touch: directories named permitgate-* in the pids hierarchy. Where there is none that may be
-written, sampling alone remains (limits.py), and the probe says `partial`.
+May touch: directories named permitgate-* below this process's own control group, or the nearest
+one above it where that is allowed, so an outer limit goes on holding. Both versions of the
+interface are used alike: a file of KNOBS that a group does not have is not written.
+Where no group can be made, sampling remains (limits.py).
+Source: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/{memory,pids}.rst.
 """
 
 import os
 import secrets
+import signal
+import subprocess  # noqa: TID251  # one constant process, to try a move on
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from sandbox.leftovers import is_left_over, mark
 from sandbox.limits import tree
 
 PREFIX = "permitgate-"
-HIERARCHY = Path("/sys/fs/cgroup/pids")  # cgroup v1
-UNIFIED = Path("/sys/fs/cgroup")
+MOUNT = Path("/sys/fs/cgroup")
+MEMBERSHIP = Path("/proc/self/cgroup")
 FIRST_PROCESSES = 16  # bubblewrap and the stages, before the command itself starts
+DEATH_S = 2.0  # for killed processes to leave the group
+CONTROLLERS = ("memory", "pids")
 
-
-def find() -> str:
-    """Return the directory to make groups in, found by making one; "" where that is impossible.
-
-    Groups that a server left when it was killed are removed on the way.
-    """
-    for parent in (HIERARCHY, UNIFIED):
-        try:
-            _clear_left_over(parent)
-            group = Group(str(parent), 1)
-        except OSError:
-            continue
-        group.close()
-        return str(parent)
-    return ""
+PROCESSES = ("pids.max",)
+MEMORY = ("memory.max", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
+FIXED = (("memory.swap.max", b"0"), ("memory.oom.group", b"1"))
+KILLED = (("memory.events", b"oom_kill"), ("memory.oom_control", b"oom_kill"))
+REFUSED = (("pids.events", b"max"),)
+HELD = tuple(("memory.stat", name) for name in (b"anon", b"rss", b"shmem"))
 
 
 class Group:
-    """One control group; `enter` right after the start, `close` when all in it have ended."""
+    """One control group, in every hierarchy that has a part of it; `close` it when it is empty."""
 
-    def __init__(self, parent: str, most_processes: int) -> None:
-        self._path = Path(parent) / f"{PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
-        self._path.mkdir()
-        try:
-            (self._path / "pids.max").write_text(str(most_processes), "ascii")
-        except OSError:
-            self._path.rmdir()
-            raise
+    def __init__(self, paths: "tuple[str, ...] | str", processes: int = 0) -> None:
+        # The second form goes when supervise.py calls make().
+        self._paths: tuple[str, ...] = paths if isinstance(paths, tuple) else _new((paths,))
+        if isinstance(paths, str):
+            self._set("pids.max", b"%d" % processes)
+        knobs = {"memory": MEMORY[:2], "pids": PROCESSES}
+        self.bounds = {name for name in CONTROLLERS if any(map(self._find, knobs[name]))}
+
+    @classmethod
+    def make(cls, parents: tuple[str, ...]) -> "Group":
+        """Return a new empty group with a part in each of these directories.
+
+        Raises:
+            OSError: one of them takes no group; none is left then.
+        """
+        return cls(_new(parents))
+
+    def bound(self, memory_bytes: int, processes: int) -> None:
+        """Hold all in the group together to this much memory, swap included, and so many tasks.
+
+        Raises:
+            OSError: the kernel refused a value.
+        """
+        for knob in MEMORY:
+            self._set(knob, b"%d" % memory_bytes)
+        for knob in PROCESSES:
+            self._set(knob, b"%d" % processes)
+        for knob, value in FIXED:
+            self._set(knob, value)
 
     def enter(self, root_pid: int) -> None:
-        """Move a process and the children it already has; their later children follow."""
+        """Move a process and the children it already has; their later children follow.
+
+        Raises:
+            OSError: it may not be moved.
+        """
         # Twice: a child may have been born between the list and its parent's move.
-        for _ in range(2):
-            for pid in tree(root_pid, FIRST_PROCESSES):
+        for pid in (*tree(root_pid, FIRST_PROCESSES), *tree(root_pid, FIRST_PROCESSES)):
+            with suppress(ProcessLookupError):  # it has ended
                 self._move(pid)
 
-    def _move(self, pid: int) -> None:
-        try:
-            (self._path / "cgroup.procs").write_text(str(pid), "ascii")
-        except OSError:
-            return  # it has ended
+    def members(self) -> set[int]:
+        """Return the processes in any part of the group."""
+        lists = (_read(f"{path}/cgroup.procs").split() for path in self._paths)
+        return {int(pid) for pids in lists for pid in pids}
+
+    def held_bytes(self) -> int:
+        """Return the memory that cannot be dropped (anonymous and shared), mapped or not."""
+        return sum(self._count(*field) for field in HELD)
+
+    def was_out_of_memory(self) -> bool:
+        """Return whether the kernel killed something in the group for its memory."""
+        return any(self._count(*field) for field in KILLED)
+
+    def refused_processes(self) -> bool:
+        """Return whether a fork, or a thread, failed for the bound."""
+        return any(self._count(*field) for field in REFUSED)
+
+    def kill(self) -> None:
+        """End everything in the group; returns when it is empty, or after two seconds."""
+        with suppress(OSError):
+            self._set("pids.max", b"0")  # else a fork bomb outruns the signals of version 1
+            self._set("cgroup.kill", b"1")
+        until = time.monotonic() + DEATH_S
+        while (alive := self.members()) and time.monotonic() < until:
+            for pid in alive - {0}:  # 0 is one of another pid namespace, and to kill() ourselves
+                with suppress(OSError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.002)
 
     def close(self) -> None:
         """Remove the group; one that is still busy is left to the next start."""
-        try:
-            self._path.rmdir()
-        except OSError:
-            return
+        for path in self._paths:
+            with suppress(OSError):
+                Path(path).rmdir()
+
+    def _find(self, knob: str) -> str:
+        return next((path for path in self._paths if os.path.lexists(f"{path}/{knob}")), "")
+
+    def _set(self, knob: str, value: bytes) -> None:
+        if path := self._find(knob):
+            _write(f"{path}/{knob}", value)
+
+    def _move(self, pid: int) -> None:
+        for path in self._paths:
+            _write(f"{path}/cgroup.procs", b"%d" % pid)
+
+    def _count(self, file: str, name: bytes) -> int:
+        path = self._find(file)
+        for line in _read(f"{path}/{file}").splitlines() if path else ():
+            if line.startswith(name + b" "):
+                return int(line.split()[1])
+        return 0
 
 
-def _clear_left_over(parent: Path) -> None:
-    for group in parent.glob(f"{PREFIX}*"):
-        owner = group.name.removeprefix(PREFIX).partition("-")[0]
-        if not Path(f"/proc/{owner}").exists():
-            with suppress(OSError):  # still busy, or another server was faster
-                group.rmdir()
+def parents() -> tuple[str, ...]:
+    """Return the directories to make groups in, one for each hierarchy that can hold a bound.
+
+    Found by moving a process for real: who may make a group may not always fill it. Groups that a
+    server left when it was killed are ended and removed on the way.
+    """
+    found = (next(filter(_is_usable, places), None) for places in _places())
+    return tuple(str(place) for place in found if place is not None)
+
+
+def find() -> str:
+    """Return the one of `parents` that bounds processes, or ""."""
+    return next((parent for parent in parents() if "pids" in _tried(parent)), "")
+
+
+def _new(parents: tuple[str, ...]) -> tuple[str, ...]:
+    name = f"{PREFIX}{mark()}-{secrets.token_hex(4)}"
+    paths = tuple(f"{parent}/{name}" for parent in parents)
+    try:
+        for path in paths:
+            Path(path).mkdir()
+    except OSError:
+        Group(paths).close()
+        raise
+    return paths
+
+
+def _tried(parent: str) -> set[str]:
+    """Return what a group in this directory bounds, by filling one; empty where that fails."""
+    try:
+        group = Group.make((parent,))
+    except OSError:
+        return set()
+    try:
+        group.bound(1 << 30, FIRST_PROCESSES)
+        with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, env={}, cwd="/") as trial:
+            group.enter(trial.pid)
+            return group.bounds if trial.pid in group.members() else set()
+    except OSError:
+        return set()
+    finally:
+        group.close()
+
+
+def _places() -> Iterator[list[Path]]:
+    """Return for each hierarchy this process's group and those above it, nearest first."""
+    for line in _read(str(MEMBERSHIP)).decode("utf-8", "replace").splitlines():
+        _, controllers, own = line.split(":", 2)
+        names = (".", "unified") if not controllers else {controllers} & set(CONTROLLERS)
+        for base in (MOUNT / name for name in names):
+            here = base / own.lstrip("/")
+            yield [path for path in (here, *here.parents) if path.is_relative_to(base)]
+
+
+def _is_usable(parent: Path) -> bool:
+    if not (parent / "cgroup.procs").exists():
+        return False
+    _clear(parent)
+    for controller in CONTROLLERS:
+        with suppress(OSError):  # version 1, or it is on already, or it may not be switched on
+            _write(f"{parent}/cgroup.subtree_control", b"+" + controller.encode("ascii"))
+    return bool(_tried(str(parent)))
+
+
+def _clear(parent: Path) -> None:
+    for path in parent.glob(f"{PREFIX}*"):
+        if is_left_over(path.name.removeprefix(PREFIX).rpartition("-")[0]):
+            group = Group((str(path),))
+            group.kill()
+            group.close()
+
+
+def _read(path: str) -> bytes:
+    """Return a small file of the kernel's; empty when it is gone."""
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123  # three times as fast as pathlib
+            return file.read()
+    except OSError:
+        return b""
+
+
+def _write(path: str, value: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, value)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,51 @@
+"""Holds one tree of processes to the limits that neither an rlimit nor the kernel holds whole.
+
+May touch: what limits.py and cgroup.py may. Where the command has a control group, the kernel
+bounds memory and processes and is only asked; else the tree is walked. Processor time always is.
+"""
+
+from sandbox.action import Limits
+from sandbox.cgroup import Group
+from sandbox.limits import Limit, cpu_s, memory, resident, tasks, tree
+
+SAMPLE_S = 0.02  # a fork bomb doubles many times in a tenth of a second
+SLOWLY = 5  # samples between two looks at what is dear to look at
+
+
+class Meter:
+    """Samples one tree; call `sample` every SAMPLE_S until it names the limit that was met."""
+
+    def __init__(self, root_pid: int, limits: Limits, group: Group | None, own: int) -> None:
+        self._root_pid, self._limits, self._group = root_pid, limits, group
+        self._bounds = group.bounds if group is not None else frozenset()
+        self._most_processes = limits.processes + own
+        self._samples = 0
+        self.peak_memory_bytes = 0
+
+    def sample(self) -> Limit | None:
+        """Return the limit that the tree exceeds now; the caller kills it then."""
+        self._samples += 1
+        is_thorough = self._samples % SLOWLY == 0
+        pids = tree(self._root_pid, self._most_processes + 1)
+        if "pids" not in self._bounds and tasks(pids) > self._most_processes:
+            return "processes"
+        if is_thorough and cpu_s(pids) > self._limits.cpu_s:
+            return "cpu"
+        return "memory" if self._is_out_of_memory(pids, is_thorough=is_thorough) else None
+
+    def ended(self) -> Limit | None:
+        """Return the limit for which the kernel ended the tree, between two samples."""
+        is_bound = self._group is not None and self._group.was_out_of_memory()
+        return "memory" if is_bound else None
+
+    def _is_out_of_memory(self, pids: list[int], *, is_thorough: bool) -> bool:
+        most = self._limits.memory_bytes
+        if self._group is not None and "memory" in self._bounds:
+            held = self._group.held_bytes() if is_thorough else 0
+            self.peak_memory_bytes = max(self.peak_memory_bytes, held)
+            return self._group.was_out_of_memory()
+        if not is_thorough and resident(pids) <= most:
+            return False
+        held = memory(pids)
+        self.peak_memory_bytes = max(self.peak_memory_bytes, held)
+        return held > most
