@@ -10,14 +10,18 @@ import platform
 import shutil
 import subprocess  # noqa: TID251  # constant probes, started before any permit exists
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox import cgroup, landlock, seccomp
-from sandbox.host import Control, HostFacts, Rung, SystemPaths
+from sandbox.host import Choice, Control, HostFacts, Rung, SystemPaths
 from sandbox.outcome import Seen
 from sandbox.programs import safe_entries
+from sandbox.remedy import NO_SECCOMP, Remedies
 
 PROBE_S = 10.0
+PACKAGE = Path(__file__).resolve().parent
 STANDARD_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TOP = ("/usr", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/opt")
 SECRETS = (
@@ -28,77 +32,72 @@ SECRETS = (
 PROC_SECRETS = ("/proc/kcore", "/proc/kmsg", "/proc/keys", "/proc/sysrq-trigger")
 INSPECTED = ("/sys", "/var/log", "/var/lib/dpkg", "/var/lib/rpm", "/var/lib/apt", "/var/lib/pacman")
 
-NO_BWRAP = (
-    "install bubblewrap: apt install bubblewrap, dnf install bubblewrap or apk add bubblewrap"
-)
-NO_USERNS = (
-    "user namespaces are refused. On Ubuntu 23.10 and later install the AppArmor profile "
-    "bwrap-userns-restrict (package apparmor-profiles); elsewhere set "
-    "sysctl kernel.unprivileged_userns_clone=1 and user.max_user_namespaces above 0"
-)
-NO_SECCOMP = "boot a kernel with CONFIG_SECCOMP_FILTER"
-NO_LANDLOCK = "boot a kernel 5.13 or later with lsm=landlock,… on its command line"
-
-
-SEPARATED = {
+ENFORCED = {
     "filesystem": "/usr could not be written",
     "network": "there was no route out",
     "processes": "no process of the host was visible",
+    "landlock": "a path outside the list was refused",
+    "seccomp": "a refused system call failed",
 }
-CANARY_NAMESPACES = (
-    "--unshare-all", "--die-with-parent", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev",
+ISOLATING = ("filesystem", "network", "processes")
+EXTRAS = {
+    "cell": "pid, mount and ipc namespaces inside, a fresh /proc and a bind",
+    "overlay": "an overlay was mounted inside",
+    "net": "the loopback of a network namespace was set down and up",
+}
+# Every option a run uses, so that a bubblewrap which lacks one is found here.
+NAMESPACES = (
+    "--unshare-all", "--as-pid-1", "--die-with-parent", "--new-session", "--clearenv",
+    "--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_NET_ADMIN",
+    "--cap-add", "CAP_DAC_OVERRIDE", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev",
+    "--perms", "1777", "--size", "1048576", "--tmpfs", "/mnt", "--",
 )  # fmt: skip
-CANARY = """
-(: > /usr/.permitgate-probe) 2>/dev/null || echo filesystem
-set -- /proc/[0-9]*; [ $# -lt 8 ] && echo processes
-[ "$(grep -c . /proc/net/route)" -le 1 ] && echo network
-exit 0
-"""
-CANARY_FILTERS = """
-import sys
-sys.path.insert(0, sys.argv[1])
-import ctypes
-from sandbox import init, landlock
-libc = ctypes.CDLL(None)
-if landlock.abi() and landlock.restrict([("/usr", landlock.RUN)], refuse_tcp=False):
-    try:
-        open("/etc/passwd").close()
-    except PermissionError:
-        print("landlock")
-init.install_filter(bytes.fromhex(sys.argv[2]))
-if libc.personality(0xFFFFFFFF) == -1:
-    print("seccomp")
-"""
+RUN_TRIES = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); from sandbox.tries import main; main()"
+)
 
 
-def probe() -> HostFacts:
-    """Return the facts of this host for this user; takes well under a second."""
+def probe(toolchains: Choice = "auto") -> HostFacts:
+    """Return the facts of this host for this user; one bubblewrap tries everything at once."""
     bwrap = shutil.which("bwrap", path=STANDARD_PATH) or ""
-    abi = landlock.abi()
-    locked, filtered = _kernel_filters(abi)
-    separated = _namespaces(bwrap)
-    pids_cgroup = cgroup.find() if os.getuid() == 0 else ""
-    is_whole = all(control.seen == "enforced" for control in (*separated, filtered))
-    rung: Rung = "namespaces" if is_whole else "none"
-    interpreter = Path(sys.executable).resolve()
+    trying = start_tries(bwrap)
     home = str(Path.home())
+    pids_cgroup, git_config, system = _pids_cgroup(), _git_config(home), system_paths()
+    answers = tried(trying)
+    controls = (*_controls(answers, bwrap), *_limits(pids_cgroup))
+    seen = {control.name: control.seen for control in controls}
+    extras = _extras(answers, bwrap)
+    has = {control.name: control.seen == "enforced" for control in extras}
+    interpreter = Path(sys.executable).resolve()
     return HostFacts(
-        rung=rung,
-        controls=(*separated, locked, filtered, *_limits(pids_cgroup)),
+        rung=_rung(seen),
+        controls=controls,
         bwrap=bwrap,
         interpreter=str(interpreter),
         interpreter_prefix="" if interpreter.is_relative_to("/usr") else sys.base_prefix,
-        package=str(Path(__file__).resolve().parent),
+        package=str(PACKAGE),
         machine=platform.machine(),
-        landlock_abi=abi if locked.seen != "absent" else 0,
+        landlock_abi=landlock.abi() if seen["landlock"] != "absent" else 0,
         uid=os.getuid(),
         user=getpass.getuser(),
         home=home,
         path_entries=safe_entries(f"{os.environ.get('PATH', '')}:{STANDARD_PATH}"),
-        system=system_paths(),
+        system=system,
         pids_cgroup=pids_cgroup,
-        git_config=_git_config(home),
+        git_config=git_config,
+        extras=extras,
+        can_cell=has["cell"],
+        can_overlay=has["overlay"],
+        can_net=has["net"],
+        toolchains=toolchains,
     )
+
+
+def _rung(seen: Mapping[str, Seen]) -> Rung:
+    if all(seen[name] == "enforced" for name in (*ISOLATING, "seccomp")):
+        return "namespaces"
+    has_filters = seen["landlock"] != "absent" and seen["seccomp"] == "enforced"
+    return "landlock" if has_filters else "none"
 
 
 def system_paths() -> SystemPaths:
@@ -116,45 +115,70 @@ def system_paths() -> SystemPaths:
     )
 
 
-def _namespaces(bwrap: str) -> tuple[Control, ...]:
-    """Return one control for each thing the namespaces are for, by a canary inside them."""
-    if not bwrap:
-        return tuple(Control(name, "absent", "bwrap was not found", NO_BWRAP) for name in SEPARATED)
-    code, said = _try([bwrap, *CANARY_NAMESPACES, "--", "/bin/sh", "-c", CANARY])
-    if code != 0:
-        evidence = said or f"bwrap ended with {code}"
-        return tuple(Control(name, "absent", evidence, NO_USERNS) for name in SEPARATED)
-    return tuple(
-        Control(name, "enforced", f"tried inside: {meaning}")
-        if name in said.split()
-        else Control(name, "absent", f"tried inside, not so: {meaning}", NO_USERNS)
-        for name, meaning in SEPARATED.items()
-    )
+@dataclass(frozen=True, slots=True)
+class Trying:
+    """The tries under way, in bubblewrap where there is one; other work goes on meanwhile."""
+
+    process: "subprocess.Popen[bytes] | OSError"
+    filters_only: list[str]
 
 
-def _kernel_filters(abi: int) -> tuple[Control, Control]:
-    """Return the controls for Landlock and seccomp, as a process that took both saw them."""
+def start_tries(bwrap: str) -> Trying:
+    """Start every try; `tried` waits for them."""
     machine = platform.machine()
-    if machine not in seccomp.AUDIT_ARCH:
-        return (
-            Control("landlock", "absent", "not tried"),
-            Control("seccomp", "absent", f"no table for {machine}", "use x86_64 or aarch64"),
-        )
-    package = Path(__file__).resolve().parent
-    program = seccomp.build(seccomp.Calls((), ()), machine).hex()
-    code, said = _try(
-        [sys.executable, "-I", "-S", "-c", CANARY_FILTERS, str(package.parent), program]
+    known = machine in seccomp.AUDIT_ARCH
+    program = seccomp.build(seccomp.Calls((), ()), machine).hex() if known else ""
+    stage = [sys.executable, "-I", "-S", "-c", RUN_TRIES, str(PACKAGE.parent)]
+    inside = [bwrap, *NAMESPACES, *stage, "inside", program]
+    started = _start(inside) if bwrap else FileNotFoundError("bwrap was not found")
+    return Trying(started, [*stage, "filters", program])
+
+
+def tried(trying: Trying) -> dict[str, str]:
+    """Return what came of each try: nothing where it went well, else why not."""
+    code, said = _end(trying.process)
+    answers, trouble = _read(said), "it was not tried to its end"
+    if code != 0:
+        what = said or f"bwrap ended with {code}"
+        trouble = what if code < 0 else f"user namespaces are refused: {what}"
+        # The filters need no namespace: what is left of the ladder is found out without one.
+        answers = _read(_try(trying.filters_only)[1])
+    return dict.fromkeys((*ENFORCED, *EXTRAS), trouble) | answers
+
+
+def _read(said: str) -> dict[str, str]:
+    pairs = (line.partition("\t") for line in said.splitlines())
+    return {name: reason for name, tab, reason in pairs if tab}
+
+
+def _controls(answers: Mapping[str, str], bwrap: str) -> tuple[Control, ...]:
+    remedies = Remedies(bwrap, is_root=os.getuid() == 0)
+    abi = landlock.abi()
+    found = []
+    for name, meaning in ENFORCED.items():
+        reason = answers[name]
+        if not reason:
+            weak = name == "landlock" and abi < landlock.ABI_SCOPE
+            said = f"tried: {meaning}" + (f"; ABI {abi}" if name == "landlock" else "")
+            found.append(Control(name, "partial" if weak else "enforced", said))
+            continue
+        fix = {"landlock": remedies.landlock(reason), "seccomp": NO_SECCOMP}
+        found.append(Control(name, "absent", reason, fix.get(name) or remedies.namespaces(reason)))
+    return tuple(found)
+
+
+def _extras(answers: Mapping[str, str], bwrap: str) -> tuple[Control, ...]:
+    fix = Remedies(bwrap, is_root=os.getuid() == 0).cells()
+    return tuple(
+        Control(name, "absent", answers[name], fix)
+        if answers[name]
+        else Control(name, "enforced", f"tried: {meaning}")
+        for name, meaning in EXTRAS.items()
     )
-    words = said.split() if code == 0 else []
-    locked: Seen = "enforced" if abi >= landlock.ABI_SCOPE else "partial"
-    return (
-        Control("landlock", locked, f"ABI {abi}; a path outside the list was refused")
-        if "landlock" in words
-        else Control("landlock", "absent", f"ABI {abi}: not enforced. {said}", NO_LANDLOCK),
-        Control("seccomp", "enforced", "a refused system call failed")
-        if "seccomp" in words
-        else Control("seccomp", "absent", f"not enforced. {said}", NO_SECCOMP),
-    )
+
+
+def _pids_cgroup() -> str:
+    return cgroup.find() if os.getuid() == 0 else ""
 
 
 def _limits(pids_cgroup: str) -> tuple[Control, ...]:
@@ -183,17 +207,31 @@ def _git_config(home: str) -> tuple[tuple[str, str], ...]:
 
 def _try(argv: list[str], *, home: str = "/") -> tuple[int, str]:
     """Return the exit code, and what was printed: standard output, else standard error."""
+    return _end(_start(argv, home=home))
+
+
+def _start(argv: list[str], *, home: str = "/") -> "subprocess.Popen[bytes] | OSError":
     try:
-        done = subprocess.run(  # noqa: S603  # constant arguments
+        return subprocess.Popen(  # noqa: S603  # constant arguments
             argv,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=PROBE_S,
-            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={"PATH": STANDARD_PATH, "HOME": home},
             cwd="/",
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return -1, str(error)
-    said = done.stdout if done.returncode == 0 else done.stderr
-    return done.returncode, said.decode("utf-8", "replace").strip()
+    except OSError as error:
+        return error
+
+
+def _end(started: "subprocess.Popen[bytes] | OSError") -> tuple[int, str]:
+    if isinstance(started, OSError):
+        return -1, str(started)
+    with started:
+        try:
+            out, said = started.communicate(timeout=PROBE_S)
+        except subprocess.TimeoutExpired as error:
+            started.kill()
+            return -1, str(error)
+    code = started.returncode
+    return code, (out if code == 0 else said).decode("utf-8", "replace").strip("\n")
