@@ -29,9 +29,8 @@ CONTROLLERS = ("memory", "pids")
 PROCESSES = ("pids.max",)
 MEMORY = ("memory.max", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes")
 FIXED = (("memory.swap.max", b"0"), ("memory.oom.group", b"1"))
-KILLED = (("memory.events", b"oom_kill"), ("memory.oom_control", b"oom_kill"))
-REFUSED = (("pids.events", b"max"),)
-HELD = tuple(("memory.stat", name) for name in (b"anon", b"rss", b"shmem"))
+KILLED = ("memory.events", "memory.oom_control")
+HELD = (b"anon", b"rss", b"shmem")
 
 
 class Group:
@@ -40,10 +39,11 @@ class Group:
     def __init__(self, paths: "tuple[str, ...] | str", processes: int = 0) -> None:
         # The second form goes when supervise.py calls make().
         self._paths: tuple[str, ...] = paths if isinstance(paths, tuple) else _new((paths,))
+        self._files = {name: path for path in self._paths for name in _names(path)}
+        knobs = {"memory": MEMORY[:2], "pids": PROCESSES}
+        self.bounds = frozenset(name for name in knobs if self._files.keys() & knobs[name])
         if isinstance(paths, str):
             self._set("pids.max", b"%d" % processes)
-        knobs = {"memory": MEMORY[:2], "pids": PROCESSES}
-        self.bounds = {name for name in CONTROLLERS if any(map(self._find, knobs[name]))}
 
     @classmethod
     def make(cls, parents: tuple[str, ...]) -> "Group":
@@ -73,10 +73,14 @@ class Group:
         Raises:
             OSError: it may not be moved.
         """
-        # Twice: a child may have been born between the list and its parent's move.
-        for pid in (*tree(root_pid, FIRST_PROCESSES), *tree(root_pid, FIRST_PROCESSES)):
-            with suppress(ProcessLookupError):  # it has ended
-                self._move(pid)
+        moved: set[int] = set()
+        # Again while there are new ones: a child may be born between a list and a move.
+        while new := set(tree(root_pid, FIRST_PROCESSES)) - moved:
+            for pid in new:
+                with suppress(ProcessLookupError):  # it has ended
+                    for path in self._paths:
+                        _write(f"{path}/cgroup.procs", b"%d" % pid)
+            moved |= new
 
     def members(self) -> set[int]:
         """Return the processes in any part of the group."""
@@ -85,15 +89,15 @@ class Group:
 
     def held_bytes(self) -> int:
         """Return the memory that cannot be dropped (anonymous and shared), mapped or not."""
-        return sum(self._count(*field) for field in HELD)
+        return self._sum("memory.stat", HELD)
 
     def was_out_of_memory(self) -> bool:
         """Return whether the kernel killed something in the group for its memory."""
-        return any(self._count(*field) for field in KILLED)
+        return any(self._sum(file, (b"oom_kill",)) for file in KILLED)
 
     def refused_processes(self) -> bool:
         """Return whether a fork, or a thread, failed for the bound."""
-        return any(self._count(*field) for field in REFUSED)
+        return self._sum("pids.events", (b"max",)) > 0
 
     def kill(self) -> None:
         """End everything in the group; returns when it is empty, or after two seconds."""
@@ -107,29 +111,24 @@ class Group:
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.002)
 
-    def close(self) -> None:
-        """Remove the group; one that is still busy is left to the next start."""
+    def close(self) -> bool:
+        """Remove the group and return whether it is gone; a process in it keeps it."""
         for path in self._paths:
             with suppress(OSError):
                 Path(path).rmdir()
-
-    def _find(self, knob: str) -> str:
-        return next((path for path in self._paths if os.path.lexists(f"{path}/{knob}")), "")
+        return not any(map(os.path.lexists, self._paths))
 
     def _set(self, knob: str, value: bytes) -> None:
-        if path := self._find(knob):
+        if path := self._files.get(knob):
             _write(f"{path}/{knob}", value)
 
-    def _move(self, pid: int) -> None:
-        for path in self._paths:
-            _write(f"{path}/cgroup.procs", b"%d" % pid)
-
-    def _count(self, file: str, name: bytes) -> int:
-        path = self._find(file)
-        for line in _read(f"{path}/{file}").splitlines() if path else ():
-            if line.startswith(name + b" "):
-                return int(line.split()[1])
-        return 0
+    def _sum(self, file: str, names: tuple[bytes, ...]) -> int:
+        if file not in self._files:
+            return 0
+        words = _read(f"{self._files[file]}/{file}").split()
+        return sum(
+            int(n) for name, n in zip(words[::2], words[1::2], strict=False) if name in names
+        )
 
 
 def parents() -> tuple[str, ...]:
@@ -159,19 +158,19 @@ def _new(parents: tuple[str, ...]) -> tuple[str, ...]:
     return paths
 
 
-def _tried(parent: str) -> set[str]:
+def _tried(parent: str) -> frozenset[str]:
     """Return what a group in this directory bounds, by filling one; empty where that fails."""
     try:
         group = Group.make((parent,))
     except OSError:
-        return set()
+        return frozenset()
     try:
         group.bound(1 << 30, FIRST_PROCESSES)
         with subprocess.Popen(["/bin/cat"], stdin=subprocess.PIPE, env={}, cwd="/") as trial:
             group.enter(trial.pid)
-            return group.bounds if trial.pid in group.members() else set()
+            return group.bounds if trial.pid in group.members() else frozenset()
     except OSError:
-        return set()
+        return frozenset()
     finally:
         group.close()
 
@@ -202,6 +201,13 @@ def _clear(parent: Path) -> None:
             group = Group((str(path),))
             group.kill()
             group.close()
+
+
+def _names(path: str) -> list[str]:
+    try:
+        return os.listdir(path)  # noqa: PTH208  # for every command
+    except OSError:
+        return []
 
 
 def _read(path: str) -> bytes:
