@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-ProfileName = Literal["inspect", "read", "live", "unconfined"]
+from sandbox.daemons import is_client, sockets_of
+
+ProfileName = Literal["read", "inspect", "look", "live", "unconfined"]
+Place = Literal["workspace", "scratch", "elsewhere", "machine", "kernel", "device"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,17 @@ class Touch:
 
 
 @dataclass(frozen=True, slots=True)
+class Programs:
+    """What is known of the programs a command starts; owners.py finds it out."""
+
+    argv: tuple[str, ...] = ()  # of a lone argument vector
+    names: tuple[str, ...] = ()
+    foreign: tuple[str, ...] = ()  # files that somebody else than root may change
+    set_id: tuple[str, ...] = ()  # names of those that take rights when they are started
+    may_look: bool = True  # whether the rules let `look` stand for `inspect`
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """A confinement for one command; every path is absolute."""
 
@@ -30,9 +44,12 @@ class Profile:
     read_roots: tuple[str, ...] = ()  # shown read-only besides the profile's own
     write_paths: tuple[str, ...] = ()  # shown writable: a permitted write outside the workspace
     list_paths: tuple[str, ...] = ()  # names may be listed below, nothing may be read
-    hidden: tuple[str, ...] = ()  # named by the footprint, but too wide to show
+    hidden: tuple[str, ...] = ()  # named by the footprint, but not shown; words in (parentheses)
     reads: tuple[str, ...] = ()  # what the footprint itself reads: files, or the tree around them
     git_places_files: bool = False  # git itself may check out protected names; no other code runs
+    reads_only: bool = False  # the whole answer comes from `reads`, `list_paths` and `hidden`
+    sockets: tuple[str, ...] = ()  # of one daemon, for exactly one reading sub-command of a client
+    unmasked: bool = False  # a human knows that not every denied file could be found
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,36 +59,42 @@ class NoProfile:
     reason: str
 
 
-# The least profile that carries out an operation. What is not listed needs the whole host.
-LEAST: dict[str, ProfileName] = {
-    "fs.read": "read",
-    "fs.list": "read",
-    "git.read": "read",
-    "credential.read": "read",
-    "proc.inspect": "inspect",
-    "sys.inspect": "inspect",
-    "fs.write": "live",
-    "fs.create": "live",
-    "fs.delete": "live",
-    "fs.perm": "live",
-    "git.write": "live",
-    "git.history": "live",
-    "code.exec": "live",
-    "env.poison": "live",
-    "resource.exhaust": "live",
-    "opaque": "live",
-}
+# The least profile that carries out an operation, by where its resource is. What is not listed
+# needs the host itself: the network, other processes, services, packages, devices, other hosts.
+PLACES: tuple[Place, ...] = ("workspace", "scratch", "elsewhere", "machine", "kernel", "device")
+TABLE: dict[str, tuple[ProfileName, ...]] = {
+    #                   workspace scratch elsewhere     machine       kernel        device
+    "fs.read":         ("read",   "read", "read",       "inspect",    "read",       "read"),
+    "fs.list":         ("read",   "read", "read",       "inspect",    "read",       "read"),
+    "git.read":        ("read",   "read", "read",       "read",       "read",       "read"),
+    "credential.read": ("read",   "read", "read",       "inspect",    "read",       "read"),
+    "proc.inspect":    ("inspect",) * 6,
+    "sys.inspect":     ("inspect",) * 6,
+    "fs.write":        ("live",   "live", "live",       "unconfined", "unconfined", "read"),
+    "fs.create":       ("live",   "live", "live",       "unconfined", "unconfined", "read"),
+    "fs.perm":         ("live",   "live", "live",       "unconfined", "unconfined", "read"),
+    # A path elsewhere that is shown writable is a mount, and a mount cannot be removed.
+    "fs.delete":       ("live",   "live", "unconfined", "unconfined", "unconfined", "unconfined"),
+    "git.write":       ("live",) * 6,
+    "git.history":     ("live",) * 6,
+    "code.exec":       ("live",) * 6,
+    "env.poison":      ("live",) * 6,
+    "resource.exhaust": ("live",) * 6,
+    "opaque":          ("live",) * 6,
+}  # fmt: skip
 # Each profile and those that allow no more than it does.
 COVERED: dict[ProfileName, frozenset[ProfileName]] = {
     "read": frozenset({"read"}),
     "inspect": frozenset({"read", "inspect"}),
+    "look": frozenset({"read", "inspect", "look"}),
     "live": frozenset({"read", "live"}),
-    "unconfined": frozenset({"read", "inspect", "live", "unconfined"}),
+    "unconfined": frozenset({"read", "inspect", "look", "live", "unconfined"}),
 }
-BY_STRENGTH: tuple[ProfileName, ...] = ("read", "inspect", "live", "unconfined")
+BY_STRENGTH: tuple[ProfileName, ...] = ("read", "inspect", "live", "unconfined")  # by touches
 
 WRITES = frozenset({"fs.write", "fs.create", "fs.perm"})
 READS = frozenset({"fs.read", "credential.read", "code.exec"})
+LOOKS = frozenset({"sys.inspect", "proc.inspect", "fs.list"})
 RUNS_OTHER_CODE = frozenset({"code.exec", "opaque", "env.poison"})
 SCRATCH = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108  # private to the command, never the host's
 HARMLESS_DEVICES = frozenset({"/dev/null", "/dev/zero", "/dev/full", "/dev/stdout", "/dev/stderr"})
@@ -79,6 +102,24 @@ HARMLESS_DEVICES = frozenset({"/dev/null", "/dev/zero", "/dev/full", "/dev/stdou
 TOO_WIDE = frozenset(
     {"/", "/proc", "/sys", "/dev", "/run", "/var", "/var/run", "/home", "/etc", "/usr", *SCRATCH}
 )
+SHOWN_ANYWAY = frozenset({"/etc", "/usr", "/proc", "/sys"})  # the last two where they are looked at
+# Only `inspect` shows these trees; what /proc says of the kernel alone is the same everywhere.
+MACHINE = ("/proc", "/sys")
+RECORDS = ("/var/log", "/var/lib/dpkg", "/var/lib/rpm", "/var/lib/apt", "/var/lib/pacman")
+SAME_EVERYWHERE = re.compile(
+    r"/proc/(self|thread-self|cpuinfo|meminfo|loadavg|uptime|version|stat|vmstat|filesystems"
+    r"|diskstats|swaps|cmdline|modules|partitions|devices|interrupts|crypto)(/.*)?"
+)
+
+# Inside a user namespace these give wrong answers. `look` is for them, as lone vectors: no
+# namespace at all, the seccomp filter alone; the roots are Landlock's, which would hide owners too.
+OWNERS, MOUNTS = ("ss", "lsof", "fuser"), ("df", "mount", "findmnt", "lsblk")
+LOOKERS: dict[str, tuple[str, ...]] = {**dict.fromkeys(OWNERS, ()), **dict.fromkeys(MOUNTS, ("/",))}
+LOOK_RUNS = False  # the runner does not start it yet
+NOT_OWNERS = "(which processes own sockets and files: run ss, lsof or fuser as a lone command)"
+NOT_MOUNTS = "(this host's mounts: run df, mount, findmnt or lsblk as a lone command)"
+NOT_DAEMON = "(the daemon behind {}: its socket is shown to a lone reading sub-command)"
+NEED_NO_SET_ID = frozenset({"mount", "ssh-agent", "ping", "bwrap"})  # they also work without
 
 _VARIES = re.compile(r"[*?\[\x00-\x1f]")  # where a pattern, or a part nobody knows, begins
 
@@ -89,32 +130,101 @@ def covers(wide: ProfileName, narrow: ProfileName) -> bool:
 
 
 def derive(
-    touches: Sequence[Touch], *, workspace: str, read_roots: tuple[str, ...]
+    touches: Sequence[Touch],
+    *,
+    workspace: str,
+    read_roots: tuple[str, ...],
+    programs: Programs = Programs(),
 ) -> Profile | NoProfile:
     """Return the weakest-powered profile that can carry out every touch.
 
-    `unconfined` comes out whenever one touch needs the host; the caller must then hold a human's
-    yes to exactly that.
+    `unconfined` comes out whenever one touch or program needs the host; the caller must then hold
+    a human's yes to exactly that.
     """
-    needed: set[ProfileName] = {_least(touch, workspace) for touch in touches}
+    needed: set[ProfileName] = {least(touch, workspace) for touch in touches}
+    if set(programs.set_id) - NEED_NO_SET_ID:
+        needed.add("unconfined")  # no_new_privs takes away what they are for
     name = next((n for n in BY_STRENGTH if all(covers(n, need) for need in needed)), None)
+    operations = frozenset(touch.operation for touch in touches)
     if name is None or (name == "unconfined" and "unconfined" not in needed):
         return NoProfile(
             "one part inspects the host and another writes or runs code; no profile allows both. "
             "Split it: run the inspecting part as a command of its own"
         )
-    operations = {touch.operation for touch in touches}
+    if name in ("read", "inspect") and _looks(operations, programs):
+        return Profile("look", workspace, read_roots=LOOKERS[_base(programs.argv[0])])
+    if name == "inspect" and programs.foreign:
+        return NoProfile(
+            f"{programs.foreign[0]} can be changed by others than root, and profile inspect, which "
+            "sees the host's processes, runs root's programs only. Name the system's own by its "
+            "full path, or split the command"
+        )
+    sockets = sockets_of(programs.argv) if name == "inspect" and operations <= LOOKS else ()
     return Profile(
         name=name,
         workspace=workspace,
         read_roots=_ordered((*read_roots, *_elsewhere(touches, READS, workspace))),
         write_paths=_ordered(_elsewhere(touches, WRITES, workspace)),
         list_paths=_ordered(_elsewhere(touches, frozenset({"fs.list"}), workspace)),
-        hidden=_ordered(tuple(t.resource for t in touches if _is_too_wide(t))),
+        hidden=_ordered(
+            (*(t.resource for t in touches if _is_too_wide(t)), *_untold(name, programs, sockets))
+        ),
         reads=_ordered(tuple(_fixed(touch) for touch in touches if touch.operation == "fs.read")),
         git_places_files=bool(operations & {"git.write", "git.history"})
         and not operations & RUNS_OTHER_CODE,
+        reads_only=bool(operations) and operations <= {"fs.read", "fs.list"},
+        sockets=sockets,
     )
+
+
+def least(touch: Touch, workspace: str) -> ProfileName:
+    """Return the least profile that carries out one touch."""
+    row = TABLE.get(touch.operation)
+    return row[PLACES.index(place(touch, workspace))] if row else "unconfined"
+
+
+def place(touch: Touch, workspace: str) -> Place:
+    """Return where the resource of a touch is, as far as a profile minds.
+
+    What nobody knows exactly counts as the workspace, where the profile confines it, unless all it
+    could be lies in what only `inspect` shows.
+    """
+    path, is_exact = touch.resource, touch.how == "exact"
+    if SAME_EVERYWHERE.fullmatch(path):
+        return "kernel"
+    if any(is_within(path, root) for root in MACHINE):
+        return "machine"
+    if not is_exact:
+        known = _VARIES.split(path)[0]
+        return "machine" if any(is_within(known, root) for root in RECORDS) else "workspace"
+    if is_within(path, workspace):
+        return "workspace"
+    if path in HARMLESS_DEVICES:
+        return "device"
+    return "scratch" if _is_scratch(path) else "elsewhere"
+
+
+def _looks(operations: frozenset[str], programs: Programs) -> bool:
+    lone = _base(programs.argv[0]) if programs.argv else ""
+    allowed = LOOK_RUNS and programs.may_look and operations <= LOOKS
+    return allowed and lone in LOOKERS and not programs.foreign
+
+
+def _untold(name: str, programs: Programs, sockets: tuple[str, ...]) -> tuple[str, ...]:
+    """Return, in words, what the programs ask for and this profile cannot show truly."""
+    names = {_base(program) for program in programs.names}
+    if name == "unconfined":
+        return ()
+    clients = sorted(program for program in names if is_client(program) and not sockets)
+    return (
+        *((NOT_OWNERS,) if names & set(OWNERS) else ()),
+        *((NOT_MOUNTS,) if names & set(MOUNTS) else ()),
+        *(NOT_DAEMON.format(client) for client in clients),
+    )
+
+
+def _base(program: str) -> str:
+    return program.rpartition("/")[2]
 
 
 def _fixed(touch: Touch) -> str:
@@ -122,21 +232,6 @@ def _fixed(touch: Touch) -> str:
     if touch.how == "exact":
         return touch.resource
     return _VARIES.split(touch.resource)[0].rpartition("/")[0]
-
-
-def _least(touch: Touch, workspace: str) -> ProfileName:
-    least = LEAST.get(touch.operation, "unconfined")
-    if least != "live" or touch.how != "exact":
-        return least
-    if touch.resource in HARMLESS_DEVICES and touch.operation in WRITES:
-        return "read"
-    if (
-        touch.operation == "fs.delete"
-        and not is_within(touch.resource, workspace)
-        and not _is_scratch(touch.resource)
-    ):
-        return "unconfined"  # a path shown writable is a mount, and a mount cannot be removed
-    return least
 
 
 def _elsewhere(
@@ -156,7 +251,11 @@ def _elsewhere(
 
 
 def _is_too_wide(touch: Touch) -> bool:
-    return touch.operation in READS | {"fs.list"} and touch.resource in TOO_WIDE
+    return (
+        touch.operation in READS | {"fs.list"}
+        and touch.resource in TOO_WIDE
+        and touch.resource not in SHOWN_ANYWAY
+    )
 
 
 def _is_scratch(path: str) -> bool:
