@@ -11,6 +11,7 @@ import stat
 import struct
 
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # the same number on every architecture
+OPENAT2, AT_FDCWD, RESOLVE_NO_SYMLINKS = 437, -100, 0x04
 RULE_PATH_BENEATH = 1
 PR_SET_NO_NEW_PRIVS = 38
 
@@ -47,7 +48,8 @@ def abi() -> int:
 def restrict(rules: list[tuple[str, int]], *, refuse_tcp: bool) -> int:
     """Hold this thread to `rules` for ever and return the ABI that was used.
 
-    Paths that do not exist are skipped: the list allows, so a missing rule only refuses more.
+    Paths that do not exist, or lead over a symbolic link, are skipped: the list allows, so a
+    missing rule only refuses more.
     Signals and abstract sockets are scoped to the new domain where the kernel can (ABI 6).
 
     Raises:
@@ -91,9 +93,10 @@ def _known_fs(version: int) -> int:
 
 
 def _allow(ruleset: int, path: str, rights: int) -> None:
-    try:
-        handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except OSError:
+    how = struct.pack("QQQ", os.O_PATH | os.O_CLOEXEC, 0, RESOLVE_NO_SYMLINKS)
+    # A link put in the place of a path would allow what it points at.
+    handle = int(_syscall(OPENAT2, AT_FDCWD, os.fsencode(path), how, ctypes.c_size_t(len(how))))
+    if handle < 0:
         return
     try:
         if not stat.S_ISDIR(os.fstat(handle).st_mode):
