@@ -22,9 +22,9 @@ from policy.model import (
     Ssh,
     Undo,
 )
-from policy.programs.environment import leads_outside, poison
+from policy.programs.environment import command_in, leads_outside, poison
 from policy.programs.index import packaged
-from policy.programs.words import Argument, Place
+from policy.programs.words import Argument, Place, Stdin
 from policy.shell.builtins import BUILTINS
 from policy.shell.reader import read
 from policy.shell.render import render
@@ -61,12 +61,7 @@ def footprint(action: Exec | Patch | Ssh | Read | Undo | AuditRead, context: Con
     """Return what the action may touch and what would run. Never raises."""
     match action:
         case Exec(command=command, argv=argv, cwd=cwd):
-            extra = [access for name, value in action.env for access in poison(name, value)]
-            extra += [
-                Access("env.poison", name)
-                for name, value in action.env
-                if leads_outside(name, value, context.workspace)
-            ]
+            extra = [one for pair in action.env for one in _given(*pair, Place(cwd, context))]
             if action.wants_write:
                 extra.append(Access("fs.write", context.workspace))
             return _commanded(_Line(command, argv, cwd), extra, context)
@@ -83,6 +78,19 @@ def footprint(action: Exec | Patch | Ssh | Read | Undo | AuditRead, context: Con
             return Footprint((Access("sys.inspect", "<own audit records>"),))
         case _:
             assert_never(action)
+
+
+def _given(name: str, value: str, place: Place) -> Sequence[Access]:
+    """Return what a variable means that the caller asks for."""
+    found = [*poison(name, value)]
+    if leads_outside(name, value, place.context.workspace):
+        found.append(Access("env.poison", name))
+    walk = Traversal(packaged(), place.context)
+    command = command_in(value, walk.knows) if found else ""
+    try:
+        return [*found, *walk.text(Argument.of(command), place, Stdin())] if command else found
+    except SpentError:
+        return [*found, Access("opaque", f"{name} holds more than can be followed", "dynamic")]
 
 
 def _commanded(line: _Line, extra: Sequence[Access], context: Context) -> Footprint:

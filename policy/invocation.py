@@ -13,12 +13,12 @@ from policy.aftermath import LINKERS, links_made
 from policy.expansion import argument, arguments, parted
 from policy.hardening import unhardened
 from policy.model import Access, Context
-from policy.programs.environment import is_own_code, leads_outside, poison
+from policy.programs.environment import command_in, is_own_code, leads_outside, poison
 from policy.programs.interpret import interpret
 from policy.programs.known_output import PRINTED, output
 from policy.programs.output_shapes import SHAPED, part_of_pattern, shape
 from policy.programs.spec import Spec
-from policy.programs.touching import ENDLESS_FILE, copies_little
+from policy.programs.touching import ENDLESS, ENDLESS_FILE, copies_little
 from policy.programs.words import FETCHED, HOLE, Argument, Place, Stdin
 from policy.shell.folding import folded
 from policy.shell.reader import read
@@ -28,6 +28,7 @@ from policy.surroundings import After, Places, Setting, SpentError, Surroundings
 from policy.values import NUMBER, Settled, certain, settled
 
 _DEPTH = 12
+_COPIES = frozenset({"cat", "dd", "tee", "pv"})  # all of what they are given
 _MOVES = frozenset({"cd", "pushd", "popd"})
 _ASSIGNS = frozenset({"read", "mapfile", "readarray", "printf", "getopts", "unset"})
 _UNSEEN = _ASSIGNS | {None, "command", "builtin", "eval", "source", "."}
@@ -91,6 +92,8 @@ class Invocations(Surroundings):
         if name in LINKERS:
             self.links += links_made(words, place)
         found = interpret(words, place.deeper(), stdin.bounded(), self.programs, self)
+        if name in _COPIES and stdin.file is not None and ENDLESS.fullmatch(stdin.file.text):
+            found.append(Access("resource.exhaust", ENDLESS_FILE, "exact", name))
         if name == "dd" and copies_little(words):
             found = [one for one in found if one.resource != ENDLESS_FILE]
         return found
@@ -265,6 +268,9 @@ class Invocations(Surroundings):
         if inside and value.how == "exact" and is_own_code(name, value.text):
             return (Access("code.exec", self.context.workspace),)
         found = poison(name, value.text)
+        if found and (command := command_in(value.text, self.knows)):
+            for place in self._setting.places:
+                found += tuple(self.text(Argument.of(command), place, Stdin()))
         if not found or value.how != "exact" or "/" not in value.text:
             return found
         # What steers a program is code, or leads to it: `LD_PRELOAD=./x.so`.

@@ -16,6 +16,7 @@ from policy.programs.words import HOLE, Argument
 
 Value = Argument | list[Argument] | None
 _BEGINS_PATTERN = frozenset("*?[")
+A_WORD = "a word"  # which has a meaning by its look
 _SWITCHES = frozenset({"true", "false", "yes", "no", "on", "off", "0", "1"})
 _MOST_UNKNOWN = 8
 _MOST_GUESSES = 96  # options that abbreviations of one command may mean
@@ -123,7 +124,7 @@ class _Sorter:
             # The many that are not known mean no more than the first few.
             self._unknown += 1
             found = by_glob(self._spec.words, word) if self._unknown <= _MOST_UNKNOWN else []
-        self._line.used += [Used("a word", option, word) for option in found]
+        self._line.used += [Used(A_WORD, option, word) for option in found]
         return bool(found) and is_known(word)
 
     def _is_option(self, word: Argument) -> bool:

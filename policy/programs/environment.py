@@ -5,6 +5,7 @@ caller asks for; what is not harmless is `env.poison`, because it changes what o
 """
 
 import re
+from collections.abc import Callable
 
 from policy.model import Access
 
@@ -60,6 +61,7 @@ _PAGERS = frozenset({"PAGER", "GIT_PAGER", "MANPAGER", "SYSTEMD_PAGER", "AWS_PAG
 _FOREIGN = re.compile(
     r"(?:^|[:=,; ])(~|/(?!/)(?!(?:usr|bin|sbin|lib|lib64|etc|dev|proc|sys)/)\w[^:;, ]*)"
 )
+_COMMAND = re.compile(r"[\s|({!-]*(?:\w+=\S*\s+)*(?:[\w./-]*/)?([\w.+-]+)")
 _KEEPS = re.compile(r"\w*(?:CACHE|CACHE_DIR|TARGET_DIR|LOG|LOG_DIR)")
 _SEARCH_PATHS = frozenset({"PYTHONPATH", "NODE_PATH", "RUBYLIB", "PERL5LIB", "CLASSPATH"})
 _BELOW = re.compile(r"[\w.][\w./*-]*")
@@ -96,6 +98,15 @@ def is_own_code(name: str, value: str) -> bool:
     return name in _SEARCH_PATHS and all(
         _BELOW.fullmatch(part) and ".." not in part.split("/") for part in value.split(":")
     )
+
+
+def command_in(value: str, is_program: Callable[[str], bool]) -> str:
+    """Return the value of a variable that steers as the command it may be, or nothing.
+
+    `GIT_EDITOR='rm -rf /'` and `LESSOPEN='|rm -rf / %s'` do what they say, whoever reads them.
+    """
+    found = _COMMAND.match(value)
+    return value.lstrip("|- ") if found and is_program(found[1]) else ""
 
 
 def leads_outside(name: str, value: str, workspace: str) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from policy.model import Access
-from policy.programs.arguments import Line, Used, bind, meanings, sort
+from policy.programs.arguments import A_WORD, Line, Used, bind, by_glob, meanings, sort
 from policy.programs.naming import fitting, program, read_everything, text_written_to, unknown_name
 from policy.programs.run import Run
 from policy.programs.spec import NO_COMMAND, Role, Spec
@@ -154,7 +154,9 @@ def _meaning(run: Run, spec: Spec, mode: Spec, line: Line) -> None:
 
 
 def _in_mode(mode: Spec, used: Used) -> Iterable[Used]:
-    """Return what an option means in a mode that describes it again."""
+    """Return what an option, or a word, means in a mode that describes it again."""
+    if isinstance(used.value, Argument) and used.name == A_WORD:
+        return [Used(A_WORD, option, used.value) for option in by_glob(mode.words, used.value)]
     option = mode.options.get(used.name)
     return (used,) if option is None else meanings(used.name, option, used.value)
 

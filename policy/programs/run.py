@@ -11,7 +11,7 @@ from typing import assert_never
 from typing_extensions import override
 
 from policy.model import PATH_OPERATIONS
-from policy.programs.environment import is_own_code, leads_outside, poison
+from policy.programs.environment import command_in, is_own_code, leads_outside, poison
 from policy.programs.findings import Finding, Runs, Touches, Unknown
 from policy.programs.scripts import SCANNERS
 from policy.programs.spec import Role
@@ -57,8 +57,6 @@ class Run(Touching):
                 self.place = self.place.at(word)
             case "shell":
                 self.shell(word)
-            case "mode":
-                self._mode(word)
             case "rest" if word.text.startswith(("/", "~")):
                 # Arguments of code that nobody read: a path among them is at least looked at.
                 self.operation(Role("fs.read"), word)
@@ -106,7 +104,10 @@ class Run(Touching):
         if f"{self.place.cwd}/".startswith(f"{workspace}/") and is_own_code(name, value):
             self.add("code.exec", workspace, "exact")
             return
-        self.accesses += poison(name, value, self.program)
+        found = poison(name, value, self.program)
+        self.accesses += found
+        if found and (command := command_in(value, self.nested.knows)):
+            self.accesses += self.nested.text(Argument.of(command), self.place, Stdin())
         if leads_outside(name, value, workspace):
             self.add("env.poison", name, "exact")
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 ROLES_WITHOUT_OPERATION = frozenset(
     {
         "flag", "text", "mode", "rest", "command", "module", "command;", "shell", "cd",
-        "placeholder", "words", "project", "name", "change",
+        "placeholder", "words", "project", "name", "change", "size",
     }
 )  # fmt: skip
 LANGUAGES = frozenset(

@@ -87,7 +87,8 @@ class SpecReader(NodeReader):
         stdin = found.get("stdin")
         args = self._roles(found["args"]) if "args" in found else None
         does = self._does(found["does"]) if "does" in found else ()
-        words = self._by_glob(found.get("words")) + outer.words
+        mine = self._by_glob(found.get("words"))
+        words = (*mine, *(one for one in outer.words if one[0] not in dict(mine)))
         partial = Spec(
             options=options,
             long_names=tuple(sorted(name for name in options if name.startswith("--"))),
@@ -106,7 +107,7 @@ class SpecReader(NodeReader):
             or any(role.name == "code.exec" for role in args or ()),
             greedy=next((at for at, role in enumerate(args or ()) if role.takes_the_rest), None),
         )
-        modes = self._children(found.get("modes"), partial, _SPEC_KEYS - {"words"})
+        modes = self._children(found.get("modes"), partial, _SPEC_KEYS)
         self._check_modes(found, own, modes)
         commands = self._children(found.get("commands"), partial, _SPEC_KEYS)
         self._check_args(found, partial, commands)

@@ -20,16 +20,15 @@ _NOT_NAMED = {"net.connect": "<a host that is not named>"}
 _ELSEWHERE = re.compile(r"(?:^|[=:,;|@ ])((?:/[^/=:,;|@ ]+/|~/|\.\./)[^=:,;|@ ]*)")
 # Nobody's to write but the administrator's; or no files at all.
 _FOREIGN = ("/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/etc/", "/dev/", "/proc/", "/sys/")
-_ENDLESS = re.compile(r"/dev/(zero|full|u?random)")
+ENDLESS = re.compile(r"/dev/(zero|full|u?random)")
 _REPLACES = frozenset({"mv", "ln", "install"})  # the file they are given, whatever it is
-_SIZE = re.compile(r"(\d{1,9})([kKMG])?(?:iB|B)?")
-_FACTORS = {None: 1, "k": 1 << 10, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_SIZE = re.compile(r"[+<>]?(\d{1,19})\s?([kmgtpezy]?)(?:i?b)?", re.I)
 _DD_BLOCK = 512
 _MOST_LISTED = 8
 # Any character, a set or a group, and how often: a pattern's star.
 _WILD_REGEX = re.compile(r"(?:(?<!\\)\.|\[[^]]*\]|\\?\([^()]*\\?\))\\?[*+?]?|.\\?[*+?](?![*+?])")
 ENDLESS_FILE = "an endless file"
-_MOST_ZEROS = 1 << 30  # bytes that dd may copy from a file without end
+_MOST_BYTES = 2 << 30  # of one file: what is larger may fill the disk
 _REMOTE = re.compile(r"[\w.@*-]+:(?!\\)|[a-z][a-z0-9+.-]*://|\[[0-9a-f:]+\]:", re.S)
 _SET_ID = re.compile(r"([ugoa]*)[+=][rwxXt]*s[rwxXst]*|0*([2-7])[0-7]{3}")
 _OPEN_TO_ALL = re.compile(
@@ -82,6 +81,7 @@ class Touching(ABC):
     named: list[Argument] = field(default_factory=list)  # what they look for
     limited: bool = False  # what they find is not all that is there
     builds: bool = False  # whether it runs the project's code, and settings of it
+    bounded: bool = False  # whether its words say how much it reads, and that is not much
 
     @abstractmethod
     def standard_input(self, role: Role) -> None:
@@ -148,13 +148,18 @@ class Touching(ABC):
                 self._code_elsewhere(role, word)
 
     def _no_path(self, name: str, word: Argument) -> None:
-        if name == "names":
-            self._listed_in(word)
-        elif name == "regex":
-            self.named += _globs(word.text)
-        else:
-            self.accesses.append(Access(name, shown(word.text), word.how, self.program))
-            self._at_file(word)
+        match name:
+            case "names":
+                self._listed_in(word)
+            case "regex":
+                self.named += _globs(word.text)
+            case "mode":
+                self._mode(word)
+            case "size":
+                self._size(word)
+            case _:
+                self.accesses.append(Access(name, shown(word.text), word.how, self.program))
+                self._at_file(word)
 
     def _listed_in(self, file: Argument) -> None:
         """Read the files whose names a file holds, as they are and below each operand."""
@@ -195,10 +200,20 @@ class Touching(ABC):
     def _is_harmless_device(self, name: str, path: str) -> bool:
         if name != "fs.read" and self.program in _REPLACES:
             return False
-        # head ends by itself.
-        if name == "fs.read" and self.program != "head" and _ENDLESS.fullmatch(path):
+        if name == "fs.read" and ENDLESS.fullmatch(path) and not self._ends(path):
             self.add("resource.exhaust", ENDLESS_FILE, "exact")
         return name in ("fs.read", "fs.write", "fs.list") and is_harmless_file(path)
+
+    def _ends(self, path: str) -> bool:
+        """Return whether reading ends by itself: there are no lines in zeros."""
+        return self.bounded or (self.program == "head" and "random" in path)
+
+    def _size(self, word: Argument) -> None:
+        """Take note of how much a program reads or writes, where that is known."""
+        size = size_in(word.text)
+        self.bounded = size is not None and size <= _MOST_BYTES
+        if size is not None and not self.bounded:
+            self.add("resource.exhaust", "a huge file", "exact")
 
     def _is_code_elsewhere(self, text: str, path: Argument) -> bool:
         """Run what comes out of `<( )` as if it were on standard input."""
@@ -262,11 +277,17 @@ def copies_little(words: Sequence[Argument]) -> bool:
     for word in words[1:]:
         name, _, value = word.text.partition("=")
         if name in ("bs", "ibs", "count"):
-            size = _SIZE.fullmatch(value)
+            size = size_in(value)
             if size is None:
                 return False
-            sizes[name] = int(size[1]) * _FACTORS[size[2]]
-    return "count" in sizes and max(sizes["bs"], sizes["ibs"]) * sizes["count"] <= _MOST_ZEROS
+            sizes[name] = size
+    return "count" in sizes and max(sizes["bs"], sizes["ibs"]) * sizes["count"] <= _MOST_BYTES
+
+
+def size_in(text: str) -> int | None:
+    """Return the bytes that a size means, as `10M`, `+1TiB` or `4096`; None if it is no size."""
+    found = _SIZE.fullmatch(text)
+    return int(found[1]) << 10 * " kmgtpezy".index(found[2].lower() or " ") if found else None
 
 
 def is_harmless_file(path: str) -> bool:

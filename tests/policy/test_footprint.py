@@ -520,6 +520,16 @@ def test_programs_are_named_once_in_order():
 def test_the_environment_of_a_command_can_poison_it():
     found = lines("true", env=(("LD_PRELOAD", "x"), ("FOO", "y")))
     assert found == ["env.poison LD_PRELOAD"]
+    assert lines("true", env=(("X", "/opt/x"),)) == ["env.poison X"]
+
+
+@pytest.mark.threat("T02")
+def test_a_variable_of_the_environment_may_be_a_command():
+    editor = ("GIT_EDITOR", "cat /etc/shadow")
+    assert "fs.read /etc/shadow" in lines("git commit", env=(editor,))
+    long = f"for i in 1 2 3 4 5 6 7; do cat {'a ' * 200}; done"
+    endless = ("GIT_EDITOR", f"cat a; {long}")
+    assert "opaque GIT_EDITOR holds more than can be followed" in lines("ls", env=(endless,))
 
 
 def test_asking_for_write_is_an_access():

@@ -3,7 +3,7 @@
 import pytest
 
 from policy.model import Access
-from policy.programs.environment import is_own_code, leads_outside, poison
+from policy.programs.environment import command_in, is_own_code, leads_outside, poison
 
 
 @pytest.mark.threat("T02")
@@ -31,6 +31,17 @@ def test_a_variable_that_steers_a_program_is_poison(name, value):
 )  # fmt: skip
 def test_other_variables_are_not(name, value):
     assert poison(name, value) == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "command"),
+    [
+        ("rm -rf /", "rm -rf /"), ("|rm %s", "rm %s"), ("|-rm %s", "rm %s"), ("-O2 -g", ""),
+        ("A=1 /bin/rm x", "A=1 /bin/rm x"), ("(rm x)", "(rm x)"), ("vim", ""), ("/usr/bin", ""),
+    ],
+)  # fmt: skip
+def test_the_value_of_a_variable_may_be_a_command(value, command):
+    assert command_in(value, frozenset({"rm"}).__contains__) == command
 
 
 @pytest.mark.threat("T02")

@@ -44,10 +44,6 @@ REFUSED = {
         "git: {commands: {log: {allow: [git log]}}}",
         "t.yaml:1:24: 'allow' is for whole programs; move it up",
     ),
-    "a word's own meaning in a mode": (
-        "tar: {options: {-x: {as: x}}, modes: {x: {words: {a: text}}}}",
-        "t.yaml:1:43: unknown key 'words'",
-    ),
     "a value with many words": (
         "cc: {options: {-x: {takes: command, values: {a: text}}}}",
         "t.yaml:1:45: values are of one word",
