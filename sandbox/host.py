@@ -62,7 +62,8 @@ class HostFacts:
     home: str
     path_entries: tuple[str, ...]
     system: SystemPaths
-    pids_cgroup: str = ""  # where a group per command bounds its processes; for root
+    pids_cgroup: str = ""
+    cgroups: tuple[str, ...] = ()  # where a group per command bounds its memory and processes
     git_config: tuple[tuple[str, str], ...] = ()  # the owner's name, e-mail and line endings
     toolchains: Choice = "auto"
     variables: tuple[tuple[str, str], ...] = ()  # where the owner keeps toolchains: CARGO_HOME=…

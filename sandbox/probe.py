@@ -10,7 +10,7 @@ import platform
 import shutil
 import subprocess  # noqa: TID251  # constant probes, started before any permit exists
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from sandbox.host import Choice, Control, HostFacts, Rung, SystemPaths
 from sandbox.outcome import Seen
 from sandbox.programs import safe_entries
 from sandbox.remedy import NO_SECCOMP, Remedies
+from sandbox.toolchains import equip
 
 PROBE_S = 10.0
 PACKAGE = Path(__file__).resolve().parent
@@ -39,6 +40,10 @@ ENFORCED = {
     "landlock": "a path outside the list was refused",
     "seccomp": "a refused system call failed",
 }
+DELEGATE = (
+    "a delegated control group bounds it at once\n"
+    "Start the server as: systemd-run --user --scope -p Delegate=yes permitgate serve"
+)
 ISOLATING = ("filesystem", "network", "processes")
 EXTRAS = {
     "cell": "pid, mount and ipc namespaces inside, a fresh /proc and a bind",
@@ -62,14 +67,15 @@ def probe(toolchains: Choice = "auto") -> HostFacts:
     bwrap = shutil.which("bwrap", path=STANDARD_PATH) or ""
     trying = start_tries(bwrap)
     home = str(Path.home())
-    pids_cgroup, git_config, system = _pids_cgroup(), _git_config(home), system_paths()
+    cgroups, git_config, system = cgroup.parents(), _git_config(home), system_paths()
+    bounds = _bounds(cgroups)
     answers = tried(trying)
-    controls = (*_controls(answers, bwrap), *_limits(pids_cgroup))
+    controls = (*_controls(answers, bwrap), *_limits(cgroups, bounds))
     seen = {control.name: control.seen for control in controls}
     extras = _extras(answers, bwrap)
     has = {control.name: control.seen == "enforced" for control in extras}
     interpreter = Path(sys.executable).resolve()
-    return HostFacts(
+    facts = HostFacts(
         rung=_rung(seen),
         controls=controls,
         bwrap=bwrap,
@@ -83,7 +89,8 @@ def probe(toolchains: Choice = "auto") -> HostFacts:
         home=home,
         path_entries=safe_entries(f"{os.environ.get('PATH', '')}:{STANDARD_PATH}"),
         system=system,
-        pids_cgroup=pids_cgroup,
+        pids_cgroup=cgroups[0] if "pids" in bounds else "",
+        cgroups=cgroups,
         git_config=git_config,
         extras=extras,
         can_cell=has["cell"],
@@ -91,6 +98,7 @@ def probe(toolchains: Choice = "auto") -> HostFacts:
         can_net=has["net"],
         toolchains=toolchains,
     )
+    return equip(facts, os.environ)
 
 
 def _rung(seen: Mapping[str, Seen]) -> Rung:
@@ -177,21 +185,27 @@ def _extras(answers: Mapping[str, str], bwrap: str) -> tuple[Control, ...]:
     )
 
 
-def _pids_cgroup() -> str:
-    return cgroup.find() if os.getuid() == 0 else ""
+def _bounds(cgroups: tuple[str, ...]) -> frozenset[str] | set[str]:
+    """Return what a group in these directories bounds for a whole tree."""
+    if not cgroups:
+        return frozenset()
+    group = cgroup.Group.make(cgroups)
+    group.close()
+    return group.bounds
 
 
-def _limits(pids_cgroup: str) -> tuple[Control, ...]:
-    exempt = os.getuid() == 0 and not pids_cgroup
-    bound = f"a control group below {pids_cgroup}" if pids_cgroup else "RLIMIT_NPROC"
-    return (
-        Control("memory", "partial", "sampled over the whole tree every 100 ms, then killed"),
-        Control(
-            "process count",
-            "partial" if exempt else "enforced",
-            "the kernel exempts root; sampled every 20 ms" if exempt else bound,
-        ),
-    )
+def _limits(cgroups: tuple[str, ...], bounds: Container[str]) -> tuple[Control, ...]:
+    bound = f"a control group below {' and '.join(cgroups)}"
+    alone = "sampled over the whole tree every 20 ms, then killed"
+    memory = Control("memory", "enforced", bound)
+    count = Control("process count", "enforced", bound)
+    if "memory" not in bounds:
+        memory = Control("memory", "partial", alone, DELEGATE)
+    if "pids" not in bounds and os.getuid() == 0:
+        count = Control("process count", "partial", f"the kernel exempts root; {alone}", DELEGATE)
+    elif "pids" not in bounds:
+        count = Control("process count", "enforced", "RLIMIT_NPROC")
+    return memory, count
 
 
 def _git_config(home: str) -> tuple[tuple[str, str], ...]:
