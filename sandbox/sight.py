@@ -16,7 +16,8 @@ from sandbox.action import Command
 from sandbox.host import HostFacts
 from sandbox.masks import Masks, Walker
 from sandbox.profile import SCRATCH, TOO_WIDE, Profile, is_within
-from sandbox.programs import is_program_tree, toolchains
+from sandbox.toolchain_search import Tools
+from sandbox.toolchains import Toolbox
 from sandbox.view import PRIVATE, Sight
 
 MAX_HIDDEN = 50  # paths named in one result
@@ -91,14 +92,13 @@ def look(
         for path in _shown(profile.list_paths, host, denies)
         if host.landlock_abi and not any(is_within(path, root) for root in private)
     )
-    tools = () if profile.name == "inspect" else toolchains(
-        host.path_entries, profile.workspace, host.home
-    )  # fmt: skip
-    roots = (profile.workspace, *shown, *profile.write_paths, *tools, "/etc")
+    tools = Tools() if profile.name == "inspect" else Toolbox(host).find(profile.workspace)
+    searched = (profile.workspace, *shown, *profile.write_paths, *tools.searched, "/etc")
+    roots = (*searched, *(path for path, _ in tools.roots))
     is_scratch = command.cwd in ("/", host.home, *SCRATCH)
     if not is_scratch and not any(is_within(command.cwd, r) for r in (*roots, *listed, "/usr")):
         return Unseen(f"the working directory {command.cwd} is not visible in this profile")
-    masks = walker.find(root for root in roots if root not in tools or not is_program_tree(root))
+    masks = walker.find(searched)
     if not masks.complete:
         return Unseen(
             "there are too many files below the visible roots to find every one that policy "
@@ -121,23 +121,29 @@ def _sight(
     profile: Profile,
     host: HostFacts,
     masks: Masks,
-    visible: tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]],
+    visible: tuple[tuple[str, ...], tuple[str, ...], Tools],
     state: Path,
 ) -> Sight:
     shown, listed, tools = visible
     own = (str(state),) if state.is_dir() else ()
-    everywhere = (profile.workspace, *shown, *listed, *tools, *profile.write_paths)
-    covers = {*masks.directories, *(p for p in own if any(is_within(p, r) for r in everywhere))}
+    toolchains = tuple(path for path, real in tools.roots if path == real)
+    everywhere = (profile.workspace, *shown, *listed, *toolchains, *profile.write_paths)
+    secrets = {path: Path(path).is_dir() for path in tools.masked()}
+    covers = {
+        *masks.directories,
+        *(path for path in own if any(is_within(path, root) for root in everywhere)),
+        *(path for path, is_directory in secrets.items() if is_directory),
+    }
     is_inside = [path for path in masks.protected if is_within(path, profile.workspace)]
     system = {*host.system.secret_files, *host.system.secret_directories}
     return Sight(
-        tools=tools,
-        read=tuple(sorted(set(shown) - set(tools))),
+        tools=toolchains,
+        read=tuple(sorted({*shown, *tools.settings} - set(toolchains))),
         listed=listed,
         writable=profile.write_paths,
         mount_points=tuple(p for p in masks.git_directories if is_within(p, profile.workspace)),
         guarded=tuple(p for p in is_inside if not Path(p).is_symlink() and p not in covers),
-        masked_files=tuple(p for p in masks.files if p not in system),
+        masked_files=tuple(sorted({*masks.files, *secrets} - covers - system)),
         masked_directories=tuple(sorted(covers - system)),
     )
 

@@ -1,97 +1,22 @@
-"""Which toolchains of the owner a command sees, read-only, and what in them is covered.
+"""Which toolchains of the owner commands see, read-only: `auto`, `none` or those that are listed.
 
-May touch: directories and small settings files of toolchains, to look; never a file of a project.
-INVARIANT: the workspace is written by agents, so a link in it shows nothing but a toolchain of the
-table or a Python installation; never a directory merely because something points there.
-The table is toolchains.yaml. What an unchanged look-up found is used again; credential files are
-looked for before every command.
+May touch: directories, to look. The table is toolchains.yaml. What an unchanged look-up found is
+used again; credential files are looked for before every command.
 """
 
 import os
-import re
-import stat
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import replace
 
 from sandbox.host import HostFacts
-from sandbox.profile import TOO_WIDE, is_within
-from sandbox.programs import SYSTEM, resolve
-from sandbox.toolchain_table import Entry, entries, variables
+from sandbox.profile import is_within
+from sandbox.programs import SYSTEM
+from sandbox.toolchain_search import Search, Tools
+from sandbox.toolchain_table import entries, variables
 
-Root = tuple[str, str]  # path inside, real path on the host
-ENVIRONMENTS = (".venv", "venv")
-MAX_LINKS = 16
-MAX_NAMES = 2_000  # read of one directory
 MAX_WORKSPACES = 64
-MAX_SETTINGS_BYTES = 64 << 10
 FRESH_NS = 2 * 10**9  # what changed this recently may change again within one clock tick
-CREDENTIAL = re.compile(
-    rb"(?i)token|secret|passw|credential|auth|api_?key|private_?key|://[^/\s]*@"
-)
-# Never shown from here, nor anything around or in the second kind.
-HOLDS_EVERYTHING = (".local", ".local/share", ".local/state", ".config", ".cache")
-HOLDS_CREDENTIALS = (
-    ".ssh", ".gnupg", ".aws", ".kube", ".docker", ".config/gcloud", ".password-store",
-)  # fmt: skip
-NOT_TOOLS = ("/proc", "/sys", "/dev", "/run", "/var/run", "/etc", "/boot")
-
-
-@dataclass(frozen=True, slots=True)
-class Toolchain:
-    """One toolchain as commands see it; `name` is the table's, or a directory outside the table."""
-
-    name: str
-    roots: tuple[Root, ...]
-    settings: tuple[str, ...] = ()
-    secrets: tuple[str, ...] = ()  # where credentials may be, now or later
-    is_known: bool = True  # else it is searched for what policy denies
-
-    def masked(self) -> tuple[str, ...]:
-        """Return the credential files that exist now, at every path they are seen by."""
-        return tuple(
-            shown + real.removeprefix(source)
-            for path in self.secrets
-            if os.access(path, os.F_OK)
-            for real in (os.path.realpath(path) if os.path.islink(path) else path,)  # noqa: PTH114
-            for shown, source in self.roots
-            if is_within(real, source)
-        )
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What one look-up found, and what it left out and why."""
-
-    toolchains: tuple[Toolchain, ...] = ()
-    refused: tuple[str, ...] = ()
-
-    @cached_property
-    def roots(self) -> tuple[Root, ...]:
-        """Return every root once; what lies in another one is shown with it."""
-        every = sorted({root for one in self.toolchains for root in one.roots})
-        kept: list[Root] = []
-        for path, real in every:
-            if not any(is_within(path, top) for top, _ in kept):
-                kept.append((path, real))
-        return tuple(kept)
-
-    @cached_property
-    def settings(self) -> tuple[str, ...]:
-        """Return the settings files without credentials."""
-        return tuple(sorted({path for one in self.toolchains for path in one.settings}))
-
-    @cached_property
-    def searched(self) -> tuple[str, ...]:
-        """Return what has to be searched for denied files, as nobody knows what is in it."""
-        unknown = (one for one in self.toolchains if not one.is_known)
-        return tuple(path for one in unknown for path, _ in one.roots) + self.settings
-
-    def masked(self) -> tuple[str, ...]:
-        """Return the credential files that exist now."""
-        return tuple(sorted({path for one in self.toolchains for path in one.masked()}))
 
 
 class Toolbox:
@@ -100,22 +25,41 @@ class Toolbox:
     def __init__(self, host: HostFacts) -> None:
         self.host = host
         self._entries = entries(host.home, host.variables)
-        self._known: dict[str, tuple[dict[str, tuple[int, ...]], Tools]] = {}
+        self._known: dict[str, _Memory] = {}
 
     def find(self, workspace: str) -> Tools:
         """Return what commands in `workspace` see; an empty text stands for none."""
         known = self._known.get(workspace)
-        if known is not None and all(_stamp(path) == stamp for path, stamp in known[0].items()):
-            return known[1]
-        search = _Search(self.host, self._entries, workspace)
+        if known is not None and known.is_current():
+            return known.tools
+        search = Search(self.host, self._entries, workspace)
         search.run()
-        stamps = {path: _stamp(path) for path in search.watched}
+        memory = _Memory(search.tools(), search.watched)
         if len(self._known) >= MAX_WORKSPACES:
             self._known.clear()
-        newest = max((stamp[-1] for stamp in stamps.values() if stamp), default=0)
-        if time.time_ns() - newest > FRESH_NS:
-            self._known[workspace] = (stamps, search.tools())
-        return search.tools()
+        if memory.is_settled():
+            self._known[workspace] = memory
+        return memory.tools
+
+
+class _Memory:
+    """What was found, and the paths that it depends on as they were."""
+
+    def __init__(self, tools: Tools, watched: set[str]) -> None:
+        self.tools = tools
+        stamps = {path: _stamp(path) for path in watched}
+        self._present = tuple((path, stamp) for path, stamp in stamps.items() if stamp)
+        self._absent = tuple(path for path, stamp in stamps.items() if stamp is None)
+
+    def is_settled(self) -> bool:
+        newest = max((stamp[0] for _, stamp in self._present), default=0)
+        return time.time_ns() - newest > FRESH_NS
+
+    def is_current(self) -> bool:
+        for path in self._absent:
+            if os.access(path, os.F_OK):
+                return False
+        return all(_stamp(path) == stamp for path, stamp in self._present)
 
 
 def equip(host: HostFacts, environ: Mapping[str, str]) -> HostFacts:
@@ -124,225 +68,26 @@ def equip(host: HostFacts, environ: Mapping[str, str]) -> HostFacts:
     A directory of PATH that has another name inside gets that name.
     """
     host = replace(host, variables=variables(environ, host.home))
-    shown = (*SYSTEM, *(path for path, _ in Toolbox(host).find("").roots))
-
-    def is_shown(entry: str) -> bool:
-        return any(is_within(entry, root) for root in shown)
-
-    path = tuple(
-        dict.fromkeys(e if is_shown(e) else os.path.realpath(e) for e in host.path_entries)
+    table = {path for entry in entries(host.home, host.variables) for path, _ in entry.show}
+    named = (*SYSTEM, *table)
+    path = (
+        entry if any(is_within(entry, root) for root in named) else os.path.realpath(entry)
+        for entry in host.path_entries
     )
-    return replace(host, path_entries=path, shown_entries=tuple(filter(is_shown, path)))
+    host = replace(host, path_entries=tuple(dict.fromkeys(path)))
+    shown = (*SYSTEM, *(root for root, _ in Toolbox(host).find("").roots))
+    return replace(
+        host,
+        shown_entries=tuple(
+            entry for entry in host.path_entries if any(is_within(entry, root) for root in shown)
+        ),
+    )
 
 
-def _stamp(path: str) -> tuple[int, ...]:
-    """Return what changes when a directory, its names or its mode do; empty when it is absent."""
+def _stamp(path: str) -> tuple[int, int, int] | None:
+    """Return what changes when a directory, its names or its mode do; None when it is absent."""
     try:
         found = os.stat(path)  # noqa: PTH116  # hot, text only
     except OSError:
-        return ()
-    return found.st_dev, found.st_ino, found.st_ctime_ns
-
-
-@dataclass(slots=True)
-class _Search:
-    """One look-up; `watched` collects the paths that its answer depends on."""
-
-    host: HostFacts
-    entries: tuple[Entry, ...]
-    workspace: str
-    watched: set[str] = field(default_factory=set)
-    taken: set[str] = field(default_factory=set)  # entries that were looked at
-    found: dict[str, Toolchain] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)  # by path
-    by_root: dict[str, tuple[Entry, str]] = field(default_factory=dict)
-
-    def tools(self) -> Tools:
-        refused = tuple(f"{path}: {reason}" for path, reason in sorted(self.refused.items()))
-        return Tools(tuple(self.found[name] for name in sorted(self.found)), refused)
-
-    def run(self) -> None:
-        self.by_root = {p: (entry, sign) for entry in self.entries for p, sign in entry.show}
-        choice = self.host.toolchains
-        if choice == "auto":
-            self._take_what_is_used()
-        elif choice != "none":
-            for entry in self.entries:
-                if entry.name in choice:
-                    self._take(entry)
-            for path in choice:
-                if path.startswith("/"):
-                    self._take_directory(path)
-
-    def _take_what_is_used(self) -> None:
-        path = self.host.path_entries
-        self.watched.update(path)
-        for entry in self.entries:
-            if any(resolve(program, path) for program in entry.programs):
-                self._take(entry)
-        for directory in path:
-            if not self._is_shown_anyway(directory) and not self._take_known(directory):
-                self._take_directory(directory)
-        for target in self._environment_targets():
-            if not self._take_known(target):
-                self._take_installation(target)
-
-    def _take_known(self, path: str) -> bool:
-        """Take the toolchain of the table that `path` lies in; return whether there is one."""
-        for name in (path, os.path.realpath(path)):
-            for top in (name, *map(str, Path(name).parents)):
-                entry, sign = self.by_root.get(top, (None, ""))
-                if entry is not None and (not sign or Path(top, sign).is_file()):
-                    self._take(entry)
-                    return True
-        return False
-
-    def _take(self, entry: Entry) -> None:
-        if entry.name in self.taken:
-            return
-        self.taken.add(entry.name)
-        roots = tuple(dict.fromkeys(root for place in entry.show for root in self._shown(*place)))
-        settings = tuple(path for path in entry.settings if self._is_harmless(path))
-        if roots or settings:
-            self.found[entry.name] = Toolchain(
-                entry.name, roots, settings, self._secrets(entry, roots)
-            )
-        for other in self.entries:
-            if other.name in entry.needs:
-                self._take(other)
-        for target in self._links(entry) if self.host.toolchains == "auto" else ():
-            if not self._take_known(target) and not self._take_installation(target):
-                self._take_file(target)
-
-    def _shown(self, path: str, sign: str) -> list[Root]:
-        self.watched.add(path)
-        is_there = os.path.exists(path) and (not sign or Path(path, sign).is_file())  # noqa: PTH110
-        return self._roots(path) if is_there else []
-
-    def _secrets(self, entry: Entry, roots: tuple[Root, ...]) -> tuple[str, ...]:
-        """Return where credentials may be below `roots`, by the real names of directories."""
-        found = set()
-        for pattern in entry.secret:
-            for path in self._spread(pattern):
-                parent, _, name = path.rpartition("/")
-                found.add(f"{os.path.realpath(parent)}/{name}")
-        return tuple(sorted(p for p in found if any(is_within(p, real) for _, real in roots)))
-
-    def _roots(self, path: str) -> list[Root]:
-        real = os.path.realpath(path)
-        if self._is_shown_anyway(real):
-            return []
-        reason = self._danger(real)
-        if reason:
-            self.refused[path] = reason
-            return []
-        return [(path, real), (real, real)]
-
-    def _take_directory(self, path: str) -> bool:
-        """Take a directory of programs: the installation it belongs to, else itself."""
-        real = os.path.realpath(path)
-        parent = os.path.dirname(real)  # noqa: PTH120
-        is_own = real.endswith("/shims") or (real.endswith("/bin") and Path(parent, "lib").is_dir())
-        if is_own and not self._danger(parent):
-            real = parent
-        return self._take_root(path, real)
-
-    def _take_root(self, path: str, real: str) -> bool:
-        self.watched.add(path)
-        roots = self._roots(real) if os.path.exists(real) else []  # noqa: PTH110
-        if roots:
-            self.found[real] = Toolchain(real, tuple(dict.fromkeys(roots)), is_known=False)
-        return bool(roots)
-
-    def _take_installation(self, target: str) -> bool:
-        """Take the Python installation or environment around a program or a directory."""
-        real = Path(os.path.realpath(target))
-        for prefix in (real, *real.parents[:2]):
-            is_environment = (prefix / "pyvenv.cfg").is_file()
-            if is_environment or any(prefix.glob("lib/python3*/os.py")):
-                return self._take_root(target, str(prefix))
-        return False
-
-    def _take_file(self, target: str) -> None:
-        """Take one program that the owner linked into a directory of programs."""
-        if os.path.isfile(target) and os.access(target, os.X_OK):  # noqa: PTH113
-            self._take_root(target, os.path.realpath(target))
-
-    def _environment_targets(self) -> Iterator[str]:
-        """Yield what the workspace's virtual environments point at, link by link."""
-        for name in ENVIRONMENTS if self.workspace else ():
-            folder = f"{self.workspace}/{name}"
-            links = f"{folder}/bin/python"
-            self.watched |= {folder, f"{folder}/bin"}
-            if os.path.islink(folder):  # noqa: PTH114
-                yield os.path.realpath(folder)
-            for _ in range(MAX_LINKS):
-                if not os.path.islink(links):  # noqa: PTH114
-                    break
-                here = os.path.realpath(os.path.dirname(links))  # noqa: PTH120
-                links = os.path.normpath(f"{here}/{Path(links).readlink()}")
-                self.watched.add(os.path.dirname(links))  # noqa: PTH120
-                if not self._is_shown_anyway(os.path.dirname(links)):  # noqa: PTH120
-                    yield links
-
-    def _links(self, entry: Entry) -> Iterator[str]:
-        for pattern in entry.links:
-            for directory in self._spread(pattern):
-                self.watched.add(directory)
-                for name in _names(directory):
-                    path = f"{directory}/{name}"
-                    if os.path.islink(path):  # noqa: PTH114
-                        target = os.path.normpath(f"{directory}/{Path(path).readlink()}")
-                        if not self._is_shown_anyway(os.path.realpath(target)):
-                            yield target
-
-    def _spread(self, pattern: str) -> Iterator[str]:
-        """Yield the paths that a pattern of the table stands for here."""
-        before, star, after = pattern.partition("/*")
-        if not star:
-            yield pattern
-            return
-        self.watched.add(before)
-        yield from (f"{before}/{name}{after}" for name in _names(before))
-
-    def _is_harmless(self, path: str) -> bool:
-        """Return whether a settings file may be shown: regular, small, without credentials."""
-        self.watched.add(path)
-        try:
-            with open(path, "rb", opener=_open_file) as file:
-                is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-                text = file.read(MAX_SETTINGS_BYTES + 1) if is_file else b""
-        except OSError:
-            return False
-        return is_file and len(text) <= MAX_SETTINGS_BYTES and not CREDENTIAL.search(text)
-
-    def _is_shown_anyway(self, path: str) -> bool:
-        is_own = bool(self.workspace) and is_within(path, self.workspace)
-        return is_own or any(is_within(path, root) for root in SYSTEM)
-
-    def _danger(self, real: str) -> str:
-        """Return why a directory may not be shown, or nothing."""
-        homes = {self.host.home, os.path.realpath(self.host.home)}
-        wide = {home if not name else f"{home}/{name}" for home in homes
-                for name in ("", *HOLDS_EVERYTHING, *HOLDS_CREDENTIALS)}  # fmt: skip
-        private = {f"{home}/{name}" for home in homes for name in HOLDS_CREDENTIALS}
-        if real in TOO_WIDE or real.count("/") == 1 or any(is_within(w, real) for w in wide):
-            return "too much else is in there; give the toolchain a directory of its own"
-        if any(is_within(real, root) for root in (*NOT_TOOLS, *private)):
-            return "no toolchain belongs there"
-        for path in (real, *map(str, Path(real).parents)):
-            mode = os.stat(path).st_mode  # noqa: PTH116
-            if mode & stat.S_IWOTH and not (mode & stat.S_ISVTX and path != real):
-                return f"everyone may write {path}; run: chmod o-w {path}"
-        return ""
-
-
-def _open_file(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-
-
-def _names(directory: str) -> list[str]:
-    try:
-        return sorted(os.listdir(directory))[:MAX_NAMES]  # noqa: PTH208  # hot, text only
-    except OSError:
-        return []
+        return None
+    return found.st_ctime_ns, found.st_ino, found.st_dev
