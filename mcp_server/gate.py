@@ -109,7 +109,10 @@ class Gate:
         # 6 permit: for this action digest, once; a consumed approval was for the same one.
         try:
             permit = self._rooms.office.issue(
-                action, approved_digest=approved, approval_id=reply.approval_id or None
+                action,
+                approved_digest=approved,
+                approval_id=reply.approval_id or None,
+                session=call.request.subject.session,
             )
         except SandboxError as error:
             return await self._refused(call, replace(reply, status="error"), str(error))

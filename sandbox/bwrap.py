@@ -1,11 +1,16 @@
-"""A view and a profile to bubblewrap's arguments.
+"""A view and a profile to bubblewrap's arguments: for one command, or for a cell of many.
 
 Pure: everything that is bound was found out before.
 """
 
+from pathlib import PurePath
+
+from sandbox import mounting
 from sandbox.host import HostFacts
-from sandbox.profile import Profile
+from sandbox.profile import Profile, is_within
 from sandbox.view import INSIDE, SHM_BYTES, Mount
+
+ANCESTOR_BYTES = 16 << 20
 
 
 def arguments(
@@ -25,6 +30,47 @@ def arguments(
         options += _option(mount, tmp_bytes)
     options += ["--remount-ro", "/", "--chdir", "/"]
     return b"\0".join(option.encode("utf-8", "surrogateescape") for option in options)
+
+
+def cell_arguments(
+    host: HostFacts, mounts: tuple[Mount, ...], workspace: str, sizes: tuple[int, str]
+) -> bytes:
+    """Return the options of a cell: what lasts, and the places that a seat builds views from.
+
+    `sizes` are the bytes of each private tmpfs, and the empty file that covers others. A directory
+    above a mount in writable memory is a mount itself: nobody can rename it, so no command can
+    divert what a later one will be shown.
+    """
+    tmp_bytes, empty_file = sizes
+    options = ["--unshare-user", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    options += ["--unshare-pid", "--as-pid-1", "--unshare-net", "--die-with-parent"]
+    options += ["--new-session", "--clearenv", "--cap-drop", "ALL"]
+    options += ["--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETPCAP"]
+    for path, target in host.system.links:
+        options += ["--symlink", target, path]
+    lasting = [mount for mount in mounts if mount.lasts]
+    above = _above([workspace, *(mount.path for mount in lasting)], lasting)
+    for mount in sorted((*lasting, *above), key=lambda mount: mount.path.count("/")):
+        options += _option(mount, ANCESTOR_BYTES if mount in above else tmp_bytes)
+    options += ["--proc", "/proc", "--perms", "0700", "--tmpfs", INSIDE]
+    for mount in mounts:
+        if is_within(mount.path, INSIDE):
+            options += _option(mount, 0)
+    options += ["--ro-bind", empty_file, mounting.EMPTY.decode()]
+    options += _option(Mount("mask", mounting.NOTHING.decode()), 0)
+    options += ["--bind", "/", mounting.HOST.decode()]
+    return b"\0".join(option.encode("utf-8", "surrogateescape") for option in options)
+
+
+def _above(paths: list[str], lasting: list[Mount]) -> set[Mount]:
+    """Return a private file system for each directory between writable memory and a mount."""
+    writable = [mount.path for mount in lasting if mount.kind == "tmpfs"]
+    parents = {str(parent) for path in paths for parent in PurePath(path).parents}
+    return {
+        Mount("tmpfs", parent)
+        for parent in parents - set(writable)
+        if any(is_within(parent, root) for root in writable)
+    }
 
 
 def _option(mount: Mount, tmp_bytes: int) -> list[str]:

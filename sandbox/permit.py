@@ -27,18 +27,20 @@ class PermitError(SandboxError):
 class Permit:
     """Leave to carry out one frozen action once; made by `PermitOffice.issue` alone."""
 
-    __slots__ = ("action", "action_digest", "approval_id")
+    __slots__ = ("action", "action_digest", "approval_id", "session")
 
     action: Action
     action_digest: str
     approval_id: str | None
+    session: str  # whose /tmp and HOME a command may use
 
-    def __init__(self, seal: object, action: Action, approval_id: str | None) -> None:
+    def __init__(self, seal: object, action: Action, approval_id: str | None, session: str) -> None:
         if seal is not _ISSUE:
             raise PermitError("a permit can only be issued by the permit office")
         object.__setattr__(self, "action", action)
         object.__setattr__(self, "action_digest", digest(action))
         object.__setattr__(self, "approval_id", approval_id)
+        object.__setattr__(self, "session", session)
 
     @override
     def __setattr__(self, name: str, value: object) -> None:
@@ -61,13 +63,15 @@ class PermitOffice:
     def __init__(self) -> None:
         self._open: dict[int, _Open] = {}
 
-    def issue(self, action: Action, *, approved_digest: str, approval_id: str | None) -> Permit:
+    def issue(
+        self, action: Action, *, approved_digest: str, approval_id: str | None, session: str = ""
+    ) -> Permit:
         """Return a permit for `action`.
 
         Raises:
             PermitError: `approved_digest` is not this action's digest.
         """
-        permit = Permit(_ISSUE, action, approval_id)
+        permit = Permit(_ISSUE, action, approval_id, session)
         if permit.action_digest != approved_digest:
             raise PermitError(
                 "approval_mismatch: the action is not the one that was decided; nothing ran"

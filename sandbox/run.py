@@ -1,41 +1,34 @@
 """Run one permitted command, confined as its profile says; the only door to local processes.
 
-May touch: what supervise.py and masks.py may, and its own state directory. The numbered steps
-stand in `CommandRunner.run`.
+May touch: what cell.py, supervise.py and sight.py may, and its own state directory. The numbered
+steps stand in `CommandRunner.run` and `_carry_out`.
 """
 
 import hashlib
 import os
 import signal
+import weakref
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
 
 import anyio
 import anyio.to_thread
 
-from sandbox import bwrap, environment, seccomp, view
-from sandbox.action import Command, Limits
+from sandbox import environment
+from sandbox.action import Command
+from sandbox.cell import CellError, Cells, Plan
 from sandbox.host import HostFacts
-from sandbox.landlock import ABI_SCOPE
-from sandbox.limits import rlimits
 from sandbox.masks import Walker
 from sandbox.outcome import NO_OUTPUT, CommandOutcome, Enforcement, Status
 from sandbox.permit import Permit, PermitError, PermitOffice
-from sandbox.profile import Profile
-from sandbox.sight import Scene, Unseen, look
+from sandbox.sight import Unseen, look
+from sandbox.start import Starter
 from sandbox.supervise import Ended, Start, supervise
 
 MAX_PARALLEL = 128
-BASH = ("/bin/bash", "--noprofile", "--norc", "-p", "-c")
-CALLS: Final = {
-    "inspect": seccomp.Calls((), (seccomp.NETLINK_ROUTE, seccomp.NETLINK_SOCK_DIAG)),
-    "read": seccomp.Calls((seccomp.AF_INET, seccomp.AF_INET6), (seccomp.NETLINK_ROUTE,)),
-    "live": seccomp.Calls(
-        (seccomp.AF_UNIX, seccomp.AF_INET, seccomp.AF_INET6), (seccomp.NETLINK_ROUTE,)
-    ),
-}
+LOOKS = 3  # what a view is made of may move while it is made; then it is looked at again
+AGAIN = b"Fagain: "
 # Hints only: the words programs print for what a profile refuses.
 REFUSALS = (
     (b"Read-only file system", "the profile shows that path read-only"),
@@ -59,6 +52,13 @@ class CommandRunner:
         self._state_dir = state_dir
         self._walker = Walker(denies)
         self._limiter = anyio.CapacityLimiter(MAX_PARALLEL)
+        self._starter = Starter(host)
+        self._cells = Cells()
+        weakref.finalize(self, self._cells.close)
+
+    def close(self) -> None:
+        """End every cell; a command that still runs in one is killed."""
+        self._cells.close()
 
     async def run(self, permit: Permit) -> CommandOutcome:
         """Run the permitted command to its end and return what became of it.
@@ -72,30 +72,75 @@ class CommandRunner:
         """
         # 1. The permit is spent first: whatever fails from here on, it cannot be tried again.
         command = self._office.redeem(permit, Command)
-        return await self._carry_out(command)
+        cancel_fd = os.eventfd(0, os.EFD_CLOEXEC)
+        ended: CommandOutcome | PermitError = self._error(command, "it was cancelled")
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(_signal_cancellation, cancel_fd)
+                # A cancellation kills the tree; what the command planted is still taken out.
+                ended = await anyio.to_thread.run_sync(
+                    self._carry_out, command, permit.session, cancel_fd, limiter=self._limiter
+                )
+                group.cancel_scope.cancel()
+        finally:
+            os.close(cancel_fd)
+        if isinstance(ended, PermitError):
+            raise ended
+        return ended
 
-    async def _carry_out(self, command: Command) -> CommandOutcome:
+    def _carry_out(
+        self, command: Command, session: str, cancel_fd: int
+    ) -> CommandOutcome | PermitError:
+        """Do all of it in one thread; a failure is a value, since a task group would wrap it."""
         # 2. What cannot be enforced is not run.
         refusal = self._refusal(command)
         if refusal is not None:
             return self._error(command, refusal)
+        for _ in range(LOOKS):
+            ended = self._attempt(command, session, cancel_fd)
+            if ended is not None:
+                return ended
+        return self._error(command, "what it may see kept changing while it was set up; try again")
+
+    def _attempt(
+        self, command: Command, session: str, cancel_fd: int
+    ) -> CommandOutcome | PermitError | None:
+        """Return None when nothing ran because files moved meanwhile: look again."""
         # 3. What the command may see, found now; anything uncertain refuses.
-        scene = await anyio.to_thread.run_sync(self._look, command)
+        scene = look(command, self._host, self._walker, self._denies, self._state_dir)
         if isinstance(scene, Unseen):
             return self._error(command, scene.reason)
-        # 4. The files that will be executed are the ones that were decided.
-        await anyio.to_thread.run_sync(_check_pins, command)
-        # 5. Run it; cancellation kills the tree before this returns.
-        held: tuple[str, ...] = ()
         try:
-            ended = await self._supervised(self._start(command, scene), command)
-        finally:
-            # 6. What the command planted is taken out even when the caller hung up.
-            with anyio.CancelScope(shield=True):
-                held = await anyio.to_thread.run_sync(scene.sweep)
-        if isinstance(ended, OSError):
-            return self._error(command, f"the sandbox could not be started: {ended}")
-        return self._outcome(command, ended, scene.hidden, held)
+            # 4. The files that will be executed are the ones that were decided.
+            _check_pins(command)
+            # 5. Run it; cancellation kills the tree before this returns.
+            how = self._starter.start(command, scene, session)
+            ended = self._supervised(how, command, cancel_fd)
+        except PermitError as error:
+            return error
+        except OSError as error:
+            return self._error(command, f"the sandbox could not be started: {error}")
+        if ended.report.startswith(AGAIN):
+            return None
+        # 6. What the command planted is taken out.
+        return self._outcome(command, ended, scene.hidden, scene.sweep())
+
+    def _supervised(self, how: Start, command: Command, cancel_fd: int) -> Ended:
+        if how.plan is None:
+            return supervise(how, command.limits, cancel_fd)
+        # Where nothing ran, the cell was broken, and a new one is as good.
+        with suppress(CellError):
+            return self._in_cell(how.plan, how, command, cancel_fd)
+        return self._in_cell(how.plan, how, command, cancel_fd)
+
+    def _in_cell(self, plan: Plan, how: Start, command: Command, cancel_fd: int) -> Ended:
+        with self._cells.seat(plan) as (cell, seat):
+            ended = supervise(how, command.limits, cancel_fd, seat)
+            if not ended.report and not ended.cause:
+                raise CellError("the cell ended before the command ran")
+        if ended.report.endswith(b" full"):
+            self._cells.retire(cell)  # its /tmp or home has no room left; a new one has
+        return ended
 
     def _refusal(self, command: Command) -> str | None:
         if (command.argv is None) == (command.script is None):
@@ -115,48 +160,6 @@ class CommandRunner:
                 "inspect shows the host's processes, which only Landlock keeps apart; it is absent"
             )
         return None
-
-    def _look(self, command: Command) -> Scene | Unseen:
-        return look(command, self._host, self._walker, self._denies, self._state_dir)
-
-    def _start(self, command: Command, scene: Scene) -> Start:
-        host, profile = self._host, command.profile
-        stage = (bwrap.interpreter(host), "-I", "-S", f"{view.INSIDE}/sandbox/init.py", "{1}",
-                 "{2}")  # fmt: skip
-        reaper = (host.interpreter, "-I", "-S", f"{host.package}/reaper.py")
-        argv: tuple[str, ...]
-        if profile.name == "unconfined":
-            stage = (host.interpreter, "-I", "-S", f"{host.package}/init.py", "{1}", "{2}")
-            argv, options, spec = (*reaper, *stage), b"", _spec(command, host, [], b"")
-        else:
-            mounts = view.view(profile, host, scene.sight, scene.empty_file)
-            spec = _spec(command, host, view.rules(mounts), self._filter(profile))
-            options = bwrap.arguments(profile, host, mounts, command.limits.tmp_bytes)
-            argv = (host.bwrap, "--args", "{0}", "--", *stage)
-        # Without a pid namespace of its own, a tree is held together by the reaper.
-        has_reaper = profile.name in ("inspect", "unconfined")
-        argv = (*reaper, *argv) if profile.name == "inspect" else argv
-        return Start(argv, options, spec, command.stdin, has_reaper, host.pids_cgroup)
-
-    def _filter(self, profile: Profile) -> bytes:
-        calls = CALLS[profile.name]
-        if self._host.landlock_abi < ABI_SCOPE and profile.name == "inspect":
-            calls = replace(calls, may_signal=False)
-        return seccomp.build(calls, self._host.machine)
-
-    async def _supervised(self, start: Start, command: Command) -> Ended | OSError:
-        cancel_fd = os.eventfd(0, os.EFD_CLOEXEC)
-        ended: Ended | OSError = OSError("it was cancelled before it started")
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(_signal_cancellation, cancel_fd)
-                ended = await anyio.to_thread.run_sync(
-                    _supervise, start, command.limits, cancel_fd, limiter=self._limiter
-                )
-                group.cancel_scope.cancel()
-        finally:
-            os.close(cancel_fd)
-        return ended
 
     def _enforcement(self, command: Command) -> Enforcement:
         if command.profile.name == "unconfined":
@@ -198,11 +201,13 @@ class _End:
         self.exit_code: int | None = None
         self.signal: int | None = None
         self.cpu_user_ms = self.cpu_system_ms = self.peak_memory_bytes = 0
+        self.is_full = False
         head, _, tail = ended.report.partition(b"X")
         self._ran = head.startswith(b"R")
         self._trouble = head.removeprefix(b"R").decode("utf-8", "replace")
         if tail:
-            status, user, system, peak = tail.split()
+            status, user, system, peak, *full = tail.split()
+            self.is_full = bool(full)
             code = os.waitstatus_to_exitcode(int(status))
             self.exit_code = code if code >= 0 else None
             self.signal = -code if code < 0 else None
@@ -246,14 +251,6 @@ class _End:
         return f"the sandbox could not be set up: {reason}. The command did not run."
 
 
-def _supervise(start: Start, limits: Limits, cancel_fd: int) -> Ended | OSError:
-    """Return a failure to start as a value: a task group would wrap it."""
-    try:
-        return supervise(start, limits, cancel_fd)
-    except OSError as error:
-        return error
-
-
 async def _signal_cancellation(cancel_fd: int) -> None:
     try:
         await anyio.sleep_forever()
@@ -276,24 +273,3 @@ def _check_pins(command: Command) -> None:
                 f"approval_mismatch: {pin.path} changed after it was decided; nothing ran. "
                 "Ask again"
             )
-
-
-def _rlimits(command: Command) -> tuple[tuple[int, int], ...]:
-    return rlimits(command.limits, confined=command.profile.name != "unconfined")
-
-
-def _spec(
-    command: Command, host: HostFacts, rules: list[tuple[str, int]], filter_program: bytes
-) -> bytes:
-    argv = command.argv if command.argv is not None else (*BASH, command.script or "", "bash")
-    lists = (
-        list(argv),
-        [f"{name}={value}" for name, value in environment.build(host, command.env).items()],
-        [f"{number} {value}" for number, value in _rlimits(command)],
-        [f"{rights} {path}" for path, rights in rules if host.landlock_abi],
-    )
-    tokens = [command.cwd]
-    for items in lists:
-        tokens += [str(len(items)), *items]
-    tokens += ["1" if command.profile.name == "inspect" else "0", filter_program.hex()]
-    return b"\0".join(token.encode("utf-8", "surrogateescape") for token in tokens)

@@ -1,8 +1,8 @@
-"""One process tree from start to end: streams, deadline, sampling, and the kill that ends it all.
+"""Watch one command to its end: streams, deadline, sampling, and the kill that ends it all.
 
-May touch: one child, its pipes and /proc. Runs in a worker thread and blocks; the thread lives as
-long as the child, as the parent-death signal demands. This module and probe.py are the only ones
-that start local processes.
+May touch: one tree of processes, its pipes and /proc. Runs in a worker thread and blocks; for a
+command without a cell the thread lives as long as its child, as the parent-death signal demands.
+This module, cell.py and probe.py are the only ones that start local processes.
 """
 
 import os
@@ -12,9 +12,10 @@ import subprocess  # noqa: TID251  # the one place where a permitted command is 
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from sandbox.action import Limits
+from sandbox.cell import Plan, Seat, memory_file
 from sandbox.cgroup import Group
 from sandbox.limits import children_of, memory, tree
 from sandbox.outcome import Output
@@ -35,20 +36,22 @@ Cause = Literal["", "timeout", "cancelled", "memory", "processes"]
 class Start:
     """What to start: a fixed argument vector whose {0}, {1}, {2} are descriptor numbers.
 
-    The descriptors hold bubblewrap's options, the stage's specification, and the status pipe.
+    The descriptors hold bubblewrap's options, the stage's specification, and the status pipe. In a
+    cell there is no vector: the specification goes to a seat.
     """
 
     argv: tuple[str, ...]
     options: bytes
     spec: bytes
     stdin: bytes | None
+    pids_cgroup: str
     has_reaper: bool
-    pids_cgroup: str = ""
+    plan: Plan | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How the tree ended; `report` is what the stage inside wrote (see init.py)."""
+    """How the tree ended; `report` is what the stage inside wrote (see confine.py)."""
 
     cause: Cause
     report: bytes
@@ -58,13 +61,25 @@ class Ended:
     peak_memory_bytes: int = 0
 
 
+class Tree(Protocol):
+    """The processes of one command, from outside."""
+
+    pid: int  # the root that all others descend from
+    pidfd: int
+    report: int  # where the stage inside writes
+    reports_last: bool  # when it says how the command ended, nothing else is left
+
+    def kill(self, *, is_over: bool) -> None:
+        """End all of them."""
+
+
 @dataclass(slots=True)
 class _Streams:
     collectors: dict[int, Collector]
     report: bytearray = field(default_factory=bytearray)
 
 
-def supervise(start: Start, limits: Limits, cancel_fd: int) -> Ended:
+def supervise(start: Start, limits: Limits, cancel_fd: int, seat: Seat | None = None) -> Ended:
     """Run one tree to its end and return what it left; nothing of it is alive afterwards.
 
     Raises:
@@ -72,20 +87,25 @@ def supervise(start: Start, limits: Limits, cancel_fd: int) -> Ended:
     """
     with ExitStack() as stack:
         began = time.monotonic()
-        ends = [_pipe(stack) for _ in range(3)]
-        (out, _), (err, _), (report, _) = ends
+        (out, out_end), (err, err_end) = _pipe(stack), _pipe(stack)
         group = _group(stack, start, limits)
-        child = _spawn(start, tuple(writer for _, writer in ends))
-        if group is not None:
-            group.enter(child.pid)
+        with ExitStack() as ends:
+            for fd in (out_end, err_end):
+                ends.callback(os.close, fd)
+            running = (
+                _Spawned(stack, start, out_end, err_end)
+                if seat is None
+                else _Seated(seat, start, out_end, err_end, group)
+            )
+        if group is not None and seat is None:
+            group.enter(running.pid)
         streams = _Streams({fd: Collector(limits.output_bytes) for fd in (out, err)})
-        watch = _Watch(stack, child, start, limits, cancel_fd)
+        watch = _Watch(stack, running, limits, cancel_fd)
         try:
-            cause = watch.until_end(streams, report, began + limits.wall_s)
+            cause = watch.until_end(streams, began + limits.wall_s)
         finally:
-            watch.kill()
-            child.wait()
-        watch.drain(streams, report, time.monotonic() + DRAIN_S)
+            running.kill(is_over=watch.is_over)
+        watch.drain(streams, time.monotonic() + DRAIN_S)
         return Ended(
             cause,
             bytes(streams.report),
@@ -96,27 +116,73 @@ def supervise(start: Start, limits: Limits, cancel_fd: int) -> Ended:
         )
 
 
-class _Watch:
-    """Waits on everything at once: two streams, the report, the child's end, a cancellation."""
+class _Spawned:
+    """A process of our own for one command, and all that descends from it."""
 
-    def __init__(
-        self,
-        stack: ExitStack,
-        child: "subprocess.Popen[bytes]",
-        start: Start,
-        limits: Limits,
-        cancel_fd: int,
-    ) -> None:
-        self._child, self._start, self._limits = child, start, limits
+    reports_last = False
+
+    def __init__(self, stack: ExitStack, start: Start, out: int, err: int) -> None:
+        self.report, report_end = _pipe(stack)
+        self._has_reaper = start.has_reaper
+        self._child = _spawn(start, out, err, report_end)
+        self.pid = self._child.pid
+        self.pidfd = os.pidfd_open(self.pid)
+        stack.callback(os.close, self.pidfd)
+
+    def kill(self, *, is_over: bool) -> None:
+        """End the whole tree: the pid namespace dies with bubblewrap, else the reaper is told."""
+        if self._child.poll() is None and self._has_reaper:
+            self._child.terminate()
+        elif self._child.poll() is None:
+            # Process 1 of the namespace ends after everything in it; its descriptor tells when.
+            inside = [os.pidfd_open(pid) for pid in children_of(self.pid)]
+            self._child.kill()
+            for pidfd in inside:
+                select.select([pidfd], [], [], DEATH_S)
+                os.close(pidfd)
+        self._child.wait()
+
+
+class _Seated:
+    """A seat of a cell, once it was given the command."""
+
+    reports_last = True
+
+    def __init__(self, seat: Seat, start: Start, out: int, err: int, group: Group | None) -> None:
+        self._seat = seat
+        self.pid, self.pidfd, self.report = seat.pid, seat.pidfd, seat.channel.fileno()
+        if group is not None:
+            group.enter(self.pid)
+        spec = memory_file(start.spec)
+        stdin = _stdin(start)
+        try:
+            seat.start(spec, (stdin, out, err))
+        finally:
+            os.close(spec)
+            os.close(stdin)
+
+    def kill(self, *, is_over: bool) -> None:
+        """End the whole tree: its namespace dies with the watcher, which reports when it did."""
+        if is_over:
+            return
+        self._seat.kill()
+        select.select([self.pidfd], [], [], DEATH_S)
+
+
+class _Watch:
+    """Waits on everything at once: two streams, the report, the tree's end, a cancellation."""
+
+    def __init__(self, stack: ExitStack, running: Tree, limits: Limits, cancel_fd: int) -> None:
+        self._running, self._limits = running, limits
         self._cancel_fd = cancel_fd
         self._selector = stack.enter_context(selectors.DefaultSelector())
-        self._pidfd = os.pidfd_open(child.pid)
-        stack.callback(os.close, self._pidfd)
         self._samples = 0
+        self.is_over = False
         self.peak_memory_bytes = 0
 
-    def until_end(self, streams: _Streams, report: int, deadline: float) -> Cause:
-        for fd in (*streams.collectors, report, self._pidfd, self._cancel_fd):
+    def until_end(self, streams: _Streams, deadline: float) -> Cause:
+        running = self._running
+        for fd in (*streams.collectors, running.report, running.pidfd, self._cancel_fd):
             self._selector.register(fd, selectors.EVENT_READ)
         next_sample = time.monotonic() + SAMPLE_S
         while (now := time.monotonic()) < deadline:
@@ -125,47 +191,42 @@ class _Watch:
                 if exceeded := self._sample():
                     return exceeded
             ready = [key.fd for key, _ in self._selector.select(min(deadline, next_sample) - now)]
-            if self._pidfd in ready:
-                return ""
             if self._cancel_fd in ready:
                 return "cancelled"
             for fd in ready:
                 self._take(streams, fd)
+            if self.is_over:
+                return ""
         return "timeout"
 
-    def drain(self, streams: _Streams, report: int, until: float) -> None:
-        for fd in (self._pidfd, self._cancel_fd):
+    def drain(self, streams: _Streams, until: float) -> None:
+        for fd in (self._running.pidfd, self._cancel_fd):
             self._selector.unregister(fd)
         while self._selector.get_map() and time.monotonic() < until:
             for key, _ in self._selector.select(max(0.0, until - time.monotonic())):
                 self._take(streams, key.fd)
 
-    def kill(self) -> None:
-        """End the whole tree: the pid namespace dies with bubblewrap, else the reaper is told."""
-        if self._child.poll() is not None:
-            return
-        if self._start.has_reaper:
-            self._child.terminate()
-            return
-        # Process 1 of the namespace ends after everything in it; its descriptor tells when.
-        inside = [os.pidfd_open(pid) for pid in children_of(self._child.pid)]
-        self._child.kill()
-        for pidfd in inside:
-            select.select([pidfd], [], [], DEATH_S)
-            os.close(pidfd)
-
     def _take(self, streams: _Streams, fd: int) -> None:
-        chunk = os.read(fd, CHUNK_BYTES)
-        if not chunk:
+        if fd == self._running.pidfd:
+            self.is_over = True
+            return
+        try:
+            chunk = os.read(fd, CHUNK_BYTES)
+        except ConnectionResetError:
+            chunk = b""  # the seat died with our message unread
+        is_report = fd == self._running.report
+        # The watcher of a seat reports when nothing else is left; others only foretell it.
+        self.is_over |= is_report and b"X" in chunk and self._running.reports_last
+        if not chunk or (self.is_over and is_report):
             self._selector.unregister(fd)
-        elif fd in streams.collectors:
+        if not is_report:
             streams.collectors[fd].feed(chunk)
         elif len(streams.report) < REPORT_BYTES:
             streams.report += chunk
 
     def _sample(self) -> Cause:
         most = self._limits.processes + OWN_PROCESSES
-        pids = tree(self._child.pid, most + 1)
+        pids = tree(self._running.pid, most + 1)
         if len(pids) > most:
             return "processes"
         self._samples += 1
@@ -190,10 +251,14 @@ def _pipe(stack: ExitStack) -> tuple[int, int]:
     return reader, writer
 
 
-def _spawn(start: Start, writers: tuple[int, ...]) -> "subprocess.Popen[bytes]":
-    out, err, report = writers
-    options, spec = _memory_file(start.options), _memory_file(start.spec)
-    stdin = subprocess.DEVNULL if start.stdin is None else _memory_file(start.stdin)
+def _stdin(start: Start) -> int:
+    if start.stdin is None:
+        return os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    return memory_file(start.stdin)
+
+
+def _spawn(start: Start, out: int, err: int, report: int) -> "subprocess.Popen[bytes]":
+    options, spec, stdin = memory_file(start.options), memory_file(start.spec), _stdin(start)
     try:
         return subprocess.Popen(  # noqa: S603  # an argument vector of our own making, no shell
             [word.format(options, spec, report) for word in start.argv],
@@ -206,15 +271,5 @@ def _spawn(start: Start, writers: tuple[int, ...]) -> "subprocess.Popen[bytes]":
             start_new_session=True,
         )
     finally:
-        for fd in (out, err, report, options, spec):
+        for fd in (report, options, spec, stdin):
             os.close(fd)
-        if stdin >= 0:
-            os.close(stdin)
-
-
-def _memory_file(data: bytes) -> int:
-    fd = os.memfd_create("permitgate", os.MFD_CLOEXEC)
-    with os.fdopen(os.dup(fd), "wb") as file:
-        file.write(data)
-    os.lseek(fd, 0, os.SEEK_SET)
-    return fd

@@ -94,3 +94,21 @@ def rules(mounts: tuple[Mount, ...]) -> list[tuple[str, int]]:
         ("/", landlock.LIST),
         *((mount.path, RIGHTS[mount.kind]) for mount in mounts if mount.kind in RIGHTS),
     ]
+
+
+def is_new(mount: Mount, host: HostFacts) -> bool:
+    """Return whether a cell mounts this for each command anew, from the host."""
+    of_the_seat = mount.path in ("/proc", "/dev/shm") or mount.path.startswith(f"{INSIDE}/")  # noqa: S108
+    return not mount.lasts and not of_the_seat and not is_cover(mount, host)
+
+
+def is_cover(mount: Mount, host: HostFacts) -> bool:
+    """Return whether this covers a secret of the system, as in every command's view."""
+    secrets = host.system.secret_files + host.system.secret_directories
+    return mount.kind == "mask" and mount.path in secrets
+
+
+def private(tmp_bytes: int) -> tuple[Mount, ...]:
+    """Return what every command of a cell has of its own; `source` is how many bytes it holds."""
+    sizes = (("/dev/shm", SHM_BYTES), ("/var/tmp", tmp_bytes), ("/run", tmp_bytes))  # noqa: S108
+    return tuple(Mount("tmpfs", path, str(size)) for path, size in sizes)

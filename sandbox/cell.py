@@ -1,0 +1,246 @@
+"""Cells: sandboxes that outlive a command, so that the next one starts in a few milliseconds.
+
+May touch: bubblewrap, started with constant arguments; one thread per cell. A cell belongs to one
+session and one workspace; what stays in it between commands is /tmp and HOME, nothing else. Inside
+waits a seat for the next command (seat.py). A cell that does not answer is killed, and a new one
+takes its place.
+"""
+
+import errno
+import os
+import queue
+import signal
+import socket
+import struct
+import subprocess  # noqa: TID251  # the one place where cells are started; they hold no command yet
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+
+ANSWER_S = 10.0  # a machine under load takes a while to fork
+MAX_CELLS = 8
+CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
+
+
+class CellError(OSError):
+    """The cell did not give a seat; no command ran in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What makes one cell: equal plans of one session share a cell."""
+
+    argv: tuple[str, ...]  # {0} bubblewrap's options, {1} control socket, {2} base
+    options: bytes
+    base: bytes
+    session: str
+
+
+class Seat:
+    """One waiting place in a cell; it takes one command."""
+
+    def __init__(self, channel: socket.socket, pid: int, taken: Callable[[], None]) -> None:
+        self.channel, self.pid = channel, pid  # its watcher, process 1 of the seat's namespace
+        self.pidfd = os.pidfd_open(pid)
+        self._taken = taken  # orders the next one; not before this command is on its way
+
+    def start(self, spec: int, streams: tuple[int, int, int]) -> None:
+        """Hand over the command's specification and its three streams.
+
+        Raises:
+            CellError: the seat is gone; the command did not start.
+        """
+        try:
+            socket.send_fds(self.channel, [b"G"], [spec, *streams])
+        except OSError as error:
+            raise CellError(error.errno, "the seat was gone") from error
+        finally:
+            self._taken()
+
+    def kill(self) -> None:
+        """End every process of the seat; the kernel takes its namespace down with it."""
+        try:
+            signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+    def close(self) -> None:
+        """Give the seat up; one that waits ends by itself."""
+        self.channel.close()
+        os.close(self.pidfd)
+
+
+class Cell:
+    """One sandbox and the thread that keeps it: the kernel ends the sandbox with that thread."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._orders: queue.SimpleQueue[bool] = queue.SimpleQueue()
+        self._ready: queue.SimpleQueue[Seat | OSError] = queue.SimpleQueue()
+        self.taken = 0  # commands that run in it now
+        self._thread = threading.Thread(target=self._keep, args=(plan,), daemon=True)
+        self._thread.start()
+        self._order()
+
+    def take(self) -> Seat:
+        """Return a seat that waits; starting a command in it orders the next one.
+
+        Raises:
+            CellError: there was none within the time a healthy cell needs.
+        """
+        try:
+            seat = self._ready.get(timeout=ANSWER_S)
+        except queue.Empty:
+            raise CellError("the cell did not answer") from None
+        if isinstance(seat, OSError):
+            self._ready.put(seat)  # for whoever asks next
+            raise CellError(seat.errno, f"the cell ended: {seat}")
+        return seat
+
+    def _order(self) -> None:
+        self._orders.put(True)
+
+    def close(self) -> None:
+        """End the cell and all that runs in it."""
+        self._orders.put(False)
+
+    def _keep(self, plan: Plan) -> None:
+        try:
+            control, child = _start(plan)
+        except OSError as error:
+            self._ready.put(error)
+            return
+        try:
+            while self._orders.get():
+                self._ready.put(_seat(control, self._order))
+        except OSError as error:
+            self._ready.put(error)
+        finally:
+            control.close()
+            child.kill()
+            child.wait()
+            self._empty()
+
+    def _empty(self) -> None:
+        kept = []
+        while not self._ready.empty():
+            seat = self._ready.get()
+            if isinstance(seat, Seat):
+                seat.close()
+            else:
+                kept.append(seat)
+        self._ready.put(kept[0] if kept else CellError("the cell was closed"))
+
+
+@dataclass(slots=True)
+class Cells:
+    """The cells of one server, by plan; the least recently used idle one makes room."""
+
+    _cells: OrderedDict[Plan, Cell] = field(default_factory=OrderedDict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def seat(self, plan: Plan) -> Iterator[tuple[Cell, Seat]]:
+        """Lend a seat in the cell of this plan; a cell that fails on the way is retired.
+
+        Raises:
+            CellError: the cell gave none, or the caller found it broken.
+        """
+        with self._lock:
+            cell = self._cells.pop(plan, None) or Cell(plan)
+            self._cells[plan] = cell
+            cell.taken += 1
+            self._make_room()
+        try:
+            with closing(cell.take()) as seat:
+                yield cell, seat
+        except CellError:
+            self.retire(cell)
+            raise
+        finally:
+            with self._lock:
+                cell.taken -= 1
+
+    def retire(self, cell: Cell) -> None:
+        """Take a cell out of use: the next command of its plan gets a new one."""
+        with self._lock:
+            for plan in [plan for plan, known in self._cells.items() if known is cell]:
+                del self._cells[plan]
+        cell.close()
+
+    def close(self) -> None:
+        """End all cells."""
+        with self._lock:
+            for cell in self._cells.values():
+                cell.close()
+            self._cells.clear()
+
+    def _make_room(self) -> None:
+        idle = [plan for plan, cell in self._cells.items() if not cell.taken]
+        for plan in idle[: max(0, len(self._cells) - MAX_CELLS)]:
+            self._cells.pop(plan).close()
+
+
+def _start(plan: Plan) -> tuple[socket.socket, "subprocess.Popen[bytes]"]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    options, base, complaints = (memory_file(d) for d in (plan.options, plan.base, b""))
+    with theirs:
+        try:
+            child = subprocess.Popen(  # noqa: S603  # an argument vector of our own making, no shell
+                [word.format(options, theirs.fileno(), base) for word in plan.argv],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=complaints,
+                pass_fds=(options, theirs.fileno(), base),
+                env={"PATH": "/usr/bin:/bin"},
+                cwd="/",
+                start_new_session=True,
+            )
+        finally:
+            os.close(options)
+            os.close(base)
+    with os.fdopen(complaints, "rb") as said:
+        ours.settimeout(ANSWER_S)
+        if _answer(ours, 2) != b"up":
+            ours.close()
+            child.kill()
+            child.wait()
+            said.seek(0)
+            reason = said.read().decode("utf-8", "replace").strip()
+            raise CellError(errno.EPERM, reason or "bubblewrap gave no reason")
+    return ours, child
+
+
+def _seat(control: socket.socket, taken: Callable[[], None]) -> Seat:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    with theirs:
+        socket.send_fds(control, [b"S"], [theirs.fileno()])
+    ours.settimeout(ANSWER_S)
+    with ExitStack() as stack:
+        stack.callback(ours.close)
+        said, ancillary, _, _ = ours.recvmsg(1 << 10, socket.CMSG_SPACE(CREDENTIALS.size))
+        if said == b"P":
+            # The kernel names the sender in our own pid namespace.
+            pid = next(CREDENTIALS.unpack(data)[0] for _, _, data in ancillary)
+            seat = Seat(ours, pid, taken)
+            stack.pop_all()
+            return seat
+    raise CellError(said[1:].decode("utf-8", "replace") or "it ended")
+
+
+def _answer(channel: socket.socket, size: int) -> bytes:
+    try:
+        return channel.recv(size)
+    except OSError:
+        return b""
+
+
+def memory_file(data: bytes) -> int:
+    """Return a descriptor of a file in memory that holds `data`."""
+    fd = os.memfd_create("permitgate", os.MFD_CLOEXEC)
+    with os.fdopen(os.dup(fd), "wb") as file:
+        file.write(data)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd

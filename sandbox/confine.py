@@ -1,0 +1,183 @@
+"""Inside the sandbox: what one command is held to, and the last steps before it is executed.
+
+May touch: the calling process. Standard library only, and few modules: every command pays for it.
+INVARIANT: "R" is written after the last restriction and just before exec, so a set-up that fails
+anywhere is told apart from a command that fails.
+
+Report: "R" the command is about to run, "E<errno>" exec failed, "F<text>" set-up failed,
+"X<wait status> <user s> <system s> <peak KiB>" it ended.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import struct
+
+HIGHEST_FD = 1 << 16
+PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 22, 24, 38
+SECCOMP_MODE_FILTER = 2
+CAPABILITY_VERSION_3 = 0x20080522
+CAPABILITIES = 64
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Spec:
+    """What to show, what to hold the command to and what to run; read from a descriptor.
+
+    Each process takes only the lists it needs: the watcher what to mount, the command the rest.
+    """
+
+    def __init__(self, fd: int) -> None:
+        tokens = os.pread(fd, os.fstat(fd).st_size, 0).split(b"\0")
+        self.cwd, self.refuse_tcp = tokens[0], tokens[1] == b"1"
+        self._lists: list[list[bytes]] = []
+        at = 2
+        while at < len(tokens):
+            after = at + 1 + int(tokens[at])
+            self._lists.append(tokens[at + 1 : after])
+            at = after
+
+    @property
+    def mounts(self) -> list[list[bytes]]:
+        """Return (kind, path, source) for each mount, parents first."""
+        return [item.split(b"\n", 2) for item in self._lists[0]]
+
+    @property
+    def identities(self) -> list[bytes]:
+        """Return the "device inode" of the directories that must still be what they were."""
+        return self._lists[1]
+
+    @property
+    def argv(self) -> list[bytes]:
+        """Return the argument vector to execute."""
+        return self._lists[2]
+
+    @property
+    def env(self) -> dict[bytes, bytes]:
+        """Return the whole environment of the command."""
+        return dict(item.split(b"=", 1) for item in self._lists[3])
+
+    @property
+    def rlimits(self) -> list[list[bytes]]:
+        """Return (RLIMIT number, value), soft and hard alike."""
+        return [item.split(b" ") for item in self._lists[4]]
+
+    @property
+    def rules(self) -> list[tuple[str, int]]:
+        """Return (path, rights) for Landlock."""
+        items = (item.split(b" ", 1) for item in self._lists[5])
+        return [(os.fsdecode(path), int(rights)) for rights, path in items]
+
+    @property
+    def filter(self) -> bytes:
+        """Return the seccomp program."""
+        return bytes.fromhex(self._lists[6][0].decode("ascii"))
+
+
+def hide() -> None:
+    """Make this process undumpable: no command reaches its descriptors or root through /proc.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    _checked(_libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "dumpable")
+
+
+def become(spec: Spec, report: int, ruleset: int = -1) -> None:
+    """Take the last restrictions and execute the command; on any failure say which, and exit."""
+    try:
+        _confine(spec, report, ruleset)
+    except Exception as error:  # noqa: BLE001  # whatever failed, the command must not run
+        os.write(report, f"F{error}".encode())
+        os._exit(126)
+    os.write(report, b"R")
+    try:
+        argv = spec.argv
+        os.execvpe(argv[0], argv, spec.env)  # noqa: S606  # a vector, no shell
+    except OSError as error:
+        os.write(report, f"E{error.errno}".encode("ascii"))
+    os._exit(126)
+
+
+def _confine(spec: Spec, report: int, ruleset: int) -> None:
+    os.set_inheritable(report, False)
+    low, high = sorted((report, max(ruleset, 2)))
+    os.closerange(3, low)
+    os.closerange(low + 1, high)
+    os.closerange(high + 1, HIGHEST_FD)
+    os.chdir(spec.cwd)
+    hold(spec, ruleset)
+    for number, value in spec.rlimits:
+        _limit(int(number), int(value))
+    # Python ignores these two; a command expects what the kernel does by itself.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    install_filter(spec.filter)
+
+
+def hold(spec: Spec, ruleset: int) -> None:
+    """Enforce the Landlock list: the one begun before, or a new one."""
+    rules = spec.rules
+    if not rules and ruleset < 0:
+        return
+    from sandbox import landlock  # noqa: PLC0415  # a stage that only waits needs none of it
+
+    if ruleset < 0:
+        ruleset = landlock.create(refuse_tcp=spec.refuse_tcp)
+    landlock.allow(ruleset, rules)
+    landlock.enforce(ruleset)
+
+
+def _limit(number: int, value: int) -> None:
+    hard = resource.getrlimit(number)[1]
+    if hard != resource.RLIM_INFINITY:
+        value = min(value, hard)
+    resource.setrlimit(number, (value, value))
+
+
+def drop_bounding() -> None:
+    """Give up every capability that an exec could gain; what the process holds now stays."""
+    for capability in range(CAPABILITIES):
+        if _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0):
+            return  # the kernel knows no more of them
+
+
+def drop_capabilities() -> None:
+    """Give up every capability this process holds.
+
+    Raises:
+        OSError: the kernel refused.
+    """
+    header = struct.pack("=Ii", CAPABILITY_VERSION_3, 0)
+    _checked(_libc.capset(header, bytes(24)), "capabilities")
+
+
+def install_filter(program: bytes) -> None:
+    """Hold this process to a seccomp program for ever; an empty one refuses nothing.
+
+    Raises:
+        OSError: the kernel did not take it.
+    """
+    if not program:
+        return
+    code = ctypes.create_string_buffer(program, len(program))
+    header = struct.pack("=HxxxxxxQ", len(program) // 8, ctypes.addressof(code))
+    _checked(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    _checked(_libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0), "seccomp")
+
+
+def reap(child: int) -> bytes:
+    """Wait for the command, reaping what it orphans, and return the report of its end."""
+    while True:
+        pid, status, used = os.wait4(-1, 0)
+        if pid == child:
+            break
+    report = f"X{status} {used.ru_utime:.3f} {used.ru_stime:.3f} {used.ru_maxrss}"
+    return report.encode("ascii")
+
+
+def _checked(result: int, step: str) -> None:
+    if result:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{step}: {os.strerror(number)}")

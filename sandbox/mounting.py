@@ -1,0 +1,205 @@
+"""Inside a cell: build the view of one command in a fresh mount namespace.
+
+May touch: mounts of this mount namespace, and mount points on private tmpfs. Standard library only.
+INVARIANT: a root is dressed (its masks and guards are on it) at a place no command can reach before
+it is moved to where the command sees it; no symbolic link is followed on the way. So whoever
+renames directories meanwhile can misplace a root, but never uncover anything in it.
+Source: mount(2), mount_setattr(2), openat2(2).
+"""
+
+import ctypes
+import os
+import stat
+import struct
+
+INSIDE = b"/run/permitgate"
+HOST = INSIDE + b"/host"  # the whole host; covered before any command runs
+STAGE_DIRECTORY, STAGE_FILE = INSIDE + b"/stage", INSIDE + b"/file"
+EMPTY, NOTHING = INSIDE + b"/empty", INSIDE + b"/nothing"  # what denied files and directories show
+FRESH = INSIDE + b"/fresh"  # what becomes /run
+
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_MOVE, MS_REC = 2, 4, 8, 4096, 8192, 16384
+ATTR_READ_ONLY, ATTR_NOSUID, ATTR_NODEV = 1, 2, 4
+SYS_OPENAT2, SYS_MOUNT_SETATTR = 437, 442  # the same number on every architecture
+AT_FDCWD, AT_RECURSIVE = -100, 0x8000
+RESOLVE_NO_SYMLINKS, RESOLVE_IN_ROOT, RESOLVE_BENEATH = 0x04, 0x10, 0x08
+PATH_ONLY = os.O_PATH | os.O_CLOEXEC
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class MovedError(OSError):
+    """What was found a moment ago is not there any more; looking again may help."""
+
+
+def prepare() -> None:
+    """Make the places where views are built; once per cell."""
+    for place in (STAGE_DIRECTORY, FRESH):
+        os.mkdir(place, 0o700)  # noqa: PTH102  # bytes, and no pathlib in here
+    os.close(os.open(STAGE_FILE, os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def private(mounts: list[list[bytes]]) -> list[list[bytes]]:
+    """Mount what is the same for every command, and return the covers among it.
+
+    `mounts` are ("tmpfs", path, bytes it may hold) and ("mask", path, source); /proc comes first.
+    The new /run is put aside until `build` ends.
+    """
+    _mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    for kind, path, size in mounts:
+        if kind == b"tmpfs":
+            place = FRESH if path == b"/run" else path
+            _mount(b"tmpfs", place, b"tmpfs", MS_NOSUID | MS_NODEV, b"mode=1777,size=" + size)
+    covers = [mount for mount in mounts if mount[0] == b"mask"]
+    for _, path, source in covers:
+        _cover(path, source)
+    return covers
+
+
+def build(mounts: list[list[bytes]], identities: list[bytes], covers: list[list[bytes]]) -> None:
+    """Show one command its roots, covered where policy says so, and then cover the host.
+
+    A cover falls off when its file is replaced, so those made before are looked at. `mounts` are
+    (kind, path, source), parents first; `identities` are the "device inode" of the directories
+    that must still be what they were, in the order of `mounts`.
+
+    Raises:
+        OSError: something could not be mounted; the command must not run.
+    """
+    host = os.open(HOST, PATH_ONLY)
+    roots: dict[bytes, list[list[bytes]]] = {}
+    for mount in mounts:
+        root = next((path for path in roots if mount[1].startswith(path + b"/")), None)
+        if root is not None:
+            roots[root].append(mount)
+        elif roots.pop(mount[1], None) is not None:
+            continue  # the root itself is covered: it is not shown at all
+        elif mount[0] == b"mask":
+            _cover(mount[1], mount[2])
+        else:
+            roots[mount[1]] = [mount]
+    for _, path, source in covers:
+        if not _is_covered(path, EMPTY if source else NOTHING):
+            _cover(path, source)
+    expected = iter(identities)
+    for root, (first, *inner) in roots.items():
+        _show(host, root, first, inner, next(expected, b""))
+    os.close(host)
+    _restrict(b"/", ATTR_READ_ONLY, 0)
+    _move(FRESH, b"/run")
+
+
+def _show(host: int, root: bytes, first: list[bytes], inner: list[list[bytes]], was: bytes) -> None:
+    source = _source(host, first[2])
+    found = os.fstat(source)
+    if was and was != b"%d %d" % (found.st_dev, found.st_ino):
+        raise MovedError(f"{os.fsdecode(root)} was replaced while the command was set up")
+    is_directory = stat.S_ISDIR(found.st_mode)
+    stage = STAGE_DIRECTORY if is_directory else STAGE_FILE
+    _mount(_fd(source), stage, None, MS_BIND | MS_REC)
+    _close_down(stage, first[0])
+    os.close(source)
+    if inner:
+        base = os.open(stage, PATH_ONLY)
+        for kind, path, origin in inner:
+            _dress(host, base, (kind, path[len(root) + 1 :], origin))
+        os.close(base)
+    target = _mount_point(root, is_directory=is_directory)
+    _move(stage, _fd(target))
+    os.close(target)
+
+
+def _dress(host: int, base: int, mount: tuple[bytes, bytes, bytes]) -> None:
+    kind, path, origin = mount
+    target = _open(base, path, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+    if kind == b"mask":
+        _mount(EMPTY if origin else NOTHING, _fd(target), None, MS_BIND)
+    else:
+        source = _source(host, origin)
+        _mount(_fd(source), _fd(target), None, MS_BIND | MS_REC)
+        os.close(source)
+        os.close(target)
+        target = _open(base, path, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)  # what is on top now
+        _close_down(_fd(target), kind)
+    os.close(target)
+
+
+def _cover(path: bytes, source: bytes) -> None:
+    """Cover a secret of the system; one that is gone needs no cover."""
+    if os.path.lexists(path):
+        _mount(EMPTY if source else NOTHING, path, None, MS_BIND)
+
+
+def _is_covered(path: bytes, cover: bytes) -> bool:
+    return os.path.lexists(path) and os.path.samefile(path, cover)  # noqa: PTH121  # hot
+
+
+def _source(host: int, path: bytes) -> int:
+    return _open(host, path.lstrip(b"/") or b".", RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
+
+
+def _open(base: int, path: bytes, resolve: int) -> int:
+    how = struct.pack("=QQQ", PATH_ONLY, 0, resolve)
+    fd = int(_libc.syscall(SYS_OPENAT2, base, path, how, ctypes.c_size_t(len(how))))
+    if fd < 0:
+        number = ctypes.get_errno()
+        raise MovedError(number, f"{os.fsdecode(path)}: {os.strerror(number)}")
+    return fd
+
+
+def _mount_point(path: bytes, *, is_directory: bool) -> int:
+    """Return the place to mount at, made where it is missing; links are refused."""
+    here = os.open(b"/", PATH_ONLY)
+    *parents, name = path.strip(b"/").split(b"/")
+    for part in parents:
+        here = _step(here, part)
+    if is_directory:
+        return _step(here, name)
+    if not os.path.lexists(_fd(here) + b"/" + name):
+        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=here))
+    found = _open(here, name, RESOLVE_NO_SYMLINKS)
+    os.close(here)
+    return found
+
+
+def _step(here: int, name: bytes) -> int:
+    flags = PATH_ONLY | os.O_NOFOLLOW | os.O_DIRECTORY
+    try:
+        below = os.open(name, flags, dir_fd=here)
+    except FileNotFoundError:
+        os.mkdir(name, 0o755, dir_fd=here)
+        below = os.open(name, flags, dir_fd=here)
+    except NotADirectoryError as error:
+        raise MovedError(error.errno, f"{os.fsdecode(name)} is a link or a file") from None
+    os.close(here)
+    return below
+
+
+def _fd(number: int) -> bytes:
+    return b"/proc/self/fd/%d" % number
+
+
+def _close_down(path: bytes, kind: bytes) -> None:
+    attributes = ATTR_NOSUID | ATTR_NODEV | (0 if kind == b"rw" else ATTR_READ_ONLY)
+    _restrict(path, attributes, AT_RECURSIVE)
+
+
+def _restrict(path: bytes, attributes: int, flags: int) -> None:
+    value = struct.pack("=QQQQ", attributes, 0, 0, 0)
+    size = ctypes.c_size_t(len(value))
+    _checked(_libc.syscall(SYS_MOUNT_SETATTR, AT_FDCWD, path, flags, value, size), path)
+
+
+def _move(source: bytes, target: bytes) -> None:
+    _mount(source, target, None, MS_MOVE)
+
+
+def _mount(
+    source: bytes, target: bytes, kind: bytes | None, flags: int, options: bytes | None = None
+) -> None:
+    _checked(_libc.mount(source, target, kind, ctypes.c_ulong(flags), options), target)
+
+
+def _checked(result: int, path: bytes) -> None:
+    if result:
+        number = ctypes.get_errno()
+        raise OSError(number, f"mount {os.fsdecode(path)}: {os.strerror(number)}")

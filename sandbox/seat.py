@@ -1,0 +1,134 @@
+"""The first process of a cell, and the seats that wait in it for one command each.
+
+Started by bubblewrap as `python -I -S seat.py CONTROL_FD BASE_FD`, process 1 of the cell's pid
+namespace. For each order on the control socket it clones a seat into pid, mount and ipc namespaces
+of its own: a watcher (process 1 there) and the process that will become the command, both made
+ready as far as they can be before the command is known. The control socket's end is the cell's end.
+Standard library only; nothing is imported once a command's view is built.
+
+A seat answers "P" when its watcher lives, then what confine.py reports; "X…" comes when everything
+the command started is dead.
+"""
+
+import ctypes
+import gc
+import os
+import signal
+import socket
+import sys
+
+sys.path.insert(0, __file__.rsplit("/", 2)[0])
+from sandbox import confine, landlock, mounting  # found only once the path is known
+
+CLONE = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
+NEW_MOUNT, NEW_IPC, NEW_PID = 0x0002_0000, 0x0800_0000, 0x2000_0000
+DESCRIPTORS = 4  # the specification, and the three streams
+FULL = 0.98  # of /tmp or the home: the next command could not write
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def main() -> int:
+    """Make a seat for each order until the server hangs up."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    base = confine.Spec(int(sys.argv[2]))
+    confine.hide()
+    mounting.prepare()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended watchers leave no zombie
+    gc.freeze()
+    gc.disable()
+    control.send(b"up")
+    while True:
+        order, descriptors, _, _ = socket.recv_fds(control, 1, 1)
+        if not order:
+            return 0
+        seat = descriptors[0]
+        pid = int(_libc.syscall(CLONE, NEW_MOUNT | NEW_IPC | NEW_PID | signal.SIGCHLD, 0, 0, 0, 0))
+        if pid == 0:
+            control.close()
+            _watch(seat, base)
+        if pid < 0:
+            os.write(seat, f"F{os.strerror(ctypes.get_errno())}".encode())
+        os.close(seat)
+
+
+def _watch(seat: int, base: confine.Spec) -> None:
+    """Be process 1 of a seat: prepare, show the command its view, wait, end everything, report."""
+    try:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.write(seat, b"P")
+        covers = mounting.private(base.mounts)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        child = os.fork()  # noqa: TID251  # this process exists to become the permitted command
+        if child == 0:
+            ours.close()
+            _wait_for_command(seat, theirs, base)
+        theirs.close()
+        server = socket.socket(fileno=os.dup(seat))
+        order, descriptors, _, _ = socket.recv_fds(server, 1, DESCRIPTORS)
+        if not order:
+            os._exit(0)
+        spec = confine.Spec(descriptors[0])
+        mounting.build(spec.mounts, spec.identities, covers)
+        socket.send_fds(ours, [b"G"], descriptors)
+        os.closerange(0, seat)
+        os.closerange(seat + 1, confine.HIGHEST_FD)
+        confine.drop_capabilities()
+    except Exception as error:  # noqa: BLE001  # whatever failed, the command must not run
+        again = "again: " if isinstance(error, mounting.MovedError) else ""
+        os.write(seat, f"F{again}{error}".encode())
+        os._exit(126)
+    report = confine.reap(child)
+    _end_all()
+    os.write(seat, report + _fullness(base))
+    os._exit(0)
+
+
+def _end_all() -> None:
+    """Kill what the command left, and wait for it: process 1 sees every process of the seat."""
+    while True:
+        try:
+            os.kill(-1, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        try:
+            while True:
+                os.wait()
+        except ChildProcessError:
+            continue
+
+
+def _fullness(base: confine.Spec) -> bytes:
+    """Return a mark when /tmp or the home has no room left for the next command."""
+    for path in (b"/tmp", base.cwd):  # the cell's own
+        room = os.statvfs(path)
+        if room.f_blocks and room.f_bavail < (1 - FULL) * room.f_blocks:
+            return b" full"
+    return b""
+
+
+def _wait_for_command(seat: int, orders: socket.socket, base: confine.Spec) -> None:
+    """Take every restriction that is the same for all commands, then wait for the one to run."""
+    try:
+        os.setsid()
+        ruleset = -1
+        if rules := base.rules:
+            ruleset = landlock.create(refuse_tcp=base.refuse_tcp)
+            landlock.allow(ruleset, rules)
+        confine.drop_bounding()
+        confine.drop_capabilities()
+        confine.install_filter(base.filter)
+        order, descriptors, _, _ = socket.recv_fds(orders, 1, DESCRIPTORS)
+        if not order:
+            os._exit(126)
+        spec_fd, *streams = descriptors
+        spec = confine.Spec(spec_fd)
+        for number, stream in enumerate(streams):
+            os.dup2(stream, number)
+    except Exception as error:  # noqa: BLE001  # whatever failed, the command must not run
+        os.write(seat, f"F{error}".encode())
+        os._exit(126)
+    confine.become(spec, seat, ruleset)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""From a command and what it will see to what is started: the text and the numbers of it.
+
+May touch: the workspace's identity. The specification is what
+the stage inside reads (confine.py); it travels in memory, never in an argument list.
+"""
+
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from sandbox import bwrap, environment, seccomp, view
+from sandbox.action import Command
+from sandbox.cell import Plan
+from sandbox.host import HostFacts
+from sandbox.landlock import ABI_SCOPE
+from sandbox.limits import rlimits
+from sandbox.profile import Profile
+from sandbox.sight import Scene
+from sandbox.supervise import Start
+
+BASH = ("/bin/bash", "--noprofile", "--norc", "-p", "-c")
+CALLS: Final = {
+    "inspect": seccomp.Calls((), (seccomp.NETLINK_ROUTE, seccomp.NETLINK_SOCK_DIAG)),
+    "read": seccomp.Calls((seccomp.AF_INET, seccomp.AF_INET6), (seccomp.NETLINK_ROUTE,)),
+    "live": seccomp.Calls(
+        (seccomp.AF_UNIX, seccomp.AF_INET, seccomp.AF_INET6), (seccomp.NETLINK_ROUTE,)
+    ),
+}
+WIDEST: Final = CALLS["live"]  # of the profiles that run in cells
+MAX_PLANS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """What one stage is told: see confine.Spec, which reads it."""
+
+    cwd: str
+    argv: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    rlimits: tuple[tuple[int, int], ...] = ()
+    rules: list[tuple[str, int]] = field(default_factory=list)  # for Landlock
+    mounts: tuple[view.Mount, ...] = ()
+    identities: tuple[str, ...] = ()  # "device inode" of the roots that must still be the same
+    refuse_tcp: bool = False
+    filter_program: bytes = b""
+
+    def encode(self) -> bytes:
+        """Return the specification as tokens with NUL between them."""
+        lists = (
+            [f"{mount.kind}\n{mount.path}\n{mount.source}" for mount in self.mounts],
+            self.identities,
+            self.argv,
+            [f"{name}={value}" for name, value in self.env],
+            [f"{number} {value}" for number, value in self.rlimits],
+            [f"{rights} {path}" for path, rights in self.rules],
+            [self.filter_program.hex()],
+        )
+        tokens = [self.cwd, "1" if self.refuse_tcp else "0"]
+        for items in lists:
+            tokens += [str(len(items)), *items]
+        return b"\0".join(token.encode("utf-8", "surrogateescape") for token in tokens)
+
+
+class Starter:
+    """Knows how commands are started on one host."""
+
+    def __init__(self, host: HostFacts) -> None:
+        self._host = host
+        self._plans: dict[tuple[object, ...], Plan] = {}
+
+    def start(self, command: Command, scene: Scene, session: str) -> Start:
+        """Return how `command` is started in its profile."""
+        host, is_confined = self._host, command.profile.name != "unconfined"
+        spec = Spec(
+            command.cwd,
+            command.argv if command.argv is not None else (*BASH, command.script or "", "bash"),
+            tuple(environment.build(host, command.env).items()),
+            rlimits(command.limits, confined=is_confined),
+        )
+        if not is_confined:
+            return self._unconfined(command, spec)
+        mounts = view.view(command.profile, host, scene.sight, scene.empty_file)
+        spec = replace(
+            spec,
+            filter_program=_filter(
+                command.profile.name, host.machine, is_scoped=host.landlock_abi >= ABI_SCOPE
+            ),
+        )
+        if command.profile.name == "inspect":
+            return self._alone(command, mounts, spec)
+        new = tuple(mount for mount in mounts if view.is_new(mount, host))
+        spec = replace(
+            spec,
+            rules=self._rules(new)[1:],  # the cell's own begin with the root
+            mounts=new,
+            identities=_identities(command.profile),
+        )
+        plan = self._plan(command, scene, mounts, session)
+        group = host.pids_cgroup
+        return Start((), b"", spec.encode(), command.stdin, group, has_reaper=False, plan=plan)
+
+    def _unconfined(self, command: Command, spec: Spec) -> Start:
+        host = self._host
+        stage = (host.interpreter, "-I", "-S", f"{host.package}/init.py", "{1}", "{2}")
+        argv = (*_reaper(host), *stage)
+        return Start(argv, b"", spec.encode(), command.stdin, host.pids_cgroup, has_reaper=True)
+
+    def _alone(self, command: Command, mounts: tuple[view.Mount, ...], spec: Spec) -> Start:
+        """Start one bubblewrap for one command that shares the host's pid namespace."""
+        options = bwrap.arguments(command.profile, self._host, mounts, command.limits.tmp_bytes)
+        spec = replace(spec, rules=self._rules(mounts), refuse_tcp=True)
+        # Without a pid namespace of its own, a tree is held together by the reaper.
+        argv = (*_reaper(self._host), *_inside(self._host, "init.py"))
+        group = self._host.pids_cgroup
+        return Start(argv, options, spec.encode(), command.stdin, group, has_reaper=True)
+
+    def _plan(
+        self, command: Command, scene: Scene, mounts: tuple[view.Mount, ...], session: str
+    ) -> Plan:
+        """Return what the cell for this command is made of; it says nothing of the command."""
+        workspace, tmp_bytes = command.profile.workspace, command.limits.tmp_bytes
+        key = (scene.sight.tools, workspace, tmp_bytes, scene.empty_file, session)
+        if known := self._plans.get(key):
+            return known
+        host = self._host
+        old = tuple(mount for mount in mounts if not view.is_new(mount, host))
+        covers = tuple(mount for mount in mounts if view.is_cover(mount, host))
+        base = Spec(
+            cwd=host.home,
+            rules=self._rules(old),
+            mounts=view.private(tmp_bytes) + covers,
+            filter_program=seccomp.build(WIDEST, host.machine),
+        )
+        options = bwrap.cell_arguments(host, old, workspace, (tmp_bytes, scene.empty_file))
+        if len(self._plans) >= MAX_PLANS:
+            self._plans.clear()
+        plan = Plan(_inside(host, "seat.py"), options, base.encode(), session)
+        self._plans[key] = plan
+        return plan
+
+    def _rules(self, mounts: tuple[view.Mount, ...]) -> list[tuple[str, int]]:
+        return view.rules(mounts) if self._host.landlock_abi else []
+
+
+def _identities(profile: Profile) -> tuple[str, ...]:
+    """Return what the workspace is now, so that the seat shows no other directory in its place."""
+    found = Path(profile.workspace).stat()
+    return (f"{found.st_dev} {found.st_ino}",)
+
+
+def _inside(host: HostFacts, stage: str) -> tuple[str, ...]:
+    python = (bwrap.interpreter(host), "-I", "-S", f"{view.INSIDE}/sandbox/{stage}", "{1}", "{2}")
+    return (host.bwrap, "--args", "{0}", "--", *python)
+
+
+def _reaper(host: HostFacts) -> tuple[str, ...]:
+    return (host.interpreter, "-I", "-S", f"{host.package}/reaper.py")
+
+
+@lru_cache
+def _filter(name: str, machine: str, *, is_scoped: bool) -> bytes:
+    calls = CALLS[name]
+    if not is_scoped and name == "inspect":
+        calls = replace(calls, may_signal=False)
+    return seccomp.build(calls, machine)
