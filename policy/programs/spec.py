@@ -16,20 +16,10 @@ ROLES_WITHOUT_OPERATION = frozenset(
 )  # fmt: skip
 LANGUAGES = frozenset(
     {
-        "awk",
-        "sed",
-        "code",
-        "socat",
-        "jq",
-        "paths",
-        "bang",
-        "mount",
-        "perl",
-        "setting",
-        "sql",
+        "awk", "sed", "code", "socat", "jq", "paths", "bang", "mount", "perl", "setting", "sql",
         "upload",
     }
-)
+)  # fmt: skip
 NO_COMMAND = "_"  # the entry for a command line that ends before a sub-command
 ANY_VALUE = "*"
 # What an option may lead to that its value alone does not show.

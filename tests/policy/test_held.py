@@ -8,7 +8,7 @@ from policy.load import load
 from policy.model import Access, Context, Effect
 from policy.programs.words import HOLE
 from policy.rules import Source
-from sandbox.masks import GIT_INTERNALS, PROTECTED_NAMES, PROTECTED_PREFIX
+from sandbox.names import GIT_INTERNALS, PROTECTED_NAMES, PROTECTED_PREFIX
 
 CONTEXT = Context("/w", "/home/dev", "dev", "box")
 FAR = Context("/w", "/home/dev", "dev", "box", can_mask=False)

@@ -14,8 +14,8 @@ import tree_sitter
 import tree_sitter_bash
 
 import policy.shell.tree as t
-from policy.shell.commands import Found, commands
 from policy.shell.walk import nodes
+from tests.policy.shell.commands import Found, commands
 from tests.policy.shell.confinement import Observed, observe
 
 with warnings.catch_warnings():

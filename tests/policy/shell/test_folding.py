@@ -7,9 +7,9 @@ import pytest
 
 import policy.shell.tree as t
 from policy.shell import render
-from policy.shell.commands import Found, commands
 from policy.shell.folding import folded
 from policy.shell.reader import read
+from tests.policy.shell.commands import Found, commands
 
 KNOWN = {"HOME": "/home/u", "PWD": "/w", "USER": "u"}
 

@@ -5,8 +5,8 @@ import re
 import pytest
 
 import policy.shell.tree as t
-from policy.shell.commands import commands
 from policy.shell.reader import read
+from tests.policy.shell.commands import commands
 from tests.policy.shell.oracles import by_bashlex, by_tree_sitter, missed
 from tests.policy.shell.test_bash_oracle import understood_texts
 

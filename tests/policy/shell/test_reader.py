@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import policy.shell.tree as t
-from policy.shell.commands import commands
 from policy.shell.cursor import MAX_BYTES, MAX_DEPTH, MAX_WORK, RefusalError
 from policy.shell.folding import folded
 from policy.shell.grammar import Grammar
 from policy.shell.reader import read
 from policy.shell.render import anchored, render
 from policy.shell.search import searched
+from tests.policy.shell.commands import commands
 from tests.policy.shell.pieces import PIECES
 
 soups = st.lists(

@@ -6,11 +6,11 @@ import policy.shell.tree as t
 from policy.footprint import footprint
 from policy.model import Context, Exec
 from policy.shell.blocks import MAX_WORDS
-from policy.shell.commands import Found, commands
 from policy.shell.cursor import MAX_BYTES
 from policy.shell.reader import read
 from policy.shell.search import MAX_STATEMENTS, searched
 from policy.shell.walk import nodes
+from tests.policy.shell.commands import Found, commands
 from tests.policy.shell.texts import Texts
 
 RM = ("rm", "-rf", "/")
