@@ -1,45 +1,42 @@
-import ctypes
-import errno
+"""The filters of both architectures, asked by an interpreter; the kernel is asked in seccomp/."""
+
 import os
-import platform
-import struct
+import re
+from pathlib import Path
 
 import pytest
 
-from sandbox import init, seccomp
-from sandbox.run import CALLS
+from sandbox import bpf, seccomp
+from sandbox.seccomp import Calls
+from tests.sandbox.seccomp.cases import (
+    AMONG_OTHERS,
+    BY_ARGUMENT,
+    MISSING,
+    ON_THE_HOST,
+    REFUSED,
+)
+from tests.sandbox.seccomp.trial import Filter, number
 
-pytestmark = pytest.mark.as_user
-MACHINE = platform.machine()
-
-
-class Filter:
-    """Classic BPF, run in Python: what the kernel would answer for one system call."""
-
-    def __init__(self, program: bytes) -> None:
-        self.code = [struct.unpack("=HBBI", program[i : i + 8]) for i in range(0, len(program), 8)]
-
-    def answer(self, arch: int, number: int, *arguments: int) -> int:
-        values = {0: number, 4: arch, **{16 + 8 * i: a for i, a in enumerate(arguments)}}
-        at, accumulator = 0, 0
-        while True:
-            op, yes, no, k = self.code[at]
-            at += 1
-            if op == 0x20:
-                accumulator = values.get(k, 0)
-            elif op == 0x54:
-                accumulator &= k
-            elif op == 0x06:
-                return k
-            else:
-                is_met = {
-                    0x15: accumulator == k, 0x35: accumulator >= k, 0x45: accumulator & k,
-                }[op]  # fmt: skip
-                at += yes if is_met else no
-
-
-ALLOWED = 0x7FFF0000
-REFUSED = 0x00050000 | errno.EPERM
+pytestmark = [pytest.mark.as_user, pytest.mark.threat("T12")]
+INSPECT, READ = Calls((), (0, 4), sees_others=True), Calls((2, 10), (0,))
+LIVE = Calls((1, 2, 10), (0,))
+HOST = Calls((), (), may_signal=False, shares_host=True)
+NUMBERS = range(seccomp.NEWEST + 20)
+HEADERS = {
+    "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
+    "aarch64": Path("/usr/include/asm-generic/unistd.h"),
+}
+EVERYDAY = {
+    "x86_64": {"statx": 332, "faccessat2": 439, "close_range": 436, "pidfd_open": 434,
+               "epoll_pwait2": 441, "memfd_create": 319, "rseq": 334, "membarrier": 324,
+               "getrandom": 318, "process_mrelease": 448, "sched_setattr": 314, "mbind": 237,
+               "set_mempolicy": 238, "set_mempolicy_home_node": 450, "get_mempolicy": 239,
+               "execveat": 322, "seccomp": 317, "landlock_restrict_self": 446, "futex_waitv": 449,
+               "copy_file_range": 326, "mkdir": 83, "prlimit64": 302, "map_shadow_stack": 453},
+    "aarch64": {"statx": 291, "faccessat2": 439, "close_range": 436, "pidfd_open": 434,
+                "memfd_create": 279, "rseq": 293, "membarrier": 283, "getrandom": 278,
+                "mbind": 235, "execveat": 281, "mkdirat": 34, "prlimit64": 261},
+}  # fmt: skip
 
 
 @pytest.fixture(params=["x86_64", "aarch64"])
@@ -47,89 +44,107 @@ def machine(request):
     return request.param
 
 
-def numbers(machine: str) -> dict[str, int]:
-    column = list(seccomp.AUDIT_ARCH).index(machine)
-    return {n: each[column] for n, each in seccomp._NUMBERS.items() if each[column] is not None}
+def ask(machine, calls, name, *arguments):
+    asked = number(name, machine)
+    assert asked is not None
+    program = Filter(seccomp.build(calls, machine))
+    return program.answer(seccomp.AUDIT_ARCH[machine], asked, *arguments)
 
 
-def ask(machine, profile, name, *arguments):
-    program = Filter(seccomp.build(CALLS[profile], machine))
-    return program.answer(seccomp.AUDIT_ARCH[machine], numbers(machine)[name], *arguments)
-
-
-@pytest.mark.threat("T12")
 @pytest.mark.parametrize(
-    "name",
-    ["mount", "unshare", "setns", "ptrace", "bpf", "keyctl", "perf_event_open", "userfaultfd",
-     "init_module", "kexec_load", "open_by_handle_at", "pidfd_getfd", "clock_settime"],
-)  # fmt: skip
-def test_kernel_interfaces_are_refused(machine, name):
-    assert ask(machine, "live", name) == REFUSED
+    ("calls", "cases"),
+    [(LIVE, [*REFUSED, *MISSING, *BY_ARGUMENT]), (HOST, [*AMONG_OTHERS, *ON_THE_HOST])],
+)
+def test_every_case_is_refused_on_both_architectures(machine, calls, cases):
+    here = [case for case in cases if case.name != "socket" and number(case.name, machine)]
+    answers = {str(case): ask(machine, calls, case.name, *case.arguments) for case in here}
+    assert answers == {str(case): bpf.ERRNO | case.answer for case in here}
 
 
-@pytest.mark.threat("T12")
-@pytest.mark.parametrize("name", ["clone3", "openat2", "io_uring_setup", "fsopen", "open_tree"])
-def test_calls_whose_arguments_cannot_be_read_look_missing(machine, name):
-    assert ask(machine, "live", name) == 0x00050000 | errno.ENOSYS
+def test_other_architectures_end_the_process(machine):
+    program = Filter(seccomp.build(LIVE, machine))
+    others = {0x40000003, 0x40000028, *seccomp.AUDIT_ARCH.values()} - {seccomp.AUDIT_ARCH[machine]}
+    assert {program.answer(arch, asked) for arch in others for asked in NUMBERS} == {bpf.KILL}
 
 
-@pytest.mark.threat("T12")
-def test_other_architectures_and_x32_are_refused(machine):
-    program = Filter(seccomp.build(CALLS["live"], machine))
-    assert program.answer(0x40000003, 0) == 0x80000000
-    if machine == "x86_64":
-        assert program.answer(seccomp.AUDIT_ARCH[machine], 0x40000000) != ALLOWED
+def test_everyday_calls_pass(machine):
+    program = Filter(seccomp.build(READ, machine))
+    arch = seccomp.AUDIT_ARCH[machine]
+    answers = {name: program.answer(arch, asked) for name, asked in EVERYDAY[machine].items()}
+    assert set(answers.values()) == {bpf.ALLOW}
 
 
-@pytest.mark.threat("T12")
 def test_arguments_decide_where_a_call_is_both_good_and_bad(machine):
-    assert ask(machine, "live", "clone", 17) == ALLOWED
-    assert ask(machine, "live", "clone", 0x10000000 | 17) == REFUSED
-    assert ask(machine, "live", "ioctl", 1, 0x5413) == ALLOWED
-    assert ask(machine, "live", "ioctl", 1, 0x5412) == REFUSED
-    assert ask(machine, "live", "fchmodat", 0, 0, 0o755) == ALLOWED
-    assert ask(machine, "live", "fchmodat", 0, 0, 0o4755) == REFUSED
-    assert ask(machine, "live", "openat", 0, 0, os.O_CREAT, 0o4755) == REFUSED
-    assert ask(machine, "live", "openat", 0, 0, os.O_RDONLY, 0o4755) == ALLOWED
+    for name, *arguments in (
+        ("clone", 17), ("clone", 0x3D0F00), ("ioctl", 1, 0x5413), ("fchmodat", 0, 0, 0o755),
+        ("fchmodat", 0, 0, 0o1777), ("openat", 0, 0, os.O_RDONLY, 0o4755),
+        ("openat", 0, 0, os.O_CREAT, 0o755), ("mknodat", 0, 0, 0o10600, 0),
+        ("mknodat", 0, 0, 0o140600, 0), ("renameat2", 0, 0, 0, 0, 2), ("socketpair", 1, 1, 0),
+        ("socketpair", 1, 5 | 0o2000000, 0), ("personality", 0xFFFFFFFF), ("fcntl", 3, 8),
+        ("move_pages", 0, 0), ("socket", 2, 2, 1), ("prlimit64", 7, 0),
+    ):  # fmt: skip
+        assert ask(machine, READ, name, *arguments) == bpf.ALLOW, name
+    for name in ("prlimit64", "sched_setaffinity", "sched_setattr"):
+        assert ask(machine, INSPECT, name, 0) == bpf.ALLOW
+    assert ask(machine, INSPECT, "setpriority", 0, 0, 19) == bpf.ALLOW
+    assert ask(machine, INSPECT, "ioprio_set", 1, 0, 0) == bpf.ALLOW
 
 
 @pytest.mark.threat("T11")
 @pytest.mark.parametrize(
-    ("profile", "asked", "is_allowed"),
+    ("calls", "asked", "is_allowed"),
     [
-        ("live", (1, 1, 0), True), ("read", (1, 1, 0), False), ("inspect", (1, 1, 0), False),
-        ("live", (2, 1, 0), True), ("inspect", (2, 1, 0), False), ("live", (2, 3, 1), False),
-        ("live", (10, 3 | 0o2000000, 58), False), ("live", (16, 3, 0), True),
-        ("live", (16, 3, 12), False), ("inspect", (16, 3, 4), True), ("read", (16, 3, 4), False),
-        ("live", (38, 5, 0), False), ("live", (40, 1, 0), False), ("live", (17, 3, 0), False),
+        (LIVE, (1, 1, 0), True), (READ, (1, 1, 0), False), (INSPECT, (1, 1, 0), False),
+        (LIVE, (2, 1, 0), True), (INSPECT, (2, 1, 0), False), (LIVE, (2, 3, 1), False),
+        (LIVE, (10, 3 | 0o2000000, 58), False), (LIVE, (16, 3, 0), True), (LIVE, (2, 1, 6), True),
+        (LIVE, (16, 3, 12), False), (INSPECT, (16, 3, 4), True), (READ, (16, 3, 4), False),
+        (LIVE, (38, 5, 0), False), (LIVE, (40, 1, 0), False), (LIVE, (17, 3, 0), False),
+        (LIVE, (2, 10, 0), False), (LIVE, (2, 1, 132), False), (READ, (10, 2, 136), False),
     ],
 )  # fmt: skip
-def test_socket_families_by_profile(machine, profile, asked, is_allowed):
-    assert (ask(machine, profile, "socket", *asked) == ALLOWED) == is_allowed
+def test_socket_families_by_profile(machine, calls, asked, is_allowed):
+    assert (ask(machine, calls, "socket", *asked) == bpf.ALLOW) == is_allowed
 
 
-@pytest.mark.threat("T12")
-def test_signals_are_refused_where_nothing_else_keeps_processes_apart(machine):
-    program = Filter(seccomp.build(seccomp.Calls((), (), may_signal=False), machine))
-    kill = numbers(machine)["kill"]
-    assert program.answer(seccomp.AUDIT_ARCH[machine], kill) == REFUSED
+@pytest.mark.parametrize("calls", [LIVE, READ, Calls((), (0,)), Calls((), (0,), sees_others=True)])
+def test_the_small_filter_on_the_wide_one_leaves_what_the_narrow_one_leaves(machine, calls):
+    arch = seccomp.AUDIT_ARCH[machine]
+    wide, narrow = Filter(seccomp.build(LIVE, machine)), Filter(seccomp.build(calls, machine))
+    small = seccomp.extra(calls, machine)
+    tried = [(family, kind, protocol) for family in (1, 2, 10, 16, 30, 40) for kind in (1, 2, 3)
+             for protocol in (0, 6, 15, 132)]  # fmt: skip
+    for asked in NUMBERS:
+        for arguments in tried:
+            answers = {wide.answer(arch, asked, *arguments)}
+            answers |= {Filter(small).answer(arch, asked, *arguments)} if small else set()
+            # The strictest answer wins, and errors are stricter than the permission.
+            assert (answers == {bpf.ALLOW}) == (narrow.answer(arch, asked, *arguments) == bpf.ALLOW)
+    assert bool(small) == (calls != LIVE)
 
 
-def test_everyday_calls_pass(machine):
-    program = Filter(seccomp.build(CALLS["read"], machine))
-    assert program.answer(seccomp.AUDIT_ARCH[machine], 63) == ALLOWED
+def test_no_call_is_far_from_its_answer(machine):
+    arch = seccomp.AUDIT_ARCH[machine]
+    program = Filter(seccomp.build(READ, machine))
+    steps = []
+    for asked in NUMBERS:
+        program.answer(arch, asked)
+        steps.append(program.steps)
+    assert max(steps) <= 20
 
 
-@pytest.mark.threat("T12")
-def test_this_kernel_enforces_the_program():
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        init.install_filter(seccomp.build(CALLS["live"], MACHINE))
-        libc = ctypes.CDLL(None, use_errno=True)
-        os.write(writer, str(libc.unshare(0x10000000)).encode())
-        os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(reader, 10) == b"-1"
-    os.close(reader)
-    os.close(writer)
+@pytest.mark.parametrize("machine_name", HEADERS)
+def test_numbers_are_those_of_the_kernel_s_headers(machine_name):
+    header = HEADERS[machine_name]
+    text = header.read_text("ascii") if header.exists() else ""
+    stated = re.findall(r"^#define __NR(?:3264)?_(\w+)\s+(\d+)", text, re.MULTILINE)
+    numbers = {name: int(asked) for name, asked in stated}
+    numbers |= {"newfstatat": numbers["fstatat"]} if "fstatat" in numbers else {}
+    ours = {name: number(name, machine_name) for name in seccomp._NUMBERS}
+    if text:
+        known = {
+            name: n for name, n in ours.items() if n is not None and n <= max(numbers.values())
+        }
+        assert known == {name: numbers.get(name) for name in known}
+        lacked = {name for name, n in ours.items() if n is None}
+        assert not lacked & numbers.keys()
+    assert max(numbers.values(), default=0) <= seccomp.NEWEST, "newer calls want a judgement"
