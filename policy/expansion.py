@@ -12,8 +12,8 @@ from typing import Protocol, assert_never
 import policy.shell.tree as t
 from policy.programs.words import FETCHED, HOLE, Argument
 from policy.shell.builtins import NUMERIC
-from policy.values import NUMBER
 
+NUMBER = Argument("[-0-9]*", "pattern")
 _PATTERN = frozenset("*?[")
 _SPECIAL = re.compile(r"[*?\[]")
 

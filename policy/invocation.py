@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import policy.shell.tree as t
 from policy.aftermath import LINKERS, links_made
-from policy.expansion import argument, arguments, parted
+from policy.expansion import NUMBER, argument, arguments, parted
 from policy.hardening import unhardened
 from policy.model import Access, Context
 from policy.programs.environment import command_in, is_own_code, leads_outside, poison
@@ -20,12 +20,11 @@ from policy.programs.output_shapes import SHAPED, part_of_pattern, shape
 from policy.programs.spec import Spec
 from policy.programs.touching import ENDLESS, ENDLESS_FILE, copies_little
 from policy.programs.words import FETCHED, HOLE, Argument, Place, Stdin
-from policy.shell.folding import folded
+from policy.shell.folding import Census, folded
 from policy.shell.reader import read
 from policy.shell.search import searched
 from policy.shell.walk import nodes
 from policy.surroundings import After, Places, Setting, SpentError, Surroundings
-from policy.values import NUMBER, Settled, certain, settled
 
 _DEPTH = 12
 _COPIES = frozenset({"cat", "dd", "tee", "pv"})  # all of what they are given
@@ -56,7 +55,7 @@ class Invocations(Surroundings):
         self.trees: list[t.Sequence] = []  # of every text
         self.unread = ""  # the texts that had none
         self._certain: tuple[t.SimpleCommand, ...] = ()
-        self._settled = Settled()
+        self._once = self._numbers = frozenset[str]()  # names so assigned
         self._calling: list[str] = []
         self._searching = False  # whether a value is good if it only may be so
         self._fixed: Mapping[str, Argument] = {}  # supposed values, whatever is assigned
@@ -147,8 +146,11 @@ class Invocations(Surroundings):
         if any(sign in text for sign in ("$", "(", "function")):
             self._noted(tree)
             if "=" in text and not self._searching:
-                self._certain = certain(tree)
-                self._settled = settled(tree) if self._certain else Settled()
+                self._certain = _certain(tree)
+                census = Census(nodes(tree) if self._certain else ())
+                is_known = not census.is_unseen
+                self._once = census.once if is_known else frozenset()
+                self._numbers = census.numbers if is_known else frozenset()
         if "HOME" not in self.assigned:
             self.variables["HOME"] = Argument(self.home)
         self.top = tree
@@ -220,9 +222,9 @@ class Invocations(Surroundings):
                     self.found.append(Access("env.poison", one.name))
             elif not held:
                 continue
-            elif one.name in self._settled.numbers:
+            elif one.name in self._numbers:
                 self.variables[one.name] = NUMBER
-            elif one.name in self._settled.once and value.how != "dynamic":
+            elif one.name in self._once and value.how != "dynamic":
                 self.variables[one.name] = value
 
     def _is_call(self, name: Argument) -> bool:
@@ -338,6 +340,12 @@ class Invocations(Surroundings):
                 self.variables[word.text] = Argument(FETCHED, "dynamic")
         if stdin.network:
             self.variables |= {"REPLY": Argument(FETCHED, "dynamic")}
+
+
+def _certain(tree: t.Sequence) -> tuple[t.SimpleCommand, ...]:
+    """Return the plain assignments that happen whatever else does."""
+    firsts = (one.first if isinstance(one, t.AndOr) else one for one in tree.statements)
+    return tuple(one for one in firsts if isinstance(one, t.SimpleCommand) and not one.words)
 
 
 def _is_header(words: Sequence[t.Word], at: int) -> bool:

@@ -29,7 +29,7 @@ _SETTING_OPTIONS = re.compile(r"-[axrg]+")
 _SHELL_STATE = frozenset(
     {
         "IFS", "PWD", "OLDPWD", "HOME", "REPLY", "OPTARG", "SHLVL", "CDPATH", "LINES", "COLUMNS",
-        "MAPFILE",
+        "MAPFILE", "PATH",
     }
 )  # fmt: skip
 _ASSIGNING = frozenset(
@@ -57,7 +57,7 @@ def folded(tree: t.CommandTree, known: Mapping[str, str] | None = None) -> t.Com
     used = {node.name for node in every if isinstance(node, _EXPANSIONS)}
     if not used:
         return tree
-    counted = _Census(every)
+    counted = Census(every)
     constants = counted.environment(known or {})
     settled = counted.settled(tree)
     if used.isdisjoint(constants) and used.isdisjoint(settled):
@@ -68,12 +68,13 @@ def folded(tree: t.CommandTree, known: Mapping[str, str] | None = None) -> t.Com
     return tree if is_unseen else result
 
 
-class _Census:
+class Census:
     """How often a text assigns each name, and whether it may assign names unseen."""
 
     def __init__(self, every: Iterable[object]) -> None:
         self.times = Counter[str]()
         self.is_unseen = self.moves = False
+        self._others = set(_SHELL_STATE)  # names that may hold something else than a number
         for node in every:
             if isinstance(node, t.SimpleCommand):
                 self._ran(node)
@@ -82,6 +83,11 @@ class _Census:
         self.once = frozenset(
             name for name, times in self.times.items() if times == 1 and name not in _SHELL_STATE
         )
+
+    @property
+    def numbers(self) -> frozenset[str]:
+        """Return the names that only ever hold a number."""
+        return frozenset(self.times.keys() - self._others)
 
     def environment(self, known: Mapping[str, str]) -> dict[str, str]:
         """Return the known values that nothing in the text can change."""
@@ -111,10 +117,12 @@ class _Census:
 
     def _assigned(self, node: _Assigns) -> None:
         match node:
-            case t.Assignment(name=name):
+            case t.Assignment(name=name, value=value, append=append):
                 self.times[name] += _weight(node)
+                if append or not _is_number(value):
+                    self._others.add(name)
             case t.For(name=name):
-                self.times[name] += _MANY
+                self._many([name])
             case t.Arithmetic(text=text) | t.ArithmeticCommand(text=text):
                 self._many(_changed(text))
             case t.ArithmeticFor(header=header):
@@ -129,6 +137,7 @@ class _Census:
         self._many(assignment.name for assignment in node.assignments)
         if read := _read(node):
             self.times.update(read)
+            self._others.update(read)
             return
         self.is_unseen |= _runs_unseen(node)
         self.moves |= program in _CHANGES_DIRECTORY
@@ -137,12 +146,19 @@ class _Census:
             self.moves |= any(word.literal in _CHANGES_DIRECTORY for word in node.words)
 
     def _many(self, names: Iterable[str | None]) -> None:
-        self.times.update(dict.fromkeys(filter(None, names), _MANY))
+        several = dict.fromkeys(filter(None, names), _MANY)
+        self.times.update(several)
+        self._others |= several.keys()
 
 
 def _runs_unseen(command: t.SimpleCommand) -> bool:
     """Return whether a command could assign any name: a computed program, `eval`, `source`."""
     return bool(command.words) and command.words[0].literal in _UNSEEN
+
+
+def _is_number(value: t.Word) -> bool:
+    literal = value.literal
+    return isinstance(value.parts[0], t.Arithmetic) if literal is None else literal.isdecimal()
 
 
 def _weight(assignment: t.Assignment) -> int:
