@@ -1,6 +1,7 @@
 """What a command finds in its environment: a fixed base and the entries that were permitted.
 
-Pure. Nothing is inherited from the server, so no token, socket or option of its owner leaks.
+Pure. Nothing is inherited from the server but where toolchains are, so no token, socket or option
+of its owner leaks.
 """
 
 from sandbox.host import HostFacts
@@ -31,6 +32,7 @@ def build(host: HostFacts, entries: tuple[tuple[str, str], ...]) -> dict[str, st
     base = dict(FIXED)
     base |= {"HOME": host.home, "USER": host.user, "LOGNAME": host.user}
     base["PATH"] = ":".join(host.path_entries)
+    base |= dict(host.variables)
     base |= _git_identity(host.git_config)
     return base | dict(entries)
 

@@ -73,6 +73,11 @@ class Tools:
                 kept.append((path, real))
         return tuple(kept)
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Return where the roots are inside."""
+        return tuple(path for path, _ in self.roots)
+
     @cached_property
     def settings(self) -> tuple[str, ...]:
         """Return the settings files without credentials."""
@@ -188,8 +193,8 @@ class Search:
         self.watched.add(path)
         real = os.path.realpath(path)
         parent = os.path.dirname(real)  # noqa: PTH120
-        if real != path:  # `equip` resolved it, so it was put there since
-            self.refused[path] = f"it is a link to {real} now; restart to follow it"
+        if real != path:  # `equip` resolved those of PATH, so the link was put there since
+            self.refused[path] = f"it is a link to {real}; restart, or name that directory itself"
             return False
         is_own = real.endswith("/shims") or (real.endswith("/bin") and Path(parent, "lib").is_dir())
         if is_own and not self._danger(parent):
@@ -235,8 +240,7 @@ class Search:
         for _ in range(MAX_LINKS):
             if not os.path.islink(link):  # noqa: PTH114
                 return
-            here = os.path.realpath(os.path.dirname(link))  # noqa: PTH120
-            link = os.path.normpath(f"{here}/{Path(link).readlink()}")
+            link = _target(link)
             self.watched.add(os.path.dirname(link))  # noqa: PTH120
             if not self._is_shown_anyway(link) and not self._take_known(link):
                 self._take_installation(link)
@@ -249,7 +253,7 @@ class Search:
                 for name in _names(directory) if is_own else ():
                     path = f"{directory}/{name}"
                     if os.path.islink(path):  # noqa: PTH114
-                        target = os.path.normpath(f"{directory}/{Path(path).readlink()}")
+                        target = _target(path)
                         if not self._is_shown_anyway(os.path.realpath(target)):
                             yield target
 
@@ -295,6 +299,12 @@ class Search:
             if mode & stat.S_IWOTH and not (mode & stat.S_ISVTX and path != real):
                 return f"everyone may write {path}; run: chmod o-w {path}"
         return ""
+
+
+def _target(link: str) -> str:
+    """Return what a link names, by the real directory that the link is in."""
+    here = Path(os.path.realpath(os.path.dirname(link)))  # noqa: PTH120
+    return os.path.normpath(here / Path(link).readlink())
 
 
 def _open_file(path: str, flags: int) -> int:
