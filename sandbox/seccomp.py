@@ -134,7 +134,8 @@ IOCTL_OWNER = (0x8901, 0x8902)  # FIOSETOWN, SIOCSPGRP: who gets a descriptor's 
 IOCTL_ATTRIBUTES = (0x40086602, 0x401C5820)  # FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR
 FCNTL_OWNER = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX
 FCNTL_EVERYDAY = (0, 1, 2, 3, 4, 1030)  # F_DUPFD … F_SETFL, F_DUPFD_CLOEXEC
-PERSONALITIES = (0, 8, 0xFFFFFFFF)  # Linux, 32 bits, "which is it?"
+WHICH_PERSONALITY = 0xFFFFFFFF
+ODD_PERSONALITIES = 0xFFFFFFFF & ~0x40008  # 32 bits, and addresses not random, are everyday
 PRIO_PROCESS, IOPRIO_WHO_PROCESS = 0, 1
 _CHANGES_MODE = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2}  # where the mode is
 SET_ID, DEVICE = 0o6000, 0o020000  # S_IFCHR and S_IFBLK hold this bit, files and FIFOs do not
@@ -200,7 +201,9 @@ def _for_everyone() -> dict[str, Answer]:
     answers: dict[str, Answer] = dict.fromkeys(_REFUSED, _EPERM)
     answers |= dict.fromkeys(_MISSING, _ENOSYS)
     answers["clone"] = bits(0, NEW_NAMESPACE_FLAGS | CLONE_PARENT, _EPERM)
-    answers["personality"] = one_of(0, PERSONALITIES, ALLOW, _EPERM)
+    answers["personality"] = one_of(
+        0, (WHICH_PERSONALITY,), ALLOW, bits(0, ODD_PERSONALITIES, _EPERM)
+    )
     answers["renameat2"] = bits(4, RENAME_WHITEOUT, _EPERM)
     for name, mode in {**_CHANGES_MODE, "creat": 1}.items():
         answers[name] = bits(mode, SET_ID, _EPERM)
@@ -254,7 +257,8 @@ def _sockets(calls: Calls) -> Answer:
 def _for_looking() -> dict[str, Answer]:
     answers: dict[str, Answer] = dict.fromkeys((*_SIGNALS, "connect"), _EPERM)
     answers |= dict.fromkeys(_LOOKING, ALLOW)
-    answers |= {name: _for_everyone()[name] for name in ("clone", "clone3", "openat2", "ptrace")}
+    answers |= {name: _for_everyone()[name] for name in ("clone", "openat2", "ptrace")}
+    answers["name_to_handle_at"] = ALLOW  # ss names a socket's control group so
     netlink = one_of(2, (NETLINK_ROUTE, NETLINK_SOCK_DIAG), ALLOW, _EPERM)
     # fuser learns from a datagram socket which device all sockets are on; it is never connected.
     datagram = one_of(1, (SOCK_DGRAM,), one_of(2, (0,), ALLOW, _EPERM), _EPERM, SOCK_TYPE_MASK)
@@ -266,7 +270,7 @@ def _for_looking() -> dict[str, Answer]:
     answers["fcntl"] = one_of(1, FCNTL_EVERYDAY, ALLOW, _EPERM)
     answers["prlimit64"] = _own_process_only()["prlimit64"]
     answers["mmap"] = bits(3, MAP_SHARED, _EPERM)
-    for name, flags in (("open", 1), ("openat", 2)):
+    for name, flags in (("open", 1), ("openat", 2), ("open_by_handle_at", 2)):
         both_ways = one_of(flags, (O_RDWR, O_RDWR | O_LARGEFILE), ALLOW, _EROFS)
         answers[name] = bits(flags, NOT_FOR_READING, _EROFS, bits(flags, O_RDWR, both_ways))
     return answers
