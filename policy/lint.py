@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from policy import document
-from policy.cover import glob_inside, written
+from policy.cover import ANYWHERE, everywhere, glob_inside
 from policy.decide import decide
 from policy.examples import SAMPLE
 from policy.globs import policy_glob
@@ -21,11 +21,11 @@ from policy.narrowing import Asked
 from policy.needless import Finding, Severity, needless, warning
 from policy.overlap import inside, overlaps
 from policy.places import BUILD_FILES, RUNS_LATER
-from policy.rules import Policy, Rewrite, Rule, Source, variables_in
+from policy.rules import Policy, Rewrite, Rule, Source, placed, variables_in
 
 Tools = Mapping[str, frozenset[str] | None]  # what each tool can do; None is anything
 
-WIDE_TREES: Final = ("/**", "/*/**", "${home}/**", "/home/**", "/root/**")
+WIDE_TREES: Final = ("/**", "/*/**", f"{ANYWHERE[0].home}/**", "/home/**", "/root/**")
 CHANGES: Final = frozenset({"fs.write", "fs.create"})
 WRITES: Final = CHANGES | {"fs.delete", "fs.perm"}
 REPOSITORY: Final = frozenset({"git.write", "git.history"})
@@ -106,8 +106,11 @@ def _with(rule: Rule) -> Iterator[tuple[str, str]]:
 def _excepted(rule: Rule) -> Iterator[tuple[str, str]]:
     if rule.effect is not Effect.ALLOW:
         return  # what an unknown path may be is not excepted
-    for glob in rule.resources or ():
-        if any(glob_inside(glob, rule, hole, rule) for hole in rule.exceptions):
+    for at, glob in enumerate(rule.resources or ()):
+        if all(
+            any(glob_inside((one.resources or ())[at], hole) for hole in one.exceptions)
+            for one in everywhere(rule)
+        ):
             yield f"{glob!r} is wholly inside `except`", "remove it from one of the two"
 
 
@@ -143,8 +146,9 @@ def _broad(rules: Sequence[Rule]) -> Iterator[Finding]:
 
 def _wide_paths(rule: Rule) -> Iterator[tuple[str, str]]:
     writes = sorted(rule.operations & WRITES)
-    for glob in rule.resources or () if writes else ():
-        if any(glob_inside(wide, rule, glob, rule) for wide in WIDE_TREES):
+    globs = placed(rule, ANYWHERE[0]).resources
+    for glob, meant in zip(rule.resources or (), globs or (), strict=True) if writes else ():
+        if any(glob_inside(wide, meant) for wide in WIDE_TREES):
             what = f"allows {', '.join(writes)} on {glob}, which is not one project"
             yield what, "name the folders that may be changed, such as ${workspace}/**"
 
@@ -253,17 +257,12 @@ def _is_about_the_workspace(rule: Rule) -> bool:
         return True
     if not rule.operations & WRITES or "fs.read" in rule.operations:
         return False
-    inside_it = policy_glob(f"{SAMPLE.workspace}/**")
-    if any(inside(inside_it, policy_glob(_sample(glob, rule))) for glob in rule.exceptions):
+    inside_it, here = policy_glob(f"{SAMPLE.workspace}/**"), placed(rule, SAMPLE)
+    if any(inside(inside_it, policy_glob(glob)) for glob in here.exceptions):
         return False
-    return rule.resources is None or any(
-        overlaps(inside_it, policy_glob(_sample(glob, rule))) for glob in rule.resources
+    return here.resources is None or any(
+        overlaps(inside_it, policy_glob(glob)) for glob in here.resources
     )
-
-
-def _sample(glob: str, rule: Rule) -> str:
-    text = written(glob, rule).replace("${workspace}", SAMPLE.workspace)
-    return text.replace("${home}", SAMPLE.home)
 
 
 def _silent(policy: Policy) -> Iterator[Finding]:

@@ -6,11 +6,12 @@ INVARIANT: a rule called needless can be removed and no decision becomes looser 
 that cannot be shown nothing is said.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Literal
 
-from policy.cover import narrows_no_more, same_words, speaks_of
+from policy.cover import Everywhere, everywhere, narrows_no_more, same_words, speaks_of
 from policy.model import Effect, Obligations
 from policy.obligations import strictest
 from policy.rules import Rule
@@ -40,20 +41,19 @@ def needless(rules: Sequence[Rule]) -> Iterator[Finding]:
     """Yield every rule that could be removed alone without any decision changing."""
     gone: set[str] = set()  # of two that say the same, one stays
     lifted = frozenset[str]().union(*(rule.lifts for rule in rules))
-    for rule in rules:
+    many = list(map(everywhere, rules))
+    for rule, mine in zip(rules, many, strict=True):
         if rule.lifts:
             continue  # it silences others, so it says more than its effect
-        others = [other for other in rules if other is not rule and other.id not in gone]
-        stricter = _covering(rule, [other for other in others if _overrules(other, rule)])
+        others = [other for other in many if other is not mine and other[0].id not in gone]
+        stricter = _covering(mine, others, _overrules)
         if rule.effect is Effect.ALLOW and stricter:
             names = _listed(stricter)
             what = f"never allows anything: {names} is stricter wherever it matches"
             fix = "remove it, or narrow the stricter rule with `except`"
             yield warning("shadowed", rule, what, fix)
             continue
-        same = _covering(
-            rule, [other for other in others if other.id not in lifted and _repeats(other, rule)]
-        )
+        same = _covering(mine, [one for one in others if one[0].id not in lifted], _repeats)
         if same:
             gone.add(rule.id)
             what = f"says nothing that {_listed(same)} does not say"
@@ -67,15 +67,22 @@ def _file(place: str) -> str:
     return place.rsplit(":", 2)[0]
 
 
-def _covering(rule: Rule, others: Sequence[Rule]) -> list[Rule]:
-    """Return rules that together speak wherever this one does, or none."""
+def _covering(
+    mine: Everywhere, others: Iterable[Everywhere], counts: Callable[[Rule, Rule], bool]
+) -> list[Rule]:
+    """Return rules that count and together speak wherever this one does, or none."""
+    fitting = [one for one in others if all(map(counts, one, mine))]
     found: dict[str, Rule] = {}
-    for operation in sorted(rule.operations):
-        for glob in (None,) if rule.resources is None else rule.resources:
-            over = next((one for one in others if speaks_of(one, rule, operation, glob)), None)
-            if over is None:
+    for operation in sorted(mine[0].operations):
+        for globs in zip(*(rule.resources or (None,) for rule in mine), strict=True):
+            over = [
+                one[0]
+                for one in fitting
+                if all(map(speaks_of, one, mine, repeat(operation), globs))
+            ]
+            if not over:
                 return []
-            found[over.id] = over
+            found[over[0].id] = over[0]
     return list(found.values())
 
 

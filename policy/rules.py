@@ -6,7 +6,7 @@ A rule is written once for every workspace and home; `bind` puts one context's p
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
@@ -270,7 +270,7 @@ def bind(policy: Policy, context: Context) -> BoundPolicy:
     """
     found: dict[str, list[BoundRule]] = {}
     for rule in sorted(policy.rules, key=lambda one: (-one.effect, one.id)):
-        bound = _bound(rule, context)
+        bound = _bound(placed(rule, context))
         for operation in rule.operations:
             found.setdefault(operation, []).append(bound)
     return BoundPolicy(
@@ -279,31 +279,44 @@ def bind(policy: Policy, context: Context) -> BoundPolicy:
     )
 
 
-def _bound(rule: Rule, context: Context) -> BoundRule:
-    values = {
-        "workspace": context.workspace,
-        "home": context.home,
-        "user": context.user,
-        "host": context.host,
-    }
+def placed(rule: Rule, context: Context) -> Rule:
+    """Return a rule with one context's paths in its globs."""
+    values = {name: str(getattr(context, name)) for name in FIXED_VARIABLES}
     for name, value in rule.variables:
         values[name] = context.home + value[1:] if value[:2] in ("~", "~/") else value
 
-    def filled(globs: tuple[str, ...]) -> Globs:
-        return Globs(tuple(_filled(glob, values) for glob in globs)) if globs else _NO_GLOBS
+    def filled(globs: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_filled(glob, values) for glob in globs)
 
-    resources = None if rule.resources is None else filled(rule.resources)
-    return BoundRule(
-        rule=rule,
-        narrows=rule.narrows,
-        resources=resources,
-        unheld=None if resources is None else _unheld(rule, resources),
+    return replace(
+        rule,
+        resources=filled(rule.resources) if rule.resources is not None else None,
         exceptions=filled(rule.exceptions),
         hosts=filled(rule.hosts),
         args=filled(rule.args),
         subjects=filled(rule.subjects),
         remote_hosts=filled(rule.remote_hosts),
+        variables=(),
     )
+
+
+def _bound(rule: Rule) -> BoundRule:
+    resources = None if rule.resources is None else _globs(rule.resources)
+    return BoundRule(
+        rule=rule,
+        narrows=rule.narrows,
+        resources=resources,
+        unheld=None if resources is None else _unheld(rule, resources),
+        exceptions=_globs(rule.exceptions),
+        hosts=_globs(rule.hosts),
+        args=_globs(rule.args),
+        subjects=_globs(rule.subjects),
+        remote_hosts=_globs(rule.remote_hosts),
+    )
+
+
+def _globs(texts: tuple[str, ...]) -> Globs:
+    return Globs(texts) if texts else _NO_GLOBS
 
 
 def _unheld(rule: Rule, globs: Globs) -> Globs:

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import policy.programs
-from policy.cover import texts_of
 from policy.decide import decide
 from policy.lint import lint
 from policy.load import load, pack
@@ -18,7 +17,7 @@ from policy.narrowing import Asked
 from policy.needless import Finding
 from policy.places import BUILD_FILES, RUNS_LATER
 from policy.programs.words import HOLE
-from policy.rules import Policy, Source
+from policy.rules import Policy, Source, placed
 
 TOOLS = {
     "exec": None,
@@ -79,7 +78,7 @@ SHADOWED = [
     (({"id": "a", "allow": ["net.connect"], "hosts": ["x.${user}"]},
       {"id": "d", "deny": ["net.connect"], "hosts": ["x.${user}", "y"]}), ["a"]),
     (({"id": "a", "allow": ["net.connect"], "hosts": ["x.${user}"]},
-      {"id": "d", "deny": ["net.connect"], "hosts": ["*.${user}"]}), []),
+      {"id": "d", "deny": ["net.connect"], "hosts": ["*.${user}"]}), ["a"]),
     ((allow("a", "fs.read", "/w/x"), deny("d", "fs.read", "/w/x", subjects=["agent:x*"])), []),
     ((allow("a", "fs.read", "/w/x", subjects=["agent:x*"]), deny("d", "fs.read", "/w/x")), ["a"]),
 ]  # fmt: skip
@@ -125,8 +124,8 @@ def test_the_globs_of_a_field_are_those_it_means():
     (rule,) = load([Source("p.yaml", policy_text(
         allow("a", "fs.read", "~/x", "${v}/y", programs=["cat"]), variables={"v": "/srv"}
     ))]).rules  # fmt: skip
-    assert texts_of(rule, "resources") == ("${home}/x", "/srv/y")
-    assert texts_of(rule, "programs") == ()
+    here = placed(rule, CONTEXTS[0])
+    assert (here.resources, here.programs) == (("/home/u/x", "/srv/y"), {"cat"})
 
 
 def test_a_rule_for_one_program_is_looked_at_through_that_program():
