@@ -1,35 +1,30 @@
 """What to cover before a command sees a directory tree: denied files, doors, protected names.
 
-May touch: directories, to list them. One bounded walk finds all three; unchanged directories are
-not listed twice. A walk that ends early is reported, and then nothing may run.
+May touch: directories, to list them. One bounded walk finds all of it, the top levels first.
+INVARIANT: an error is never an empty directory: what cannot be searched is covered whole. What is
+remembered is forgotten when the kernel says it changed, or when inode or ctime differ: a command
+can set neither.
 """
 
 import os
 import stat
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sandbox.names import GIT_DATA, GIT_PLANS, is_git_directory, is_protected
 from sandbox.profile import is_within
+from sandbox.watch import Watch
 
 MAX_ENTRIES = 200_000
 MAX_REMEMBERED = 50_000  # directories
-FRESH_S = 2.0  # a directory changed this recently may change again within one clock tick
-
-PROTECTED_NAMES = frozenset(
-    {
-        ".envrc", ".vscode", ".idea", ".mcp.json", ".claude", ".cursor", ".codex", ".agents",
-        ".husky", ".devcontainer", ".github", ".gitlab-ci.yml", ".circleci", ".travis.yml",
-        "Jenkinsfile", "azure-pipelines.yml", ".pre-commit-config.yaml", ".gitmodules",
-        ".gitconfig", ".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".profile",
-        ".zshrc", ".zprofile", ".zshenv", ".zlogin", ".inputrc", ".ssh",
-    }
-)  # fmt: skip
-PROTECTED_PREFIX = ".permitgate"
-# Inside a git directory: what makes git run code or look elsewhere.
-GIT_INTERNALS = frozenset({"hooks", "config", "config.worktree", "commondir"})
-GIT_DATA = frozenset({"objects", "logs"})  # content by hash: nothing to deny, much to walk
+MAX_PATH = 3_000  # bytes; below, a name could become too long for a system call
+FRESH_NS = 2_000_000_000  # what changed this recently may change again within one clock tick
+Stamp = tuple[int, ...]  # device, inode, ctime
+PRIVATE_TO_ROOT = "/etc"  # as root, what others may not read here is covered too
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +35,20 @@ class Masks:
     directories: tuple[str, ...] = ()
     git_directories: tuple[str, ...] = ()
     protected: tuple[str, ...] = ()
+    plans: tuple[str, ...] = ()  # in git directories: what git runs when it goes on
+    pins: tuple[str, ...] = ()  # directories above denied names: moved away, the name would change
+    unsearched: tuple[str, ...] = ()  # among the directories: they could not be looked into
     complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """One directory to look into, and what is known of it from above."""
+
+    path: str
+    inode: int
+    in_git: bool = False
+    denied: bool = False  # covered whole; looked into for files that have other names
 
 
 @dataclass(slots=True)
@@ -49,105 +57,196 @@ class _Listing:
 
     files: list[str] = field(default_factory=list)
     directories: list[str] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)  # denied symbolic links
+    secrets: list[str] = field(default_factory=list)  # denied files, which may have other names
+    git: list[str] = field(default_factory=list)
     protected: list[str] = field(default_factory=list)
-    below: list[str] = field(default_factory=list)
-    is_git: bool = False
+    plans: list[str] = field(default_factory=list)
+    unsearched: list[str] = field(default_factory=list)
+    below: list[_Place] = field(default_factory=list)
+    inodes: frozenset[int] = frozenset()  # of its files
+    # Directories that nobody tells of: as they were, None where that is not known for sure.
+    unsure: dict[str, Stamp | None] = field(default_factory=dict)
+    path: str = ""
     entries: int = 0
+
+    def add(self, other: "_Listing") -> None:
+        """Take in what another directory holds to cover or protect."""
+        for name in ("files", "directories", "links", "secrets", "git", "protected", "plans",
+                     "unsearched"):  # fmt: skip
+            if more := getattr(other, name):
+                getattr(self, name).extend(more)
+        self.unsure.update(other.unsure)
 
 
 class Walker:
-    """Finds what to cover below some roots, for one predicate of denied reads."""
+    """Finds what to cover below some roots, for one predicate of denied reads.
+
+    Where the predicate has an `edition`, what it said under another one is forgotten.
+    """
 
     def __init__(self, denies: Callable[[str], bool], max_entries: int = MAX_ENTRIES) -> None:
         self._denies = denies
         self._max_entries = max_entries
-        self._known: dict[str, tuple[int, _Listing]] = {}
+        self._watch = Watch()
+        self._lock = threading.Lock()
+        self._edition: object = None
+        self._known: dict[str, tuple[_Place, _Listing]] = {}
+        self._found: dict[tuple[_Place, ...], _Listing] = {}
 
-    def find(self, roots: Iterable[str]) -> Masks:
+    def find(self, roots: Iterable[str], max_entries: int | None = None) -> Masks:
         """Return what lies below `roots` at any depth; symbolic links are not followed.
 
         A denied link is covered at its target, when that is below one of the roots.
         """
         tops = _outermost(roots)
-        files: list[str] = []
-        directories: list[str] = []
-        git: list[str] = []
-        protected: list[str] = []
-        waiting, left = self._tops(tops, files, directories), self._max_entries
-        while waiting:
-            path = waiting.pop()
-            listing = self._list(path)
-            left -= listing.entries
-            if left < 0:
-                return Masks(complete=False)
-            files += listing.files
-            directories += listing.directories
-            protected += listing.protected
-            waiting += listing.below
-            if listing.is_git:
-                git.append(path)
-        return Masks(
-            _visible(files, tops), _visible(directories, tops), tuple(git), tuple(protected)
-        )
+        bound = self._max_entries if max_entries is None else max_entries
+        with self._lock:
+            self._forget()
+            listing, waiting = self._tops(tops)
+            key = tuple(waiting)
+            found = self._found.get(key)
+            if found is None or found.entries > bound or not _holds(found.unsure):
+                self._found[key] = found = self._walk(waiting, bound)
+                if None in found.unsure.values():
+                    del self._found[key]
+        listing.add(found)
+        return _masks(listing, tops, complete=found.entries <= bound)
 
-    def _tops(self, tops: list[str], files: list[str], directories: list[str]) -> list[str]:
-        below = []
+    def _forget(self) -> None:
+        """Forget what changed, or everything where it could be anything."""
+        edition: object = getattr(self._denies, "edition", None)
+        changed = self._watch.changed()
+        if changed is None or edition != self._edition or len(self._known) > MAX_REMEMBERED:
+            self._known.clear()
+        for path in changed or ():
+            self._known.pop(path, None)
+        if changed != [] or not self._known:
+            self._found.clear()
+        self._edition = edition
+
+    def _tops(self, tops: list[str]) -> tuple[_Listing, list[_Place]]:
+        listing, waiting = _Listing(), []
         for top in tops:
             try:
-                mode = os.lstat(top).st_mode
+                status = os.lstat(top)
             except OSError:
                 continue
-            is_directory = stat.S_ISDIR(mode)
-            if self._denies(top):
-                (directories if is_directory else files).append(top)
-            elif is_directory:
-                below.append(top)
-            elif stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode):
-                files.append(top)
-        return below
+            is_directory, denied = stat.S_ISDIR(status.st_mode), self._denies(top)
+            if is_directory:
+                waiting.append(_Place(top, status.st_ino, denied=denied))
+                listing.directories += [top] if denied else []
+            elif denied or stat.S_ISSOCK(status.st_mode) or stat.S_ISFIFO(status.st_mode):
+                listing.files.append(top)
+        return listing, waiting
 
-    def _list(self, path: str) -> _Listing:
+    def _walk(self, tops: list[_Place], bound: int) -> _Listing:
+        """Return everything found below, the top levels first."""
+        found, waiting = _Listing(), deque(tops)
+        seen: list[_Listing] = []
+        while waiting and found.entries <= bound:
+            listing = self._list(waiting.popleft())
+            found.entries += listing.entries
+            found.add(listing)
+            waiting += listing.below
+            seen.append(listing)
+        found.files += _other_names(found.secrets, seen)
+        return found
+
+    def _list(self, place: _Place) -> _Listing:
+        path = place.path
+        known = self._known.get(path)
+        if known is not None and known[0] == place and _holds(known[1].unsure):
+            return known[1]
         try:
-            changed = os.lstat(path).st_mtime_ns
-            known = self._known.get(path)
-            if known is not None and known[0] == changed:
-                return known[1]
+            status = os.lstat(path)
+            # Watched before it is listed: what changes in between is told.
+            is_told = self._watch.add(path, status.st_dev)
             with os.scandir(path) as entries:
-                listing = self._sort(list(entries))
+                listing = self._sort(place, list(entries))
+            if not os.access(path, os.X_OK):
+                return _unsearched(path)  # names without what they are
+        except (FileNotFoundError, NotADirectoryError):
+            return _Listing(unsure={path: None})
         except OSError:
-            return _Listing()  # unreadable for us, hence for the command, which has no more rights
-        if len(self._known) >= MAX_REMEMBERED:
-            self._known.clear()
-        if time.time_ns() - changed > FRESH_S * 1e9:
-            self._known[path] = (changed, listing)
+            return _unsearched(path)
+        if not is_told:
+            is_settled = time.time_ns() - status.st_ctime_ns > FRESH_NS
+            listing.unsure[path] = _stamp(status) if is_settled else None
+        self._known[path] = (place, listing)
         return listing
 
-    def _sort(self, entries: list[os.DirEntry[str]]) -> _Listing:
-        names = {entry.name for entry in entries}
-        listing = _Listing(entries=len(entries), is_git={"HEAD", "objects", "refs"} <= names)
+    def _sort(self, place: _Place, entries: list[os.DirEntry[str]]) -> _Listing:
+        listing = _Listing(path=place.path, entries=len(entries))
+        names = frozenset(entry.name for entry in entries)
+        in_git = place.in_git or is_git_directory(place.path.rpartition("/")[2], names)
+        if in_git and not place.in_git:
+            listing.git.append(place.path)
         for entry in entries:
             is_directory = entry.is_dir(follow_symlinks=False)
-            if self._denies(entry.path):
-                covered = os.path.realpath(entry.path) if entry.is_symlink() else entry.path
-                is_folder = Path(covered).is_dir()
-                (listing.directories if is_folder else listing.files).append(covered)
-                continue
-            if is_protected(entry, in_git=listing.is_git):
-                listing.protected.append(entry.path)
-            if is_directory and not (listing.is_git and entry.name in GIT_DATA):
-                listing.below.append(entry.path)
-            elif _is_door(entry):
-                listing.files.append(entry.path)
+            if place.denied or self._is_denied(entry):
+                _deny(entry, listing, is_directory=is_directory, is_top=not place.denied)
+            else:
+                _keep(entry, listing, is_directory=is_directory, in_git=in_git)
+        listing.inodes = frozenset(e.inode() for e in entries if e.is_file(follow_symlinks=False))
         return listing
 
+    def _is_denied(self, entry: os.DirEntry[str]) -> bool:
+        if self._denies(entry.path):
+            return True
+        is_private = os.geteuid() == 0 and is_within(entry.path, PRIVATE_TO_ROOT)
+        return (
+            is_private
+            and not entry.is_symlink()
+            and not entry.stat(follow_symlinks=False).st_mode & stat.S_IROTH
+        )
 
-def is_protected(entry: os.DirEntry[str], *, in_git: bool) -> bool:
-    """Return whether a name makes someone else's tools run code or loosens this project's rules."""
-    if in_git:
-        return entry.name in GIT_INTERNALS
-    if entry.name == ".git":
-        return not entry.is_dir(follow_symlinks=False)  # a gitlink can point anywhere
-    return entry.name in PROTECTED_NAMES or entry.name.startswith(PROTECTED_PREFIX)
+
+def _deny(entry: os.DirEntry[str], listing: _Listing, *, is_directory: bool, is_top: bool) -> None:
+    """Note one denied name; below a denied directory, only what may have other names elsewhere."""
+    if is_directory:
+        listing.below.append(_Place(entry.path, entry.inode(), denied=True))
+        listing.directories += [entry.path] if is_top else []
+    elif entry.is_symlink():
+        listing.links += [entry.path] if is_top else []
+    else:
+        listing.secrets.append(entry.path)
+        listing.files += [entry.path] if is_top else []
+
+
+def _keep(entry: os.DirEntry[str], listing: _Listing, *, is_directory: bool, in_git: bool) -> None:
+    """Note one name that is not denied: whether it is protected, a door, or a way further down."""
+    if is_protected(entry.name, is_directory=is_directory, in_git=in_git):
+        listing.protected.append(entry.path)
+    if in_git and entry.name in GIT_PLANS:
+        listing.plans.append(entry.path)
+    if not is_directory:
+        listing.files += [entry.path] if _is_door(entry) else []
+    elif len(os.fsencode(entry.path)) > MAX_PATH:
+        listing.unsearched.append(entry.path)
+    elif not (in_git and entry.name in GIT_DATA):
+        listing.below.append(_Place(entry.path, entry.inode(), in_git))
+
+
+def _other_names(secrets: list[str], seen: list[_Listing]) -> Iterator[str]:
+    """Yield every name, in the directories seen, of a denied file that has more than one."""
+    linked = set()
+    for path in secrets:
+        try:
+            status = os.lstat(path)
+        except OSError:
+            continue
+        if status.st_nlink > 1:
+            linked.add((status.st_dev, status.st_ino))
+    inodes = {inode for _, inode in linked}
+    for listing in seen if linked else ():
+        if inodes.isdisjoint(listing.inodes):
+            continue
+        with os.scandir(listing.path) as entries:
+            for entry in entries:
+                status = entry.stat(follow_symlinks=False)
+                if (status.st_dev, status.st_ino) in linked:
+                    yield entry.path
 
 
 def _is_door(entry: os.DirEntry[str]) -> bool:
@@ -158,6 +257,28 @@ def _is_door(entry: os.DirEntry[str]) -> bool:
     return stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode)
 
 
+def _unsearched(path: str) -> _Listing:
+    """Return a directory that could not be listed: covered, unless no command could enter it."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return _Listing(unsearched=[path], unsure={path: None})
+    is_shut = status.st_uid != os.geteuid() and not os.access(path, os.X_OK)
+    return _Listing(unsearched=[] if is_shut else [path], unsure={path: _stamp(status)})
+
+
+def _holds(unsure: dict[str, Stamp | None]) -> bool:
+    """Return whether directories are still as they were."""
+    try:
+        return all(stamp == _stamp(os.lstat(path)) for path, stamp in unsure.items())
+    except OSError:
+        return False
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return (status.st_dev, status.st_ino, status.st_ctime_ns)
+
+
 def _outermost(roots: Iterable[str]) -> list[str]:
     tops: list[str] = []
     for root in sorted(set(roots)):
@@ -166,7 +287,34 @@ def _outermost(roots: Iterable[str]) -> list[str]:
     return tops
 
 
-def _visible(paths: list[str], tops: list[str]) -> tuple[str, ...]:
+def _masks(found: _Listing, tops: list[str], *, complete: bool) -> Masks:
+    targets = [os.path.realpath(link) for link in found.links]
+    folders = [target for target in targets if Path(target).is_dir()]
+    files = found.files + [target for target in targets if target not in folders]
+    directories = found.directories + folders + found.unsearched
+    denied = (*found.directories, *folders, *found.secrets, *targets)
+    return Masks(
+        files=_visible(files, tops),
+        directories=_visible(directories, tops),
+        git_directories=tuple(found.git),
+        protected=tuple(found.protected),
+        plans=tuple(found.plans),
+        pins=_visible({above for path in denied for above in _above(path, tops)}, tops),
+        unsearched=tuple(found.unsearched),
+        complete=complete,
+    )
+
+
+def _above(path: str, tops: list[str]) -> Iterator[str]:
+    """Yield the directories between the root that holds a path and the path."""
+    top = next((top for top in tops if is_within(path, top)), path)
+    parent = path.rpartition("/")[0]
+    while parent != top and is_within(parent, top):
+        yield parent
+        parent = parent.rpartition("/")[0]
+
+
+def _visible(paths: Iterable[str], tops: list[str]) -> tuple[str, ...]:
     return tuple(
         sorted(
             path

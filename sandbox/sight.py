@@ -1,28 +1,35 @@
-"""What one command will see of this host, looked up just before it runs, and swept after it.
+"""What one command will see of this host, looked up just before it runs.
 
-May touch: the file system, to look; after a `live` run it moves new protected names out of the
-workspace into the state directory. Anything uncertain is `Unseen`, and then nothing runs.
+May touch: the file system, to look. Anything uncertain is `Unseen`, and then nothing runs.
 """
 
 import os
-import shutil
+import pwd
 import stat
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sandbox import daemons
 from sandbox.action import Command
 from sandbox.host import HostFacts
 from sandbox.masks import Masks, Walker
-from sandbox.profile import SCRATCH, TOO_WIDE, Profile, is_within
+from sandbox.profile import RECORDS, SCRATCH, TOO_WIDE, Profile, ProfileName, is_within
+from sandbox.sweep import Identity, protected, sweep
 from sandbox.toolchain_search import Tools
 from sandbox.toolchains import Toolbox
-from sandbox.view import PRIVATE, Sight
+from sandbox.view import PRIVATE, Sight, system_directories
 
 MAX_HIDDEN = 50  # paths named in one result
+MAX_COVERS = 2_000  # mounts that one view can be made of
 ALWAYS_SHOWN = ("/proc", "/dev")
-Identity = tuple[int, int, int]  # device, inode, file type
+WALKED = ("/etc", "/opt", "/usr/local")  # of the system: where files and doors of others may lie
+PARTLY = frozenset({"/", *SCRATCH})  # hidden, but what is there is an answer too
+# As root, what of the kernel must not even be read in the host's own /proc and /sys.
+KERNEL_FILES = ("/proc/kallsyms", "/proc/kpagecount", "/proc/kpageflags", "/proc/kpagecgroup",
+                "/proc/vmcore")  # fmt: skip
+KERNEL_DIRECTORIES = ("/sys/kernel/debug", "/sys/kernel/tracing", "/sys/kernel/security",
+                      "/sys/fs/bpf", "/sys/fs/pstore", "/sys/firmware/efi/efivars")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,27 +53,24 @@ class Scene:
 
     def sweep(self) -> tuple[str, ...]:
         """Move protected names that appeared or were replaced out of the workspace; return them."""
-        if self.profile.name != "live":
+        if self.profile.name != "live" or self.profile.git_places_files:
             return ()
-        now = self.walker.find((self.profile.workspace,))
-        if not now.complete:
-            return ("(the workspace grew beyond what can be searched)",)
-        moved = []
-        # A directory that was moved took its protected names along, still as they were.
-        known = set(self.protected.values())
-        for path, identity in protected(now, self.profile.workspace).items():
-            is_gits_own = self.profile.git_places_files
-            is_new = self.protected.get(path) != identity and identity not in known
-            # What lay in a directory that was moved a moment ago is gone with it.
-            if is_new and not is_gits_own and os.path.lexists(path):
-                self._hold(Path(path))
-                moved.append(path)
-        return tuple(moved)
+        return sweep(self.walker, self.profile.workspace, self.protected, self.state_dir / "held")
 
-    def _hold(self, path: Path) -> None:
-        held = self.state_dir / "held"
-        held.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shutil.move(path, Path(tempfile.mkdtemp(dir=held)) / path.name)
+
+@dataclass(frozen=True, slots=True)
+class _Roots:
+    """What is shown besides the system: every path exists and is no symbolic link."""
+
+    workspace: str
+    read: tuple[str, ...]
+    listed: tuple[str, ...]
+    tools: Tools
+    written: tuple[str, ...]
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        return (self.workspace, *self.read, *self.listed, *self.tools.paths, *self.written)
 
 
 def look(
@@ -76,87 +80,216 @@ def look(
     profile = command.profile
     if not Path(profile.workspace).is_dir() or profile.workspace in TOO_WIDE:
         return Unseen(f"the workspace {profile.workspace} is not a directory that can be shown")
-    if profile.name == "unconfined":
-        return Scene(Sight(), "", (), profile, walker, state)
+    if profile.name in ("unconfined", "look"):
+        return Scene(Sight(), "", profile.hidden, profile, walker, state)
     missing = [path for path in profile.write_paths if not os.path.lexists(path)]
     if missing:
         return Unseen(
             f"{missing[0]} is outside the workspace and does not exist, so it cannot be shown "
             "writable; create it first"
         )
-    shown = _shown(profile.read_roots, host, denies)
-    # Only Landlock can show names without contents, and not below what may be read and written.
-    private = (host.home, *PRIVATE)
-    listed = tuple(
-        path
-        for path in _shown(profile.list_paths, host, denies)
-        if host.landlock_abi and not any(is_within(path, root) for root in private)
-    )
-    tools = Tools() if profile.name == "inspect" else Toolbox(host).find(profile.workspace)
-    searched = (profile.workspace, *shown, *profile.write_paths, *tools.searched, "/etc")
-    roots = (*searched, *(path for path, _ in tools.roots))
-    is_scratch = command.cwd in ("/", host.home, *SCRATCH)
-    if not is_scratch and not any(is_within(command.cwd, r) for r in (*roots, *listed, "/usr")):
+    roots = _roots(profile, host, denies)
+    if not _is_visible(command.cwd, roots, host):
         return Unseen(f"the working directory {command.cwd} is not visible in this profile")
-    masks = walker.find(searched)
-    if not masks.complete:
-        return Unseen(
+    masks = walker.find(_walked(roots, host, profile.name))
+    hidden = _hidden(profile, roots, host, masks, denies)
+    refusal = _too_much(masks, profile) or _untrue(profile, hidden)
+    if refusal:
+        return Unseen(refusal)
+    return Scene(
+        _sight(command, host, masks, roots, state),
+        str(empty_file(state)),
+        hidden[:MAX_HIDDEN],
+        profile,
+        walker,
+        state,
+        protected(masks, profile.workspace),
+    )
+
+
+def sees_all(
+    profile: Profile, host: HostFacts, walker: Walker, denies: Callable[[str], bool]
+) -> bool:
+    """Return whether every denied file that this profile would show can be found and covered."""
+    if profile.name in ("unconfined", "look"):
+        return True
+    return walker.find(_walked(_roots(profile, host, denies), host, profile.name)).complete
+
+
+def _roots(profile: Profile, host: HostFacts, denies: Callable[[str], bool]) -> _Roots:
+    # Only Landlock can show names without contents, and not below what may be read and written.
+    private, system = (host.home, *PRIVATE), _system(host, profile.name)
+    tools = Tools() if profile.name == "inspect" else Toolbox(host).find(profile.workspace)
+    return _Roots(
+        profile.workspace,
+        (*_shown(profile.read_roots, system, denies), *tools.settings),
+        tuple(
+            path
+            for path in _shown(profile.list_paths, system, denies)
+            if host.landlock_abi and not any(is_within(path, root) for root in private)
+        ),
+        tools,
+        profile.write_paths,
+    )  # fmt: skip
+
+
+def _walked(roots: _Roots, host: HostFacts, name: str) -> list[str]:
+    """Return the roots that are searched for what to cover; of the system, not what root made.
+
+    A socket below /usr is out of reach anyway where AF_UNIX is refused, and Landlock refuses FIFOs.
+    """
+    system = {*host.system.directories, *(f"{top}/local" for top in host.system.directories)}
+    tops = [path for path in WALKED if path in system]
+    if name == "inspect":
+        tops = ["/etc", "/usr/local", *(path for path in RECORDS if Path(path).is_dir())]
+    programs = set(roots.tools.paths) - set(roots.tools.searched)
+    return [path for path in (*roots.all, *tops) if path not in programs]
+
+
+def _too_much(masks: Masks, profile: Profile) -> str:
+    if not masks.complete and not profile.unmasked:
+        return (
             "there are too many files below the visible roots to find every one that policy "
             "denies; run it in a smaller workspace"
         )
-    guarded = protected(masks, profile.workspace)
-    sight = _sight(profile, host, masks, (shown, listed, tools), state)
-    wanted = set(profile.reads + profile.list_paths) - set(shown) - set(listed)
-    unseen = (p for p in wanted if not is_within(p, profile.workspace) and not _is_system(p, host))
-    covered = (
+    covers = len(masks.files) + len(masks.directories) + len(masks.pins)
+    if covers > MAX_COVERS:
+        return (
+            f"{covers} files, sockets and pipes would have to be covered, such as "
+            f"{(*masks.files, *masks.directories)[0]}, and a view has room for {MAX_COVERS}; "
+            "remove sockets and pipes that are left over: find . -type p -delete"
+        )
+    return ""
+
+
+def _untrue(profile: Profile, hidden: tuple[str, ...]) -> str:
+    """Return why a command that only reads would answer wrongly: all it reads is hidden."""
+    asked = {*profile.reads, *profile.list_paths, *profile.hidden}
+    if not profile.reads_only or not asked or not asked <= set(hidden) - PARTLY:
+        return ""
+    return (
+        f"everything this command reads is hidden in profile {profile.name} "
+        f"({', '.join(hidden[:3])}), so its answer would not be true. A rule, or a person, can "
+        "allow reading exactly that path"
+    )
+
+
+def _hidden(
+    profile: Profile, roots: _Roots, host: HostFacts, masks: Masks, denies: Callable[[str], bool]
+) -> tuple[str, ...]:
+    """Return what of the footprint exists and is not shown, and what is covered below it."""
+    system = _system(host, profile.name)
+    shown = (profile.workspace, *roots.read, *roots.listed, *profile.sockets, *system)
+    unseen = {
+        path
+        for path in (*profile.reads, *profile.list_paths)
+        if os.path.lexists(path) and not any(is_within(path, root) for root in shown)
+    }
+    covered = {
         path
         for path in (*masks.files, *masks.directories)
-        if denies(path) and any(is_within(path, root) for root in profile.reads)
-    )
-    hidden = tuple(sorted({*profile.hidden, *unseen, *covered})[:MAX_HIDDEN])
-    return Scene(sight, str(empty_file(state)), hidden, profile, walker, state, guarded)
-
-
-def _sight(
-    profile: Profile,
-    host: HostFacts,
-    masks: Masks,
-    visible: tuple[tuple[str, ...], tuple[str, ...], Tools],
-    state: Path,
-) -> Sight:
-    shown, listed, tools = visible
-    own = (str(state),) if state.is_dir() else ()
-    toolchains = tuple(path for path, real in tools.roots if path == real)
-    everywhere = (profile.workspace, *shown, *listed, *toolchains, *profile.write_paths)
-    secrets = {path: Path(path).is_dir() for path in tools.masked()}
-    covers = {
-        *masks.directories,
-        *(path for path in own if any(is_within(path, root) for root in everywhere)),
-        *(path for path, is_directory in secrets.items() if is_directory),
+        if any(is_within(path, root) for root in profile.reads) and denies(path)
     }
-    is_inside = [path for path in masks.protected if is_within(path, profile.workspace)]
-    system = {*host.system.secret_files, *host.system.secret_directories}
-    return Sight(
-        tools=toolchains,
-        read=tuple(sorted({*shown, *tools.settings} - set(toolchains))),
-        listed=listed,
-        writable=profile.write_paths,
-        mount_points=tuple(p for p in masks.git_directories if is_within(p, profile.workspace)),
-        guarded=tuple(p for p in is_inside if not Path(p).is_symlink() and p not in covers),
-        masked_files=tuple(sorted({*masks.files, *secrets} - covers - system)),
-        masked_directories=tuple(sorted(covers - system)),
+    return tuple(sorted({*profile.hidden, *unseen, *covered}))
+
+
+def _sight(command: Command, host: HostFacts, masks: Masks, roots: _Roots, state: Path) -> Sight:
+    profile, workspace = command.profile, command.profile.workspace
+    own = [str(state)] if any(is_within(str(state), root) for root in roots.all) else []
+    secrets = {path: Path(path).is_dir() for path in roots.tools.masked()}
+    covered = _topmost(
+        {
+            *masks.directories,
+            *(path for path in own if state.is_dir()),
+            *(path for path, is_directory in secrets.items() if is_directory),
+            *_kernel(KERNEL_DIRECTORIES, profile),
+        }
     )
+    system = {*host.system.secret_files, *host.system.secret_directories}
+    kept = (*masks.protected, *(() if profile.git_places_files else masks.plans))
+    inside = [p for p in (*kept, *masks.git_directories, *masks.pins) if is_within(p, workspace)]
+    free = [path for path in inside if not _is_below(path, covered)]
+    return Sight(
+        tools=roots.tools.roots,
+        read=tuple(sorted(set(roots.read) - set(roots.tools.paths))),
+        listed=roots.listed,
+        writable=roots.written,
+        mount_points=tuple(sorted({*masks.git_directories, *masks.pins} & set(free))),
+        guarded=tuple(sorted(_guarded(set(kept) & set(free), workspace) - covered)),
+        masked_files=tuple(
+            path
+            for path in dict.fromkeys((*masks.files, *secrets, *_kernel(KERNEL_FILES, profile)))
+            if path not in system and not _is_below(path, covered) and path not in profile.sockets
+        ),
+        masked_directories=tuple(sorted(covered - system)),
+        homes=_homes() if profile.name == "inspect" else (),
+        doors=_doors(command),
+    )
+
+
+def _guarded(paths: set[str], workspace: str) -> set[str]:
+    """Return what is made read-only: of a link, what it leads to in the workspace."""
+    real = {path: os.path.realpath(path) if Path(path).is_symlink() else path for path in paths}
+    return {
+        target
+        for target in real.values()
+        if is_within(target, workspace) and target != workspace and os.path.lexists(target)
+    }
+
+
+def _kernel(paths: tuple[str, ...], profile: Profile) -> tuple[str, ...]:
+    return tuple(p for p in paths if profile.name == "inspect" and os.path.lexists(p))
+
+
+def _homes() -> tuple[str, ...]:
+    """Return every home of this host outside the system, and where homes are kept."""
+    homes = {user.pw_dir for user in pwd.getpwall() if user.pw_dir.startswith("/")} - TOO_WIDE
+    found = {"/home", "/root"}
+    for home in homes:
+        try:
+            if os.lstat(home).st_uid != 0 and os.path.realpath(home) == home:
+                found.add(home)
+        except OSError:
+            continue
+    return tuple(sorted(path for path in found if Path(path).is_dir()))
+
+
+def _doors(command: Command) -> tuple[tuple[str, str], ...]:
+    """Return the sockets one client may speak to, and what it looks at first: (path, source)."""
+    if not command.profile.sockets:
+        return ()
+    paths = (*command.profile.sockets, *daemons.beside(command.argv or ()))
+    return tuple((path, os.path.realpath(path)) for path in paths if Path(path).exists())
+
+
+def _topmost(paths: set[str]) -> set[str]:
+    return {path for path in paths if not _is_below(path.rpartition("/")[0], paths)}
+
+
+def _is_below(path: str, roots: set[str]) -> bool:
+    """Return whether a path is one of `roots` or lies in one; however many there are."""
+    while path:
+        if path in roots:
+            return True
+        path = path.rpartition("/")[0]
+    return False
+
+
+def _is_visible(cwd: str, roots: _Roots, host: HostFacts) -> bool:
+    if cwd in ("/", host.home, *SCRATCH):
+        return True
+    return any(is_within(cwd, root) for root in (*roots.all, "/etc", "/usr"))
 
 
 def _shown(
-    paths: tuple[str, ...], host: HostFacts, denies: Callable[[str], bool]
+    paths: tuple[str, ...], system: tuple[str, ...], denies: Callable[[str], bool]
 ) -> tuple[str, ...]:
     """Return the paths that exist, are files or directories, and need a mount of their own."""
     return tuple(
         path
         for path in paths
         if path not in TOO_WIDE
-        and not _is_system(path, host)
+        and not any(is_within(path, root) for root in system)
         and not denies(os.path.realpath(path))
         and _is_plain(path)
     )
@@ -170,22 +303,10 @@ def _is_plain(path: str) -> bool:
     return stat.S_ISREG(mode) or stat.S_ISDIR(mode)
 
 
-def _is_system(path: str, host: HostFacts) -> bool:
+def _system(host: HostFacts, name: ProfileName) -> tuple[str, ...]:
+    """Return the roots that a profile shows of the system."""
     links = tuple(path for path, _ in host.system.links)
-    return any(is_within(path, root) for root in host.system.directories + links + ALWAYS_SHOWN)
-
-
-def protected(masks: Masks, workspace: str) -> dict[str, Identity]:
-    """Return every protected name and git directory of the workspace with what it is now."""
-    found: dict[str, Identity] = {}
-    for path in (*masks.git_directories, *masks.protected):
-        if path != workspace and is_within(path, workspace):
-            try:
-                status = os.lstat(path)
-            except OSError:
-                continue
-            found[path] = (status.st_dev, status.st_ino, stat.S_IFMT(status.st_mode))
-    return found
+    return (*system_directories(host, name), *links, *ALWAYS_SHOWN)
 
 
 def empty_file(state_dir: Path) -> Path:

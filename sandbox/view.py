@@ -9,11 +9,12 @@ from typing import Literal
 
 from sandbox import landlock
 from sandbox.host import HostFacts
-from sandbox.profile import Profile
+from sandbox.profile import Profile, ProfileName
 
 Kind = Literal["ro", "rw", "list", "tmpfs", "proc", "dev", "mask"]
 INSIDE = "/run/permitgate"
 SHM_BYTES = 64 << 20
+NOT_INSPECTED = frozenset({"/opt"})
 PRIVATE = ("/tmp", "/var/tmp", "/run")  # noqa: S108  # mount points of private tmpfs
 
 RIGHTS: dict[Kind, int] = {
@@ -34,13 +35,14 @@ class Mount:
     path: str
     source: str = ""
     lasts: bool = False  # the same for every command of a cell; the rest is made for each command
+    rights: int | None = None  # Landlock's, where they are fewer than the kind's own
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
     """What was found on the host for one command; every path exists and is no symbolic link."""
 
-    tools: tuple[str, ...] = ()  # toolchains
+    tools: tuple[tuple[str, str], ...] = ()  # toolchains: (path, the real directory)
     read: tuple[str, ...] = ()  # read roots, footprint paths
     listed: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()
@@ -48,31 +50,61 @@ class Sight:
     guarded: tuple[str, ...] = ()  # in a writable workspace, but read-only
     masked_files: tuple[str, ...] = ()
     masked_directories: tuple[str, ...] = ()
+    homes: tuple[str, ...] = ()  # shown empty
+    doors: tuple[tuple[str, str], ...] = ()  # (path, source) of one daemon's sockets
 
 
 def view(profile: Profile, host: HostFacts, sight: Sight, empty_file: str) -> tuple[Mount, ...]:
     """Return every mount of the command's view, parents before children."""
-    inspects = profile.name == "inspect"
-    mounts = [Mount("ro", path, path, lasts=True) for path in host.system.directories]
-    if inspects:
-        mounts += [Mount("ro", path, path) for path in host.system.inspect_only]
-    mounts += [Mount("tmpfs", path, lasts=True) for path in (*PRIVATE, host.home)]
-    mounts.append(Mount("proc", "/proc", "/proc" if inspects else ""))
+    mounts = _inspected(host, sight) if profile.name == "inspect" else _own(host, sight)
     mounts.append(Mount("dev", "/dev", lasts=True))
     mounts.append(Mount("tmpfs", "/dev/shm"))  # noqa: S108
-    mounts += [Mount("ro", path, path, lasts=True) for path in sight.tools]
     mounts += [Mount("list", path, path) for path in sight.listed]
-    mounts += [Mount("ro", path, path) for path in sight.read]
+    # What `inspect` may read beside the system is not run there: its programs are root's.
+    rights = landlock.READ if profile.name == "inspect" else None
+    mounts += [Mount("ro", path, path, rights=rights) for path in sight.read]
     writes = profile.name == "live"
-    mounts.append(Mount("rw" if writes else "ro", profile.workspace, profile.workspace))
+    workspace = profile.workspace
+    mounts.append(Mount("rw" if writes else "ro", workspace, workspace, rights=rights))
     if writes:
         mounts += [Mount("rw", path, path) for path in sight.writable + sight.mount_points]
         mounts += [Mount("ro", path, path) for path in sight.guarded]
-    mounts += _masks(host, sight, inspects=inspects, empty_file=empty_file)
+    mounts += _masks(host, sight, inspects=profile.name == "inspect", empty_file=empty_file)
     mounts.append(Mount("ro", f"{INSIDE}/sandbox", host.package))
     if host.interpreter_prefix:
         mounts.append(Mount("ro", f"{INSIDE}/python", host.interpreter_prefix))
     return tuple(sorted(mounts, key=lambda mount: mount.path.count("/")))
+
+
+def system_directories(host: HostFacts, name: ProfileName) -> tuple[str, ...]:
+    """Return what a profile shows of the system; `inspect` is an allow-list of its own."""
+    if name != "inspect":
+        return host.system.directories
+    shown = [path for path in host.system.directories if path not in NOT_INSPECTED]
+    return (*shown, *host.system.inspect_only)
+
+
+def _own(host: HostFacts, sight: Sight) -> list[Mount]:
+    return [
+        *(Mount("ro", path, path, lasts=True) for path in host.system.directories),
+        *(Mount("tmpfs", path, lasts=True) for path in (*PRIVATE, host.home)),
+        Mount("proc", "/proc"),
+        *(Mount("ro", path, source, lasts=True) for path, source in sight.tools),
+    ]
+
+
+def _inspected(host: HostFacts, sight: Sight) -> list[Mount]:
+    """Return the host's own system, processes included; homes are there, and empty."""
+    shown = system_directories(host, "inspect")
+    # A home elsewhere is not there at all, unless something in it is shown.
+    homes = {host.home, *sight.homes}
+    return [
+        *(Mount("ro", path, path) for path in shown),
+        *(Mount("tmpfs", path) for path in PRIVATE if path != "/run"),
+        *(Mount("tmpfs", path, rights=landlock.LIST) for path in sorted({"/run", *homes})),
+        Mount("proc", "/proc", "/proc"),
+        *(Mount("ro", path, source, rights=landlock.READ) for path, source in sight.doors),
+    ]
 
 
 def _masks(host: HostFacts, sight: Sight, *, inspects: bool, empty_file: str) -> list[Mount]:
@@ -92,7 +124,11 @@ def rules(mounts: tuple[Mount, ...]) -> list[tuple[str, int]]:
     """Return the Landlock allow-list of a view: what is not shown is not allowed either."""
     return [
         ("/", landlock.LIST),
-        *((mount.path, RIGHTS[mount.kind]) for mount in mounts if mount.kind in RIGHTS),
+        *(
+            (mount.path, RIGHTS[mount.kind] if mount.rights is None else mount.rights)
+            for mount in mounts
+            if mount.kind in RIGHTS
+        ),
     ]
 
 
