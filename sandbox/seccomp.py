@@ -56,7 +56,7 @@ _BY_ARGUMENT: Final[_Table] = {
     "socket": (41, 198), "socketpair": (53, 199), "chmod": (90, None), "fchmod": (91, 52),
     "fchmodat": (268, 53), "fchmodat2": (452, 452), "creat": (85, None), "mknod": (133, None),
     "mknodat": (259, 33), "open": (2, None), "openat": (257, 56), "renameat2": (316, 276),
-    "move_pages": (279, 239), "migrate_pages": (256, 238),
+    "move_pages": (279, 239), "migrate_pages": (256, 238), "prlimit64": (302, 261),
 }  # fmt: skip
 _SIGNALS: Final[_Table] = {
     "kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131), "rt_sigqueueinfo": (129, 138),
@@ -64,7 +64,7 @@ _SIGNALS: Final[_Table] = {
 }  # fmt: skip
 # What a process may set for another one of its user; its number comes first.
 _FOR_OTHERS: Final[_Table] = {
-    "prlimit64": (302, 261), "sched_setparam": (142, 118), "sched_setscheduler": (144, 119),
+    "sched_setparam": (142, 118), "sched_setscheduler": (144, 119),
     "sched_setaffinity": (203, 122), "sched_setattr": (314, 274),
     # its kind first, then its number
     "setpriority": (141, 140), "ioprio_set": (251, 30),
@@ -124,11 +124,8 @@ SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET, SOCK_TYPE_MASK = 1, 2, 5, 0xF
 EVERYDAY_PROTOCOLS = (0, 1, 6, 17, 58)  # ICMP, TCP, UDP, ICMPv6: no module is loaded for them
 NEW_NAMESPACE_FLAGS = 0x7E020000
 CLONE_PARENT = 0x8000  # the child would be a child of the stage
-TERMINAL_INJECTION: Final[tuple[int, ...]] = (
-    0x5412,
-    0x541C,
-    0x5423,
-)  # TIOCSTI, TIOCLINUX, TIOCSETD
+# TIOCSTI, TIOCLINUX, TIOCSETD
+TERMINAL_INJECTION: Final[tuple[int, ...]] = (0x5412, 0x541C, 0x5423)
 TERMINAL_QUESTIONS = (0x5401, 0x5413)  # TCGETS, TIOCGWINSZ
 IOCTL_OWNER = (0x8901, 0x8902)  # FIOSETOWN, SIOCSPGRP: who gets a descriptor's signals
 IOCTL_ATTRIBUTES = (0x40086602, 0x401C5820)  # FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR
@@ -158,7 +155,7 @@ class Calls:
     families: tuple[int, ...]  # for socket(2); a connected pair of AF_UNIX is always allowed
     netlink: tuple[int, ...]
     may_signal: bool = True
-    sees_others: bool = False  # its pid namespace is the host's: limits and priorities, too
+    sees_others: bool = False  # its pid namespace is the host's
     shares_host: bool = False  # it has no namespace at all
 
 
@@ -211,7 +208,8 @@ def _for_everyone() -> dict[str, Answer]:
         answers[name] = bits(mode, SET_ID | DEVICE, _EPERM)
     for name, flags in (("open", 1), ("openat", 2)):
         answers[name] = bits(flags, CREATES, bits(flags + 1, SET_ID, _EPERM))
-    for name in ("move_pages", "migrate_pages"):
+    # A stage that waits for the command has limits and pages of its own, even in a namespace.
+    for name in ("move_pages", "migrate_pages", "prlimit64"):
         answers[name] = one_of(0, (0,), ALLOW, _EPERM)
     return answers
 
@@ -257,7 +255,7 @@ def _sockets(calls: Calls) -> Answer:
 def _for_looking() -> dict[str, Answer]:
     answers: dict[str, Answer] = dict.fromkeys((*_SIGNALS, "connect"), _EPERM)
     answers |= dict.fromkeys(_LOOKING, ALLOW)
-    answers |= {name: _for_everyone()[name] for name in ("clone", "openat2", "ptrace")}
+    answers |= {name: _for_everyone()[name] for name in ("clone", "openat2", "prlimit64")}
     answers["name_to_handle_at"] = ALLOW  # ss names a socket's control group so
     netlink = one_of(2, (NETLINK_ROUTE, NETLINK_SOCK_DIAG), ALLOW, _EPERM)
     # fuser learns from a datagram socket which device all sockets are on; it is never connected.
@@ -268,7 +266,6 @@ def _for_looking() -> dict[str, Answer]:
     answers["sendto"] = one_of(5, (0, NETLINK_ADDRESS_BYTES), ALLOW, _EPERM)
     answers["ioctl"] = one_of(1, TERMINAL_QUESTIONS, ALLOW, ERRNO | errno.ENOTTY)
     answers["fcntl"] = one_of(1, FCNTL_EVERYDAY, ALLOW, _EPERM)
-    answers["prlimit64"] = _own_process_only()["prlimit64"]
     answers["mmap"] = bits(3, MAP_SHARED, _EPERM)
     for name, flags in (("open", 1), ("openat", 2), ("open_by_handle_at", 2)):
         both_ways = one_of(flags, (O_RDWR, O_RDWR | O_LARGEFILE), ALLOW, _EROFS)

@@ -76,7 +76,7 @@ BY_ARGUMENT = [
     *(Case("open", (BAD, flags, SET_UID)) for flags in (os.O_CREAT, os.O_TMPFILE)),
     *(Case("openat", (ALL, BAD, flags, SET_GID)) for flags in (os.O_CREAT, os.O_TMPFILE)),
     Case("renameat2", (ALL, BAD, ALL, BAD, 4)), Case("move_pages", (NOBODY, 0, 0, 0, 0, ALL)),
-    Case("migrate_pages", (NOBODY, 0, BAD, BAD)),
+    Case("migrate_pages", (NOBODY, 0, BAD, BAD)), Case("prlimit64", (NOBODY, 7, 0, 0)),
 ]  # fmt: skip
 # Where other processes can be named, and nothing else keeps signals from them.
 AMONG_OTHERS = [
@@ -85,7 +85,7 @@ AMONG_OTHERS = [
     Case("pidfd_send_signal", (ALL, 0, 0, 0)),
     *(Case("fcntl", (ALL, command, NOBODY)) for command in (8, 10, 15)),
     *(Case("ioctl", (ALL, request, BAD)) for request in (0x8901, 0x8902)),
-    Case("prlimit64", (NOBODY, 7, 0, 0)), Case("sched_setparam", (NOBODY, BAD)),
+    Case("sched_setparam", (NOBODY, BAD)),
     Case("sched_setscheduler", (NOBODY, 0, BAD)), Case("sched_setaffinity", (NOBODY, 8, BAD)),
     Case("sched_setattr", (NOBODY, BAD, 0)), Case("setpriority", (0, NOBODY, 19)),
     Case("setpriority", (2, NOBODY, 19)), Case("ioprio_set", (1, NOBODY, 0)),
