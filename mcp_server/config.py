@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from policy import document
+from sandbox import toolchain_table
+from sandbox.host import Choice
 
 Channel = Literal["elicitation", "terminal"]
 Keys = tuple[str | int, ...]
@@ -87,12 +89,26 @@ class Config(_Strict):
     policy: tuple[str, ...] = ("dev-safe",)
     policy_signers: Path | None = None  # who may sign policies, in ssh-keygen's format
     minimum_enforcement: Literal["namespaces"] = "namespaces"
+    toolchains: Choice = "auto"  # which of the home's toolchains commands see
     approvals: ApprovalSettings = ApprovalSettings()
     limits: LimitSettings = LimitSettings()
     audit: AuditSettings = AuditSettings()
     http: HttpSettings = HttpSettings()
     hosts: tuple[HostSettings, ...] = ()
     known_hosts: Path | None = None
+
+    @field_validator("toolchains", mode="plain")
+    @classmethod
+    def _known_toolchains(cls, value: object) -> Choice:
+        if value == "auto" or value == "none":  # noqa: PLR1714  # narrows to the literal
+            return value
+        names = [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+        known = toolchain_table.names()
+        unknown = [name for name in names if name not in known and not name.startswith("/")]
+        if not isinstance(value, list) or len(names) < len(value) or unknown:
+            what = repr(unknown[0]) if unknown else "this"
+            raise ValueError(f"{what} is not auto, none, or a list of known names and directories")
+        return tuple(names)
 
 
 def load_config(path: Path) -> Config:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from mcp_server.app import Wishes, open_app
 from mcp_server.config import Config, ConfigError, load_config, parse_config
 from mcp_server.owner import CallRefusedError, workspace_roots
-from tests.mcp_server.indoors import Indoors, append
+from tests.mcp_server.indoors import TERMINAL_AT_ONCE, Indoors, append
 
 MISTAKES = [
     ("polcy: [x]", "c:1:1: polcy: unknown key"),
@@ -31,6 +31,9 @@ MISTAKES = [
     ("approvals:\n  channels: elicitation", "c:2:3: approvals.channels: "),
     ("approvals:\n  channels:\n    - terminal\n    - pager", "c:4:7: approvals.channels.1: "),
     ("approvals:\n  wait_s: 4000", "c:2:3: approvals.wait_s: "),
+    ("toolchains: all", "c:1:1: toolchains: Value error, this is not auto, none, or a list"),
+    ("toolchains: [uv, UV]", "c:1:1: toolchains: Value error, 'UV' is not auto, none, or"),
+    ("toolchains: [3]", "c:1:1: toolchains: "),
     ("minimum_enforcement: none", "c:1:1: minimum_enforcement: "),
     ("http:\n  host: 0.0.0.0", "c:2:3: http.host: "),
     ("http:\n  port: 65536", "c:2:3: http.port: "),
@@ -137,6 +140,7 @@ OBEYED = {
     "workspace_roots": "test_workspace_roots_are_the_workspaces",
     "policy": "test_policy_names_what_is_in_force",
     "minimum_enforcement": "test_below_the_minimum_enforcement_nothing_runs",
+    "toolchains": "test_commands_see_the_toolchains_that_are_configured",
     "known_hosts": "test_hosts_and_their_known_keys_are_what_a_human_approves",
     "approvals.unreachable": "test_a_level_that_nobody_can_reach_is_a_no_if_the_operator_says_so",
     "approvals.channels": "test_limits_times_and_places_are_obeyed",
@@ -206,6 +210,20 @@ async def test_limits_times_and_places_are_obeyed(tmp_path):
     assert pending.expires_ms - pending.created_ms == 77_000
     assert pending.question.need.use_within_s == 33
     assert (tmp_path / "evidence" / "checkpoint").exists()
+    indoors.app.close()
+
+
+@pytest.mark.parametrize(("listed", "is_shown"), [("[TOOLS]", True), ("none", False)])
+async def test_commands_see_the_toolchains_that_are_configured(tmp_path, listed, is_shown):
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "notes.txt").write_text("seen")
+    listed = listed.replace("TOOLS", str(tools))
+    indoors = Indoors.make(tmp_path, f"toolchains: {listed}\n{TERMINAL_AT_ONCE}")
+    async with indoors.connected("auto") as client:
+        arguments = {"argv": ["ls", str(tools)], "profile": "read"}
+        found = (await client.call_tool("exec", arguments)).structured_content
+    assert ("notes.txt" in found["stdout"]["text"]) == is_shown
     indoors.app.close()
 
 
