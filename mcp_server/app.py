@@ -127,7 +127,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
         journal.close()
         raise
     desk = _desk(where, journal, log_directory(config, where))
-    host = probe()
+    host = probe(config.toolchains)
     recover(where.changes)
     office = PermitOffice()
     denies = _Denied(live, caller)

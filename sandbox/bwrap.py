@@ -28,7 +28,8 @@ def arguments(
         options += ["--symlink", target, path]
     for mount in mounts:
         options += _option(mount, tmp_bytes)
-    options += ["--remount-ro", "/", "--chdir", "/"]
+    # Read-only: as root /proc/sys would be the host's to change.
+    options += ["--remount-ro", "/proc", "--remount-ro", "/", "--chdir", "/"]
     return b"\0".join(option.encode("utf-8", "surrogateescape") for option in options)
 
 

@@ -22,6 +22,12 @@ CAPABILITIES = 64
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+class _Program(ctypes.Structure):
+    """struct sock_fprog: how many instructions, and where."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_char_p))
+
+
 class Spec:
     """What to show, what to hold the command to and what to run; read from a descriptor.
 
@@ -108,6 +114,9 @@ def _confine(spec: Spec, report: int, ruleset: int) -> None:
     os.closerange(high + 1, HIGHEST_FD)
     os.chdir(spec.cwd)
     hold(spec, ruleset)
+    if spec.refuse_tcp:  # it shares the host's namespaces, so nobody has dropped them yet
+        drop_bounding()
+        drop_capabilities()
     for number, value in spec.rlimits:
         _limit(int(number), int(value))
     # Python ignores these two; a command expects what the kernel does by itself.
@@ -161,10 +170,10 @@ def install_filter(program: bytes) -> None:
     """
     if not program:
         return
-    code = ctypes.create_string_buffer(program, len(program))
-    header = struct.pack("=HxxxxxxQ", len(program) // 8, ctypes.addressof(code))
+    header = _Program(len(program) // 8, program)
     _checked(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
-    _checked(_libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0), "seccomp")
+    mode = SECCOMP_MODE_FILTER
+    _checked(_libc.prctl(PR_SET_SECCOMP, mode, ctypes.byref(header), 0, 0), "seccomp")
 
 
 def reap(child: int) -> bytes:

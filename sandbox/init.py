@@ -5,6 +5,7 @@ namespace, or by the reaper where there is none. See confine.py for the report.
 """
 
 import os
+import signal
 import sys
 
 sys.path.insert(0, __file__.rsplit("/", 2)[0])
@@ -17,6 +18,7 @@ def main() -> int:
     spec = confine.Spec(spec_fd)
     # Undumpable, so the command cannot reach the report through /proc and forge its end.
     confine.hide()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as process 1, it is not hit by it then
     child = os.fork()  # noqa: TID251  # this stage exists to become the permitted command
     if child == 0:
         confine.become(spec, report)

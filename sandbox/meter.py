@@ -41,9 +41,10 @@ class Meter:
     def _is_out_of_memory(self, pids: list[int], *, is_thorough: bool) -> bool:
         most = self._limits.memory_bytes
         if self._group is not None and "memory" in self._bounds:
-            held = self._group.held_bytes() if is_thorough else 0
+            is_out = self._group.was_out_of_memory()
+            held = most if is_out else self._group.held_bytes() if is_thorough else 0
             self.peak_memory_bytes = max(self.peak_memory_bytes, held)
-            return self._group.was_out_of_memory()
+            return is_out
         if not is_thorough and resident(pids) <= most:
             return False
         held = memory(pids)

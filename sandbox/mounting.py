@@ -18,7 +18,9 @@ STAGE_DIRECTORY, STAGE_FILE = INSIDE + b"/stage", INSIDE + b"/file"
 EMPTY, NOTHING = INSIDE + b"/empty", INSIDE + b"/nothing"  # what denied files and directories show
 FRESH = INSIDE + b"/fresh"  # what becomes /run
 
-MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_MOVE, MS_REC = 2, 4, 8, 4096, 8192, 16384
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_BIND, MS_MOVE, MS_REC = 4096, 8192, 16384
+BYTES_PER_FILE = 4096  # of a file system in memory; the kernel counts names apart from content
 ATTR_READ_ONLY, ATTR_NOSUID, ATTR_NODEV = 1, 2, 4
 SYS_OPENAT2, SYS_MOUNT_SETATTR = 437, 442  # the same number on every architecture
 AT_FDCWD, AT_RECURSIVE = -100, 0x8000
@@ -44,11 +46,14 @@ def private(mounts: list[list[bytes]]) -> list[list[bytes]]:
     `mounts` are ("tmpfs", path, bytes it may hold) and ("mask", path, source); /proc comes first.
     The new /run is put aside until `build` ends.
     """
-    _mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    # Read-only: as root /proc/sys would be the host's to change.
+    _mount(b"proc", b"/proc", b"proc", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
     for kind, path, size in mounts:
         if kind == b"tmpfs":
             place = FRESH if path == b"/run" else path
-            _mount(b"tmpfs", place, b"tmpfs", MS_NOSUID | MS_NODEV, b"mode=1777,size=" + size)
+            files = int(size) // BYTES_PER_FILE
+            options = b"mode=1777,size=%b,nr_inodes=%d" % (size, files)
+            _mount(b"tmpfs", place, b"tmpfs", MS_NOSUID | MS_NODEV, options)
     covers = [mount for mount in mounts if mount[0] == b"mask"]
     for _, path, source in covers:
         _cover(path, source)

@@ -34,7 +34,9 @@ class Permit:
     approval_id: str | None
     session: str  # whose /tmp and HOME a command may use
 
-    def __init__(self, seal: object, action: Action, approval_id: str | None, session: str) -> None:
+    def __init__(
+        self, seal: object, action: Action, approval_id: str | None, session: str = ""
+    ) -> None:
         if seal is not _ISSUE:
             raise PermitError("a permit can only be issued by the permit office")
         object.__setattr__(self, "action", action)

@@ -1,7 +1,8 @@
 """The stage outside the sandbox that lets no descendant outlive a command without a pid namespace.
 
-Started as `python -I -S reaper.py PROGRAM ARGS…`. Orphans of the command become its children, so
-it finds them all; on SIGTERM, or when the server dies, or when the command ends, it kills them.
+Started as `python -I -S reaper.py SERVER_PID PROGRAM ARGS…`. Orphans of the command become its
+children, so it finds them all; on SIGTERM, or when the server dies, or when the command ends, it
+kills them.
 Standard library only; it knows nothing of the sandbox room.
 """
 
@@ -22,12 +23,12 @@ def main() -> int:
         PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0
     ):
         return 125
-    if os.getppid() == 1:
+    if os.getppid() != int(sys.argv[1]):
         return 125  # the server died before it could be watched
     child = os.fork()  # noqa: TID251  # this stage exists to hold the permitted command's tree
     if child == 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.execv(sys.argv[1], sys.argv[1:])  # noqa: S606, TID251  # a vector the runner made
+        os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606, TID251  # a vector the runner made
     while os.waitpid(-1, 0)[0] != child:
         pass
     _kill_all()

@@ -16,9 +16,10 @@ import anyio
 import anyio.to_thread
 
 from sandbox import environment
-from sandbox.action import Command
+from sandbox.action import Command, Limits
 from sandbox.cell import CellError, Cells, Plan
 from sandbox.host import HostFacts
+from sandbox.limits import met, sign_of
 from sandbox.masks import Walker
 from sandbox.outcome import NO_OUTPUT, CommandOutcome, Enforcement, Status
 from sandbox.permit import Permit, PermitError, PermitOffice
@@ -153,8 +154,8 @@ class CommandRunner:
             )
         if command.profile.name == "unconfined":
             return None
-        if not self._host.meets("namespaces"):
-            return self._host.advice
+        if refusal := self._host.refusal(command.profile.name):
+            return refusal
         if command.profile.name == "inspect" and not self._host.landlock_abi:
             return (
                 "inspect shows the host's processes, which only Landlock keeps apart; it is absent"
@@ -179,8 +180,10 @@ class CommandRunner:
     def _outcome(
         self, command: Command, ended: Ended, hidden: tuple[str, ...], held: tuple[str, ...]
     ) -> CommandOutcome:
-        end = _End(ended)
+        end = _End(ended, command.limits)
         status, message = end.status(confined=command.profile.name != "unconfined")
+        if end.is_full:
+            message = f"{message} {met('tmp', command.limits)} Both were emptied.".strip()
         if held:
             message = (message + " " if message else "") + (
                 f"Held back, moved to {self._state_dir}/held: {', '.join(held)} "
@@ -196,8 +199,8 @@ class CommandRunner:
 class _End:
     """The stage's report (see init.py), read."""
 
-    def __init__(self, ended: Ended) -> None:
-        self._ended = ended
+    def __init__(self, ended: Ended, limits: Limits) -> None:
+        self._ended, self._limits = ended, limits
         self.exit_code: int | None = None
         self.signal: int | None = None
         self.cpu_user_ms = self.cpu_system_ms = self.peak_memory_bytes = 0
@@ -217,26 +220,27 @@ class _End:
 
     def status(self, *, confined: bool) -> tuple[Status, str]:
         """Return the status and what a reader should know about it."""
+        cause = self._ended.cause
+        if cause == "cancelled" and self._ran:
+            return "killed", "the call was cancelled; everything it had started was killed."
+        if cause and cause != "cancelled" and self._ran:
+            status: Status = "timeout" if cause == "timeout" else "killed"
+            return status, f"{met(cause, self._limits)} Everything it had started was killed."
         if not self._ran or self._trouble:
             self.exit_code = self.signal = None
             return "error", self._failure()
-        match self._ended.cause:
-            case "timeout":
-                return "timeout", "the time limit was reached; the whole tree was killed."
-            case "cancelled":
-                return "killed", "the call was cancelled; the whole tree was killed."
-            case "memory" | "processes":
-                return "killed", f"the {self._ended.cause} limit was exceeded; all was killed."
-            case "":
-                return self._own_end(confined=confined)
+        return self._own_end(confined=confined)
 
     def _own_end(self, *, confined: bool) -> tuple[Status, str]:
         if self.exit_code == 0:
             return "ok", ""
+        said = self._ended.stderr.head + self._ended.stderr.tail
+        if limit := sign_of(self.exit_code, self.signal, said):
+            hint = f"{met(limit, self._limits)} (a hint, from how it ended.)"
+            return ("killed" if self.signal else "failed"), hint
         if self.exit_code is None:
             name = signal.Signals(self.signal).name if self.signal else "an unknown signal"
             return "killed", f"ended by {name}."
-        said = self._ended.stderr.head + self._ended.stderr.tail
         for words, meaning in REFUSALS:
             if confined and words in said:
                 return "blocked", f"it looks as if {meaning} (a hint, from what it printed)."

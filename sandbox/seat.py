@@ -34,6 +34,8 @@ def main() -> int:
     confine.hide()
     mounting.prepare()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended watchers leave no zombie
+    # Python's own handler would let a command's `kill -INT 1` reach the watcher.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     gc.freeze()
     gc.disable()
     control.send(b"up")

@@ -4,12 +4,13 @@ May touch: the workspace's identity. The specification is what
 the stage inside reads (confine.py); it travels in memory, never in an argument list.
 """
 
+import os
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from sandbox import bwrap, environment, seccomp, view
+from sandbox import allow_list, bwrap, environment, seccomp, view
 from sandbox.action import Command
 from sandbox.cell import Plan
 from sandbox.host import HostFacts
@@ -21,7 +22,9 @@ from sandbox.supervise import Start
 
 BASH = ("/bin/bash", "--noprofile", "--norc", "-p", "-c")
 CALLS: Final = {
-    "inspect": seccomp.Calls((), (seccomp.NETLINK_ROUTE, seccomp.NETLINK_SOCK_DIAG)),
+    "inspect": seccomp.Calls(
+        (), (seccomp.NETLINK_ROUTE, seccomp.NETLINK_SOCK_DIAG), sees_others=True
+    ),
     "read": seccomp.Calls((seccomp.AF_INET, seccomp.AF_INET6), (seccomp.NETLINK_ROUTE,)),
     "live": seccomp.Calls(
         (seccomp.AF_UNIX, seccomp.AF_INET, seccomp.AF_INET6), (seccomp.NETLINK_ROUTE,)
@@ -79,15 +82,11 @@ class Starter:
             rlimits(command.limits, confined=is_confined),
         )
         if not is_confined:
-            return self._unconfined(command, spec)
+            return self._on_host(command, spec)
         mounts = view.view(command.profile, host, scene.sight, scene.empty_file)
-        spec = replace(
-            spec,
-            filter_program=_filter(
-                command.profile.name, host.machine, is_scoped=host.landlock_abi >= ABI_SCOPE
-            ),
-        )
-        if command.profile.name == "inspect":
+        if host.rung == "landlock":
+            return self._by_landlock(command, mounts, spec)
+        if command.profile.name == "inspect" or not host.can_cell:
             return self._alone(command, mounts, spec)
         new = tuple(mount for mount in mounts if view.is_new(mount, host))
         spec = replace(
@@ -95,25 +94,48 @@ class Starter:
             rules=self._rules(new)[1:],  # the cell's own begin with the root
             mounts=new,
             identities=_identities(command.profile),
+            filter_program=_less(command.profile.name, host.machine),
         )
         plan = self._plan(command, scene, mounts, session)
-        group = host.pids_cgroup
-        return Start((), b"", spec.encode(), command.stdin, group, has_reaper=False, plan=plan)
+        return Start(
+            (), b"", spec.encode(), command.stdin, host.cgroups, has_reaper=False, plan=plan
+        )
 
-    def _unconfined(self, command: Command, spec: Spec) -> Start:
+    def _on_host(self, command: Command, spec: Spec) -> Start:
+        """Start the stage on the host itself; what holds the command is in the specification."""
         host = self._host
         stage = (host.interpreter, "-I", "-S", f"{host.package}/init.py", "{1}", "{2}")
         argv = (*_reaper(host), *stage)
-        return Start(argv, b"", spec.encode(), command.stdin, host.pids_cgroup, has_reaper=True)
+        return Start(argv, b"", spec.encode(), command.stdin, host.cgroups, has_reaper=True)
+
+    def _by_landlock(self, command: Command, mounts: tuple[view.Mount, ...], spec: Spec) -> Start:
+        """Hold a command by Landlock and seccomp alone; no socket, as the network is the host's."""
+        host = self._host
+        calls = seccomp.Calls((), (), may_signal=host.landlock_abi >= ABI_SCOPE, shares_host=True)
+        spec = replace(
+            spec,
+            rlimits=rlimits(command.limits, confined=False),
+            rules=allow_list.rules(mounts),
+            refuse_tcp=True,
+            filter_program=seccomp.build(calls, host.machine),
+        )
+        return self._on_host(command, spec)
 
     def _alone(self, command: Command, mounts: tuple[view.Mount, ...], spec: Spec) -> Start:
-        """Start one bubblewrap for one command that shares the host's pid namespace."""
-        options = bwrap.arguments(command.profile, self._host, mounts, command.limits.tmp_bytes)
-        spec = replace(spec, rules=self._rules(mounts), refuse_tcp=True)
+        """Start one bubblewrap for one command."""
+        host, inspects = self._host, command.profile.name == "inspect"
+        options = bwrap.arguments(command.profile, host, mounts, command.limits.tmp_bytes)
+        spec = replace(
+            spec,
+            rules=self._rules(mounts),
+            refuse_tcp=inspects,
+            filter_program=_filter(
+                command.profile.name, host.machine, is_scoped=host.landlock_abi >= ABI_SCOPE
+            ),
+        )
         # Without a pid namespace of its own, a tree is held together by the reaper.
-        argv = (*_reaper(self._host), *_inside(self._host, "init.py"))
-        group = self._host.pids_cgroup
-        return Start(argv, options, spec.encode(), command.stdin, group, has_reaper=True)
+        argv = (*(_reaper(host) if inspects else ()), *_inside(host, "init.py"))
+        return Start(argv, options, spec.encode(), command.stdin, host.cgroups, has_reaper=inspects)
 
     def _plan(
         self, command: Command, scene: Scene, mounts: tuple[view.Mount, ...], session: str
@@ -135,7 +157,7 @@ class Starter:
         options = bwrap.cell_arguments(host, old, workspace, (tmp_bytes, scene.empty_file))
         if len(self._plans) >= MAX_PLANS:
             self._plans.clear()
-        plan = Plan(_inside(host, "seat.py"), options, base.encode(), session)
+        plan = Plan(_inside(host, "seat.py"), options, base.encode(), session, host.cgroups)
         self._plans[key] = plan
         return plan
 
@@ -155,7 +177,7 @@ def _inside(host: HostFacts, stage: str) -> tuple[str, ...]:
 
 
 def _reaper(host: HostFacts) -> tuple[str, ...]:
-    return (host.interpreter, "-I", "-S", f"{host.package}/reaper.py")
+    return (host.interpreter, "-I", "-S", f"{host.package}/reaper.py", str(os.getpid()))
 
 
 @lru_cache
@@ -164,3 +186,9 @@ def _filter(name: str, machine: str, *, is_scoped: bool) -> bytes:
     if not is_scoped and name == "inspect":
         calls = replace(calls, may_signal=False)
     return seccomp.build(calls, machine)
+
+
+@lru_cache
+def _less(name: str, machine: str) -> bytes:
+    """Return what a profile takes away from the filter that waits in every seat."""
+    return seccomp.extra(CALLS[name], machine)  # noqa: S610  # no database here

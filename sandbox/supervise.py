@@ -17,19 +17,18 @@ from typing import Literal, Protocol
 from sandbox.action import Limits
 from sandbox.cell import Plan, Seat, memory_file
 from sandbox.cgroup import Group
-from sandbox.limits import children_of, memory, tree
+from sandbox.limits import Limit, children_of
+from sandbox.meter import SAMPLE_S, Meter
 from sandbox.outcome import Output
 from sandbox.output import Collector
 
-SAMPLE_S = 0.02  # processes; a fork bomb doubles many times in a tenth of a second
-MEMORY_EVERY = 5  # samples
 DEATH_S = 5.0  # for the kernel to end every process of a killed namespace
 DRAIN_S = 0.5  # after the tree is dead; only a process outside the tree could still write
 OWN_PROCESSES = 4  # reaper, bubblewrap twice, the stage inside
 CHUNK_BYTES = 1 << 16
 REPORT_BYTES = 1 << 16
 
-Cause = Literal["", "timeout", "cancelled", "memory", "processes"]
+Cause = Literal["", "cancelled"] | Limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class Start:
     options: bytes
     spec: bytes
     stdin: bytes | None
-    pids_cgroup: str
+    cgroups: tuple[str, ...]
     has_reaper: bool
     plan: Plan | None = None
 
@@ -88,21 +87,23 @@ def supervise(start: Start, limits: Limits, cancel_fd: int, seat: Seat | None = 
     with ExitStack() as stack:
         began = time.monotonic()
         (out, out_end), (err, err_end) = _pipe(stack), _pipe(stack)
-        group = _group(stack, start, limits)
+        group = _group(stack, start, seat)
+        if group is not None:
+            group.bound(limits.memory_bytes, limits.processes + OWN_PROCESSES)
+        running: Tree
         with ExitStack() as ends:
             for fd in (out_end, err_end):
                 ends.callback(os.close, fd)
             running = (
-                _Spawned(stack, start, out_end, err_end)
+                _Spawned(stack, start, (out_end, err_end), group)
                 if seat is None
-                else _Seated(seat, start, out_end, err_end, group)
+                else _Seated(seat, start, out_end, err_end)
             )
-        if group is not None and seat is None:
-            group.enter(running.pid)
         streams = _Streams({fd: Collector(limits.output_bytes) for fd in (out, err)})
-        watch = _Watch(stack, running, limits, cancel_fd)
+        watch = _Watch(stack, running, Meter(running.pid, limits, group, OWN_PROCESSES), cancel_fd)
         try:
             cause = watch.until_end(streams, began + limits.wall_s)
+            cause = cause or watch.meter.ended() or ""
         finally:
             running.kill(is_over=watch.is_over)
         watch.drain(streams, time.monotonic() + DRAIN_S)
@@ -112,7 +113,7 @@ def supervise(start: Start, limits: Limits, cancel_fd: int, seat: Seat | None = 
             streams.collectors[out].close(),
             streams.collectors[err].close(),
             round((time.monotonic() - began) * 1000),
-            watch.peak_memory_bytes,
+            watch.meter.peak_memory_bytes,
         )
 
 
@@ -121,11 +122,15 @@ class _Spawned:
 
     reports_last = False
 
-    def __init__(self, stack: ExitStack, start: Start, out: int, err: int) -> None:
+    def __init__(
+        self, stack: ExitStack, start: Start, streams: tuple[int, int], group: Group | None
+    ) -> None:
         self.report, report_end = _pipe(stack)
-        self._has_reaper = start.has_reaper
-        self._child = _spawn(start, out, err, report_end)
+        self._has_reaper, self._group = start.has_reaper, group
+        self._child = _spawn(start, *streams, report_end)
         self.pid = self._child.pid
+        if group is not None:
+            group.enter(self.pid)
         self.pidfd = os.pidfd_open(self.pid)
         stack.callback(os.close, self.pidfd)
 
@@ -141,6 +146,8 @@ class _Spawned:
                 select.select([pidfd], [], [], DEATH_S)
                 os.close(pidfd)
         self._child.wait()
+        if self._group is not None:
+            self._group.kill()  # what left the reaper's sight
 
 
 class _Seated:
@@ -148,11 +155,9 @@ class _Seated:
 
     reports_last = True
 
-    def __init__(self, seat: Seat, start: Start, out: int, err: int, group: Group | None) -> None:
+    def __init__(self, seat: Seat, start: Start, out: int, err: int) -> None:
         self._seat = seat
         self.pid, self.pidfd, self.report = seat.pid, seat.pidfd, seat.channel.fileno()
-        if group is not None:
-            group.enter(self.pid)
         spec = memory_file(start.spec)
         stdin = _stdin(start)
         try:
@@ -172,13 +177,11 @@ class _Seated:
 class _Watch:
     """Waits on everything at once: two streams, the report, the tree's end, a cancellation."""
 
-    def __init__(self, stack: ExitStack, running: Tree, limits: Limits, cancel_fd: int) -> None:
-        self._running, self._limits = running, limits
+    def __init__(self, stack: ExitStack, running: Tree, meter: Meter, cancel_fd: int) -> None:
+        self._running, self.meter = running, meter
         self._cancel_fd = cancel_fd
         self._selector = stack.enter_context(selectors.DefaultSelector())
-        self._samples = 0
         self.is_over = False
-        self.peak_memory_bytes = 0
 
     def until_end(self, streams: _Streams, deadline: float) -> Cause:
         running = self._running
@@ -188,7 +191,7 @@ class _Watch:
         while (now := time.monotonic()) < deadline:
             if now >= next_sample:
                 next_sample = now + SAMPLE_S
-                if exceeded := self._sample():
+                if exceeded := self.meter.sample():
                     return exceeded
             ready = [key.fd for key, _ in self._selector.select(min(deadline, next_sample) - now)]
             if self._cancel_fd in ready:
@@ -224,23 +227,14 @@ class _Watch:
         elif len(streams.report) < REPORT_BYTES:
             streams.report += chunk
 
-    def _sample(self) -> Cause:
-        most = self._limits.processes + OWN_PROCESSES
-        pids = tree(self._running.pid, most + 1)
-        if len(pids) > most:
-            return "processes"
-        self._samples += 1
-        if self._samples % MEMORY_EVERY == 0:
-            held = memory(pids)
-            self.peak_memory_bytes = max(self.peak_memory_bytes, held)
-            return "memory" if held > self._limits.memory_bytes else ""
-        return ""
 
-
-def _group(stack: ExitStack, start: Start, limits: Limits) -> Group | None:
-    if not start.pids_cgroup:
+def _group(stack: ExitStack, start: Start, seat: Seat | None) -> Group | None:
+    """Return the control group of one command; that of a seat was made with it."""
+    if seat is not None:
+        return seat.group
+    if not start.cgroups:
         return None
-    group = Group(start.pids_cgroup, limits.processes + OWN_PROCESSES)
+    group = Group.make(start.cgroups)
     stack.callback(group.close)
     return group
 

@@ -30,7 +30,7 @@ class Row:
 def examine(*, as_json: bool) -> int:
     """Print a row per control and room; exit 13 when commands would be refused."""
     config, where = load_config(places().config_file), places()
-    host = probe()
+    host = probe(config.toolchains)
     rows = [Row(one.name, one.seen, one.evidence, one.fix) for one in host.controls]
     roots = workspace_roots(config, None, current_owner().home)
     rows.append(

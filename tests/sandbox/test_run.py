@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,7 +42,15 @@ def alive(marker: str) -> list[int]:
 
 
 def groups() -> list[Path]:
-    return list(Path(HOST.pids_cgroup).glob(f"permitgate-{os.getpid()}-*"))
+    return [path for p in HOST.cgroups for path in Path(p).glob(f"permitgate-{os.getpid()}-*")]
+
+
+async def eventually(holds: Callable[[], bool]) -> bool:
+    """Return whether something comes true within two seconds."""
+    with anyio.move_on_after(2.0):
+        while not holds():
+            await anyio.sleep(0.01)
+    return holds()
 
 
 # What runs
@@ -354,7 +363,7 @@ async def test_a_tree_that_takes_too_much_memory_is_killed(rig):
     limits = Limits(wall_s=10.0, memory_bytes=100_000_000)
     outcome = await rig.run(replace(command, limits=limits))
     assert (outcome.status, "memory" in outcome.message) == ("killed", True)
-    assert outcome.peak_memory_bytes > 100_000_000
+    assert outcome.peak_memory_bytes >= 100_000_000
 
 
 @pytest.mark.threat("T14")
@@ -452,18 +461,19 @@ async def test_what_a_cancelled_command_planted_is_held_back_too(rig):
 @pytest.mark.threat("T14")
 @pytest.mark.root_only
 async def test_processes_are_bounded_for_root_too_and_no_group_is_left(rig):
-    if not HOST.pids_cgroup:  # then the count is only sampled, and the host's facts say so
+    if not HOST.cgroups:  # then the count is only sampled, and the host's facts say so
         assert {c.name: c.seen for c in HOST.controls}["process count"] == "partial"
         return
     limits = Limits(wall_s=1.0, processes=30)
     outcome = await rig.run(replace(rig.script(MANY), limits=limits))
     assert b"fork" in outcome.stderr.head
-    assert groups() == []
+    rig.runner.close()
+    assert await eventually(lambda: not groups())
 
 
 @pytest.mark.threat("T14")
 async def test_processes_are_counted_where_no_group_can_be_made(tmp_path):
-    rig = Rig(tmp_path, host=replace(HOST, pids_cgroup=""))
+    rig = Rig(tmp_path, host=replace(HOST, cgroups=()))
     limits = Limits(wall_s=1.5, processes=30)
     outcome = await rig.run(replace(rig.script(MANY), limits=limits))
     assert outcome.status in ("killed", "timeout")
