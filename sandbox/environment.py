@@ -4,6 +4,7 @@ Pure. Nothing is inherited from the server but where toolchains are, so no token
 of its owner leaks.
 """
 
+from sandbox.action import Command
 from sandbox.host import HostFacts
 
 FIXED = (
@@ -27,14 +28,14 @@ STEERING = frozenset(
 )  # fmt: skip
 
 
-def build(host: HostFacts, entries: tuple[tuple[str, str], ...]) -> dict[str, str]:
+def build(host: HostFacts, command: Command) -> dict[str, str]:
     """Return the whole environment of a command; a permitted entry replaces a base one."""
     base = dict(FIXED)
     base |= {"HOME": host.home, "USER": host.user, "LOGNAME": host.user}
-    base["PATH"] = ":".join(host.path_entries)
+    base["PATH"] = ":".join(host.entries(command.profile))
     base |= dict(host.variables)
     base |= _git_identity(host.git_config)
-    return base | dict(entries)
+    return base | dict(command.env)
 
 
 def steering(entries: tuple[tuple[str, str], ...]) -> tuple[str, ...]:

@@ -78,7 +78,7 @@ class Starter:
         spec = Spec(
             command.cwd,
             command.argv if command.argv is not None else (*BASH, command.script or "", "bash"),
-            tuple(environment.build(host, command.env).items()),
+            tuple(environment.build(host, command).items()),
             rlimits(command.limits, confined=is_confined),
         )
         if not is_confined:
