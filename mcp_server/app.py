@@ -70,6 +70,7 @@ class App:
     desk: Desk
     freezer: Freezer
     road: Road
+    runners: Runners
 
     @property
     def policy(self) -> Policy:
@@ -86,7 +87,8 @@ class App:
             logger.warning("%s", error)  # the other channels still answer
 
     def close(self) -> None:
-        """Make the log's last checkpoint durable."""
+        """End what waits for a next command, and make the log's last checkpoint durable."""
+        self.runners.close()
         self.journal.close()
 
     @property
@@ -130,19 +132,19 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     host = probe(config.toolchains)
     recover(where.changes)
     office = PermitOffice()
-    denies = _Denied(live, caller)
+    runners = Runners(office, host, _Denied(live, caller), where)
     gate = Gate(
         Rooms(
             classify=partial(_classified, live),
             asker=Approver(desk, config.approvals, owner.uid, redactor.redact_text),
             office=office,
             journal=journal,
-            runner=Runners(office, host, denies, where),
+            runner=runners,
             redact=partial(redacted, redactor),
         )
     )
     freezer = Freezer(live.current, host, config.limits, config.minimum_enforcement)
-    return App(config, where, caller, live, host, journal, desk, freezer, Road(gate))
+    return App(config, where, caller, live, host, journal, desk, freezer, Road(gate), runners)
 
 
 def check_levels(policy: Policy, approvals: ApprovalSettings) -> None:

@@ -36,6 +36,10 @@ class Runners:
         self._patch = PatchRunner(office, where.changes)
         self._files = FileRunner(office, denies)
 
+    def close(self) -> None:
+        """End what outlives a command: the sandboxes that wait for the next."""
+        self._command.close()
+
     async def run(self, permit: Permit) -> Outcome:
         """Carry out one permit."""
         match permit.action:

@@ -17,9 +17,15 @@ HOUSE = (*ROOMS, "mcp_server")
 # The modules that may start a process, and what each starts.
 STARTERS = {
     "sandbox/supervise.py": "a permitted command inside its confinement",
+    "sandbox/cell.py": "a cell, by a constant argument vector; it holds no command yet",
+    "sandbox/seat.py": "the command itself, from the seat that waited for it",
+    "sandbox/confine.py": "the command itself, as the last step inside",
     "sandbox/reaper.py": "the command's tree outside the sandbox, held until it ends",
-    "sandbox/init.py": "the command itself, as the last stage inside",
+    "sandbox/init.py": "the command's stage, which waits for its end",
     "sandbox/probe.py": "constant canaries, before any permit exists",
+    "sandbox/tries.py": "each try of the probe in a process of its own",
+    "sandbox/cgroup.py": "one constant process, to try a move of it",
+    "sandbox/attempts.py": "nothing: its text is the program of the canary, run as a command",
 }
 OTHER_HOSTS = {"sandbox/remote/ssh.py"}
 # What can start a process or load code by name; `os.` calls by their first letters.
