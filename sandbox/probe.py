@@ -48,7 +48,7 @@ ISOLATING = ("filesystem", "network", "processes")
 EXTRAS = {
     "cell": "pid, mount and ipc namespaces inside, a fresh /proc and a bind",
     "overlay": "an overlay was mounted inside",
-    "net": "the loopback of a network namespace was set down and up",
+    "net": "a network namespace inside, its loopback up",
 }
 # Every option a run uses, so that a bubblewrap which lacks one is found here.
 NAMESPACES = (

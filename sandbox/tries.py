@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
     Try = Callable[[], None]  # raises OSError with the reason
 
-NEWNS, NEWIPC, NEWPID = 0x20000, 0x08000000, 0x20000000
+NEWNS, NEWIPC, NEWPID, NEWNET = 0x20000, 0x08000000, 0x20000000, 0x40000000
 BIND_AND_BELOW = 0x5000
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 SCRATCH = "/mnt"  # a tmpfs of this bubblewrap
 OWN_PROCESSES = 8
 NOWHERE = ("192.0.2.1", 9)  # RFC 5737: documentation, never routed
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
-QUERY_PERSONALITY = 0xFFFFFFFF
+PTRACE_TRACEME = 0
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -42,9 +42,10 @@ def main() -> None:
     if sys.argv[1] != "inside":
         return
     for name, attempt in (
-        ("filesystem", _filesystem), ("network", _network), ("processes", _processes), ("net", _net)
+        ("filesystem", _filesystem), ("network", _network), ("processes", _processes)
     ):  # fmt: skip
         _tell(name, _reason(attempt))
+    _tell("net", in_child(_net))
     _tell("cell", in_child(_cell))
 
 
@@ -75,8 +76,9 @@ def in_child(attempt: Try) -> str:
 
 
 def _filesystem() -> None:
+    found = os.stat("/usr")  # noqa: PTH116  # pathlib costs 5 ms
     try:
-        os.close(os.open("/usr/.permitgate-probe", os.O_WRONLY | os.O_CREAT, 0o600))
+        os.utime("/usr", ns=(found.st_atime_ns, found.st_mtime_ns))  # leaves nothing behind
     except OSError as error:
         if error.errno == errno.EROFS:
             return
@@ -116,11 +118,11 @@ def _overlay() -> None:
 
 
 def _net() -> None:
-    """What a command with a network of its own needs: to set up the links of its namespace."""
+    """What a command with a network of its own needs: a namespace whose links it may set up."""
+    _checked(_libc.unshare(NEWNET), "network namespace")
     any_socket = socket(AF_INET, SOCK_DGRAM)
-    up, down = (struct.pack("16sH14x", b"lo", flags) for flags in (IFF_UP, 0))
-    for request in (down, up):
-        fcntl.ioctl(any_socket, SIOCSIFFLAGS, request)
+    up = struct.pack("16sH14x", b"lo", IFF_UP)
+    fcntl.ioctl(any_socket, SIOCSIFFLAGS, up)
     flags = struct.unpack_from("16xH", fcntl.ioctl(any_socket, SIOCGIFFLAGS, up))[0]
     if not flags & IFF_UP:
         raise OSError("the loopback interface stays down")
@@ -142,7 +144,7 @@ def _seccomp(program: bytes) -> None:
     header = struct.pack("=HxxxxxxQ", len(program) // 8, ctypes.addressof(code))
     _checked(_libc.prctl(landlock.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
     _checked(_libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0), "seccomp")
-    if _libc.personality(QUERY_PERSONALITY) != -1:
+    if _libc.ptrace(PTRACE_TRACEME, 0, 0, 0) != -1:
         raise OSError("a refused system call went through")
 
 

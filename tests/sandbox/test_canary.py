@@ -1,0 +1,198 @@
+"""Each safeguard is taken away for real, and the canary says so."""
+
+import os
+import shlex
+import shutil
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sandbox.action import Limits
+from sandbox.canary import Canary, Stage
+from sandbox.enforcement import CONFINED, CONTROLS
+from sandbox.host import HostFacts
+from sandbox.profile import Profile, ProfileName
+from tests.sandbox.rig import HOST, Rig
+
+pytestmark = [
+    pytest.mark.as_user,
+    pytest.mark.skipif(not HOST.meets("namespaces"), reason="this host cannot confine"),
+]
+# A bubblewrap that was told something else: its options are read, changed and passed on.
+DECEIVED = """#!{python}
+import os, sys
+fd = int(sys.argv[sys.argv.index("--args") + 1])
+options = os.pread(fd, 1 << 20, 0).decode().split("\\0")
+{change}
+out = os.memfd_create("options", 0)
+os.write(out, "\\0".join(options).encode())
+os.lseek(out, 0, 0)
+sys.argv[sys.argv.index("--args") + 1] = str(out)
+os.execv({bwrap!r}, [{bwrap!r}, *sys.argv[1:]])
+"""
+
+Change = tuple[str, str, str]
+NO_LANDLOCK: Change = ("landlock.py", "_syscall(RESTRICT_SELF, ruleset, 0)", "0")
+WITH_NETWORK = "options.remove('--unshare-net')"
+WRITABLE = "options = ['--bind' if o == '--ro-bind' else o for o in options]"
+
+
+def canary(rig: Rig) -> Canary:
+    return Canary(rig.host, rig.state, rig.run)
+
+
+def deceived(tmp_path: Path, change: str) -> HostFacts:
+    wrapper = tmp_path / "bwrap"
+    wrapper.write_text(
+        DECEIVED.format(python=HOST.interpreter, bwrap=HOST.bwrap, change=change), "utf-8"
+    )
+    wrapper.chmod(0o755)
+    return replace(HOST, bwrap=str(wrapper))
+
+
+def weaker(tmp_path: Path, host: HostFacts, *changes: Change) -> HostFacts:
+    """Return the host with stages inside the sandbox that lack a safeguard."""
+    package = tmp_path / "weaker" / "sandbox"
+    shutil.copytree(HOST.package, package, ignore=shutil.ignore_patterns("__pycache__"))
+    for file, safeguard, instead in changes:
+        text = (package / file).read_text("utf-8")
+        assert safeguard in text
+        (package / file).write_text(text.replace(safeguard, instead), "utf-8")
+    return replace(host, package=str(package))
+
+
+@pytest.mark.threat("T25")
+@pytest.mark.parametrize("profile", CONFINED)
+async def test_every_control_of_a_profile_is_seen_to_hold(tmp_path, profile):
+    rig = Rig(tmp_path)
+    rows = await canary(rig).rows(profile)
+    assert [row.name for row in rows] == [law.name for law in CONTROLS if profile in law.profiles]
+    assert {row.name: row.evidence for row in rows if row.seen == "absent"} == {}
+    assert all(row.evidence for row in rows)
+    assert await canary(rig).refusal(profile) is None
+
+
+async def test_what_inspect_shows_on_purpose_is_said(tmp_path):
+    rows = await canary(Rig(tmp_path)).rows("inspect")
+    assert {row.name: row.seen for row in rows}["processes"] == "partial"
+
+
+@pytest.mark.threat("T25")
+async def test_outside_the_sandbox_the_same_program_can_do_it_all(tmp_path):
+    rig = Rig(tmp_path)
+    laws = [law for law in CONTROLS if law.name != "memory"]
+    with ExitStack() as stack:
+        stage = Stage(rig.state, stack)
+        command = stage.command("live", laws, HOST)
+        outcome = await rig.run(replace(command, profile=Profile("unconfined", command.cwd)))
+        heard = stage.heard()
+    lines = [line.split("\t") for line in outcome.stdout.head.decode().splitlines()]
+    refused = {what for _, what, state, _ in lines if state == "refused"} - heard
+    # What an ordinary user may not do anyway, and what may be bounded from without.
+    bounded = {"start more processes than the limit"}
+    beyond = {"read /etc/shadow", "create a file in /usr", "hold a capability", "mount"}
+    assert refused <= (bounded | beyond | {"clone a mount"} if os.getuid() else bounded)
+
+
+@pytest.mark.threat("T25")
+@pytest.mark.parametrize(
+    ("profile", "control", "change"),
+    [
+        ("read", "network", WITH_NETWORK),
+        ("live", "sockets", WITH_NETWORK),
+        ("inspect", "writes", WRITABLE),
+        ("inspect", "workspace", WRITABLE),
+    ],
+)
+async def test_what_bubblewrap_leaves_out_is_seen_and_nothing_runs(
+    tmp_path, profile, control, change
+):
+    host = weaker(tmp_path, deceived(tmp_path, change), NO_LANDLOCK)
+    await is_seen_absent(canary(Rig(tmp_path, host=host)), profile, control)
+
+
+@pytest.mark.threat("T25")
+@pytest.mark.parametrize(
+    ("profile", "control", "change"),
+    [
+        ("inspect", "processes", NO_LANDLOCK),
+        ("read", "workspace", ("mounting.py", '(0 if kind == b"rw"', "(0 if True")),
+        ("live", "protected names", ("mounting.py", '(0 if kind == b"rw"', "(0 if True")),
+        ("live", "kernel", ("confine.py", "    if not program:", "    if program:")),
+        ("live", "set-id", ("confine.py", "_libc.capset(header, bytes(24))", "0")),
+    ],
+)
+async def test_what_our_own_stage_leaves_out_is_seen_and_nothing_runs(
+    tmp_path, profile, control, change
+):
+    host = weaker(tmp_path, HOST, *{NO_LANDLOCK, change})
+    await is_seen_absent(canary(Rig(tmp_path, host=host)), profile, control)
+
+
+@pytest.mark.threat("T25")
+@pytest.mark.parametrize("profile", CONFINED)
+async def test_a_view_that_shows_too_much_is_seen_and_nothing_runs(tmp_path, profile):
+    rig = Rig(tmp_path)
+
+    async def run(command):
+        wide = replace(command.profile, read_roots=(f"{Path(command.cwd).parent}/outside/secret",))
+        return await rig.run(replace(command, profile=wide))
+
+    await is_seen_absent(Canary(HOST, rig.state, run), profile, "reads")
+
+
+@pytest.mark.threat("T25")
+async def test_a_bound_that_is_not_there_is_seen_and_nothing_runs(tmp_path):
+    rig = Rig(tmp_path)
+
+    async def run(command):
+        return await rig.run(replace(command, limits=Limits()))
+
+    rows = {row.name: row for row in await Canary(HOST, rig.state, run).rows("read")}
+    assert rows["memory"].seen == rows["process count"].seen == "absent"
+
+
+async def is_seen_absent(canary: Canary, profile: ProfileName, control: str) -> None:
+    rows = {row.name: row for row in await canary.rows(profile)}
+    assert rows[control].seen == "absent", rows
+    assert "possible: " in rows[control].evidence
+    refusal = await canary.refusal(profile)
+    assert refusal is not None
+    assert control in refusal
+    assert "permitgate doctor" in refusal
+
+
+@pytest.mark.threat("T25")
+async def test_without_landlock_inspect_does_not_run(tmp_path):
+    rig = Rig(tmp_path, host=replace(HOST, landlock_abi=0))
+    (row,) = await canary(rig).rows("inspect")
+    assert (row.name, row.seen) == ("trial", "absent")
+    assert "only Landlock keeps apart" in row.evidence
+
+
+@pytest.mark.threat("T25")
+@pytest.mark.ordinary_only
+async def test_a_state_directory_that_cannot_be_written_runs_nothing(tmp_path):
+    rig = Rig(tmp_path)
+    rig.state.mkdir(mode=0o500)
+    (row,) = await canary(rig).rows("read")
+    assert row.seen == "absent"
+    assert f"make {rig.state} writable" in row.fix
+
+
+async def test_each_profile_is_tried_once_and_nothing_is_left(tmp_path):
+    rig = Rig(tmp_path)
+    tried = []
+
+    async def run(command):
+        tried.append(shlex.join(command.argv[:1]))
+        return await rig.run(command)
+
+    once = Canary(HOST, rig.state, run)
+    await once.rows("read")
+    await once.refusal("read")
+    assert len(tried) == 1
+    assert list(rig.state.glob("canary-*")) == []
+    assert not any(name.startswith("permitgate-canary") for name in os.listdir("/tmp"))  # noqa: PTH208  # ASYNC240
