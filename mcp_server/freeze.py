@@ -8,7 +8,7 @@ the host itself asks for a human's yes to exactly that.
 import hashlib
 import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from anyio import to_thread
@@ -22,7 +22,8 @@ from policy.model import Context, Decision, Exec
 from policy.rules import Policy
 from sandbox.action import Command, Limits, Pin
 from sandbox.host import HostFacts, Rung
-from sandbox.profile import NoProfile, Profile, Touch, derive, is_within
+from sandbox.owners import examine
+from sandbox.profile import NoProfile, Profile, Programs, Touch, derive, is_within
 from sandbox.programs import resolve
 
 MAX_PINNED_BYTES = 16 << 20
@@ -44,9 +45,15 @@ class Freezer:
     """Makes commands runnable under the policy and on the host of this server."""
 
     def __init__(
-        self, policy: Callable[[], Policy], host: HostFacts, limits: LimitSettings, minimum: Rung
+        self,
+        policy: Callable[[], Policy],
+        host: HostFacts,
+        limits: LimitSettings,
+        minimum: Rung,
+        sees_all: Callable[[Profile], bool] = lambda _: True,
     ) -> None:
         self._policy = policy
+        self._sees_all = sees_all
         self._host = host
         self._limits = limits
         self._minimum = minimum
@@ -58,23 +65,25 @@ class Freezer:
         policy = self._policy()
         if policy.digest != decision.policy_digest:
             return Unrunnable("blocked", POLICY_CHANGED)
+        programs = await to_thread.run_sync(programs_of, decision, self._host)
         profile = derive(
             [Touch(a.operation, a.resource, a.how) for a in decision.accesses],
             workspace=wish.context.workspace,
             read_roots=readable_roots(policy, wish.context),
+            programs=programs,
         )
         if isinstance(profile, NoProfile):
             return Unrunnable("blocked", profile.reason)
-        if wish.read_only and profile.name not in ("inspect", "read"):
+        if wish.read_only and profile.name not in ("inspect", "look", "read"):
             return Unrunnable(
                 "blocked",
                 "profile: read was asked for and this command would do more than read. "
                 "Leave `profile` out to let policy choose, or ask for write.",
             )
-        return await to_thread.run_sync(self._command, wish, decision, profile)
+        return await to_thread.run_sync(self._command, wish, decision, profile, programs)
 
     def _command(
-        self, wish: CommandWish, decision: Decision, profile: Profile
+        self, wish: CommandWish, decision: Decision, profile: Profile, programs: Programs
     ) -> Frozen | Unrunnable:
         absent = [path for path in profile.write_paths if not Path(path).exists()]
         if absent:
@@ -83,10 +92,12 @@ class Freezer:
                 f"{absent[0]} is outside the workspace and does not exist, so no profile can show "
                 "it writable. Ask the owner to create it first. Nothing ran.",
             )
+        if not self._sees_all(profile):
+            profile = replace(profile, unmasked=True)
         argv, script = decision.executable.argv, decision.executable.script
         verbatim = argv is None and script is None
         command = Command(
-            argv=self._located(argv),
+            argv=self._located(argv, profile),
             script=wish.action.command if verbatim else script,
             verbatim=verbatim,
             cwd=wish.action.cwd,
@@ -100,15 +111,18 @@ class Freezer:
         return Frozen(
             action=command,
             facts=tuple(_facts(command, wish.context)),
-            needs_yes=_needs_yes(command, decision),
-            least_level=Level.OWNER if profile.name == "unconfined" else Level.ATTESTED,
+            needs_yes=_needs_yes(command, decision, programs),
+            least_level=Level.OWNER
+            if profile.name == "unconfined" or profile.unmasked
+            else Level.ATTESTED,
         )
 
-    def _located(self, argv: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _located(self, argv: tuple[str, ...] | None, profile: Profile) -> tuple[str, ...] | None:
         """Return the vector with its program resolved once, so what was shown is what starts."""
         if argv is None:
             return None
-        found = resolve(argv[0], self._host.path_entries)
+        shown = replace(profile, name="inspect") if profile.name == "look" else profile
+        found = resolve(argv[0], self._host.entries(shown))
         return argv if found is None else (found, *argv[1:])
 
     def _bounds(self, wish: CommandWish) -> Limits:
@@ -138,11 +152,29 @@ def _pins(decision: Decision) -> Iterator[Pin]:
             yield Pin(path, hashlib.sha256(file.read_bytes()).hexdigest())
 
 
-def _needs_yes(command: Command, decision: Decision) -> str:
+def programs_of(decision: Decision, host: HostFacts) -> Programs:
+    """Return what is known of the programs a decision names, as `inspect` would find them."""
+    entries = host.entries(Profile("inspect", "/"))
+    found = examine(decision.executable.argv, decision.programs, entries)
+    # A rule that names the profiles it permits means those, not one that only resembles them.
+    return replace(found, may_look=decision.obligations.sandbox is None)
+
+
+def _needs_yes(command: Command, decision: Decision, programs: Programs) -> str:
     if command.verbatim:
         return f"the text was not wholly understood ({decision.opaque}); it would run as written"
     if command.profile.name == "unconfined":
+        if programs.set_id:
+            return (
+                f"{', '.join(programs.set_id)} takes rights when it starts (set-id), which no "
+                "sandbox lets it have; it would run outside the sandbox"
+            )
         return "no profile of the sandbox covers this; it would run outside the sandbox"
+    if command.profile.unmasked:
+        return (
+            "there are too many files to find every one that policy denies; it could read some "
+            "of those"
+        )
     return ""
 
 
@@ -168,6 +200,7 @@ def _facts(command: Command, context: Context) -> Iterator[tuple[str, str]]:
 def _profile_facts(profile: Profile) -> Iterator[tuple[str, str]]:
     meaning = {
         "inspect": "looks at the host, writes nothing, no network",
+        "look": "looks at the host outside the namespaces: a filter refuses writes, connections",
         "read": "reads only, no network",
         "live": "writes the workspace, no network",
         "unconfined": "OUTSIDE THE SANDBOX: as you, with network, anywhere",
@@ -178,3 +211,7 @@ def _profile_facts(profile: Profile) -> Iterator[tuple[str, str]]:
     for path in profile.reads:
         if not is_within(path, profile.workspace):
             yield "reads", path
+    for path in profile.sockets:
+        yield "speaks-to", path
+    if profile.unmasked:
+        yield "not-covered", "some files that policy denies, among too many to search"

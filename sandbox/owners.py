@@ -7,21 +7,19 @@ import os
 import stat
 from pathlib import Path
 
-from sandbox.profile import Programs, is_within
+from sandbox.profile import Programs
 
-SYSTEM = ("/usr", "/bin", "/sbin")
 CAPABILITIES = "security.capability"
 
 
 def examine(
-    argv: tuple[str, ...] | None, names: tuple[str, ...], path_entries: tuple[str, ...]
+    argv: tuple[str, ...] | None, names: tuple[str, ...], entries: tuple[str, ...]
 ) -> Programs:
-    """Return what is known of the programs of one command, as `inspect` would find them.
+    """Return what is known of the programs of one command.
 
-    A name is looked for where `inspect` looks, in the system's directories; one that is nowhere
-    starts nothing. `argv` is the lone vector, None where there is a script.
+    A name is looked for in `entries`, the PATH of the profile that would run it; one that is
+    nowhere starts nothing. `argv` is the lone vector, None where there is a script.
     """
-    entries = [entry for entry in path_entries if any(is_within(entry, top) for top in SYSTEM)]
     found = {name: path for name in names if (path := _find(name, entries))}
     return Programs(
         argv=argv or (),
@@ -31,7 +29,7 @@ def examine(
     )
 
 
-def _find(name: str, entries: list[str]) -> str:
+def _find(name: str, entries: tuple[str, ...]) -> str:
     candidates = [name] if "/" in name else [f"{entry}/{name}" for entry in entries]
     return next((path for path in candidates if name and Path(path).is_file()), "")
 

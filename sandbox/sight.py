@@ -222,7 +222,7 @@ def _sight(command: Command, host: HostFacts, masks: Masks, roots: _Roots, state
             if path not in system and not _is_below(path, covered) and path not in profile.sockets
         ),
         masked_directories=tuple(sorted(covered - system)),
-        homes=_homes() if profile.name == "inspect" else (),
+        homes=_homes(roots, _system(host, "inspect")) if profile.name == "inspect" else (),
         doors=_doors(command),
     )
 
@@ -241,13 +241,13 @@ def _kernel(paths: tuple[str, ...], profile: Profile) -> tuple[str, ...]:
     return tuple(p for p in paths if profile.name == "inspect" and os.path.lexists(p))
 
 
-def _homes() -> tuple[str, ...]:
-    """Return every home of this host outside the system, and where homes are kept."""
-    homes = {user.pw_dir for user in pwd.getpwall() if user.pw_dir.startswith("/")} - TOO_WIDE
+def _homes(roots: _Roots, system: tuple[str, ...]) -> tuple[str, ...]:
+    """Return where homes are kept, and every home of this host in what would be shown."""
     found = {"/home", "/root"}
-    for home in homes:
+    for home in {user.pw_dir for user in pwd.getpwall()} - TOO_WIDE:
+        is_shown = any(is_within(home, root) for root in (*roots.read, *system))
         try:
-            if os.lstat(home).st_uid != 0 and os.path.realpath(home) == home:
+            if is_shown and os.lstat(home).st_uid != 0 and os.path.realpath(home) == home:
                 found.add(home)
         except OSError:
             continue
