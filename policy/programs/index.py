@@ -12,7 +12,7 @@ from importlib.resources import files
 import yaml
 from typing_extensions import override
 
-from policy.programs.spec import Example, Spec, SpecError
+from policy.programs.spec import Spec, SpecError
 from policy.programs.spec_reader import SpecReader, entries_of
 
 # Every scalar is text to us, so no time is spent on telling numbers and booleans from words.
@@ -20,59 +20,49 @@ _LOADER = getattr(yaml, "CBaseLoader", yaml.BaseLoader)
 
 
 class Programs(Mapping[str, Spec]):
-    """The specs of all programs, by name."""
+    """The specs of all programs by name; a file is composed when one of its programs is needed."""
 
     def __init__(self, sources: Mapping[str, str]) -> None:
-        """Read the names of every entry; `sources` are texts by file name.
-
-        Raises:
-            SpecError: a file is not YAML, is empty, or names a program that another one names.
-        """
-        self._entries: dict[str, tuple[SpecReader, yaml.Node]] = {}
-        self._specs: dict[int, Spec] = {}
-        for source, text in sorted(sources.items()):
-            reader = SpecReader(source)
-            for name, node in entries_of(reader, _composed(source, text)).items():
-                if name in self._entries:
-                    raise reader.error(
-                        node, f"program {name!r} is described in another file too; keep one"
-                    )
-                self._entries[name] = (reader, node)
+        """Find where every program is described; `sources` are texts by file name."""
+        self._sources = sources
+        self._readers: dict[str, tuple[SpecReader, dict[str, yaml.Node]]] = {}
+        self._where = {name: file for file, text in sources.items() for name in heads(text)}
+        self._specs: dict[str, Spec] = {}  # by name
+        self._shared: dict[int, Spec] = {}  # by node: names of one entry share one spec
 
     @override
     def __getitem__(self, name: str) -> Spec:
-        reader, node = self._entries[name]
-        spec = self._specs.get(id(node))
+        spec = self._specs.get(name)
         if spec is None:
-            spec = self._specs[id(node)] = reader.program(node)
+            reader, nodes = self.file(self._where[name])
+            node = nodes[name]
+            spec = self._shared.get(id(node)) or reader.program(node)
+            self._specs[name] = self._shared[id(node)] = spec
         return spec
+
+    def file(self, source: str) -> tuple[SpecReader, dict[str, yaml.Node]]:
+        """Return the entries of one file as nodes, and their reader.
+
+        Raises:
+            SpecError: the file is not YAML, is empty, or names a program twice.
+        """
+        if source not in self._readers:
+            reader = SpecReader(source)
+            nodes = entries_of(reader, _composed(source, self._sources[source]))
+            self._readers[source] = reader, nodes
+        return self._readers[source]
 
     @override
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(self._where)
 
     @override
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._where)
 
     @override
     def __contains__(self, name: object) -> bool:
-        return name in self._entries
-
-    def examples(self) -> Mapping[tuple[str, ...], tuple[Example, ...]]:
-        """Return the examples of every entry, by the names it describes.
-
-        Raises:
-            SpecError: they are not lists of command lines.
-        """
-        names: dict[int, tuple[str, ...]] = {}
-        for name, (_, node) in self._entries.items():
-            names[id(node)] = (*names.get(id(node), ()), name)
-        return {
-            many: tuple(reader.examples(node))
-            for many in names.values()
-            for reader, node in (self._entries[many[0]],)
-        }
+        return name in self._where
 
 
 def _composed(source: str, text: str) -> yaml.Node:
@@ -87,40 +77,6 @@ def _composed(source: str, text: str) -> yaml.Node:
     if root is None:
         raise SpecError(f"{source}:1:1: the file is empty; describe a program or remove it")
     return root
-
-
-class Library(Mapping[str, Spec]):
-    """Many files, of which one is composed when a program in it is first asked for."""
-
-    def __init__(self, sources: Mapping[str, str]) -> None:
-        """Find where every program is described, from the lines that begin an entry."""
-        self._sources = sources
-        self._files: dict[str, Programs] = {}
-        self._specs: dict[str, Spec] = {}
-        self._where = {name: file for file, text in sources.items() for name in heads(text)}
-
-    @override
-    def __getitem__(self, name: str) -> Spec:
-        spec = self._specs.get(name)
-        if spec is None:
-            source = self._where[name]
-            programs = self._files.get(source)
-            if programs is None:
-                programs = self._files[source] = Programs({source: self._sources[source]})
-            spec = self._specs[name] = programs[name]
-        return spec
-
-    @override
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._where)
-
-    @override
-    def __len__(self) -> int:
-        return len(self._where)
-
-    @override
-    def __contains__(self, name: object) -> bool:
-        return name in self._where
 
 
 def heads(text: str) -> Iterator[str]:
@@ -145,9 +101,9 @@ def heads(text: str) -> Iterator[str]:
 
 
 @cache
-def packaged() -> Library:
+def packaged() -> Programs:
     """Return the programs that come with Permitgate; a test holds every file to the language."""
     entries = files("policy.programs").iterdir()
-    return Library(
+    return Programs(
         {one.name: one.read_text(encoding="utf-8") for one in entries if one.name.endswith(".yaml")}
     )

@@ -116,12 +116,3 @@ class Spec:
     has_commands: bool = False  # besides the one for none given
     finds: bool = False  # some option says by which names it looks for files
     lists: bool = False  # and what it prints is their names
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A command line of an entry, and what the pack dev-safe decides of it."""
-
-    place: str  # file:line:column
-    effect: str  # allow, ask or deny
-    command: str

@@ -6,7 +6,7 @@ are words as written: `no` and `on` stay words.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import yaml
@@ -19,7 +19,6 @@ from policy.programs.spec import (
     NO_COMMAND,
     ROLES_WITHOUT_OPERATION,
     Does,
-    Example,
     Option,
     Role,
     Spec,
@@ -52,20 +51,6 @@ class SpecReader(NodeReader):
             SpecError: the entry breaks the language.
         """
         return self._spec(node, _NOTHING, _SPEC_KEYS | EFFECTS)
-
-    def examples(self, node: yaml.Node) -> Iterator[Example]:
-        """Yield the examples of one entry, without those of an entry it merges.
-
-        Raises:
-            SpecError: they are not lists of command lines.
-        """
-        for key, value in node.value if isinstance(node, yaml.MappingNode) else ():
-            if key.value not in EFFECTS:
-                continue
-            if not isinstance(value, yaml.SequenceNode) or not value.value:
-                raise self.error(value, f"{key.value}: expected a list of command lines; write one")
-            for line in value.value:
-                yield Example(self.place(line), key.value, self.scalar(line))
 
     def _fields(self, node: yaml.Node, allowed: frozenset[str]) -> dict[str, yaml.Node]:
         found: dict[str, yaml.Node] = {}

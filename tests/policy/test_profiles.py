@@ -13,8 +13,8 @@ from policy.classify import classify
 from policy.decide import denied_reads, readable_roots
 from policy.load import load, pack
 from policy.model import Context, Effect, Exec, Request, Subject
-from policy.programs.index import Programs
 from sandbox.profile import BY_STRENGTH, NoProfile, Touch, derive, is_within
+from tests.policy.programs.examples import examples
 from tests.policy.rows import rows
 
 CONTEXT = Context("/home/dev/work", "/home/dev", "dev", "laptop")
@@ -38,9 +38,8 @@ def commands():
         yield from (row.command for row in rows(corpus))
     for entry in files("policy.programs").iterdir():
         if entry.name.endswith(".yaml"):
-            programs = Programs({entry.name: entry.read_text(encoding="utf-8")})
-            for examples in programs.examples().values():
-                yield from (one.command for one in examples if one.effect == "allow")
+            for shown in examples(entry.name, entry.read_text(encoding="utf-8")).values():
+                yield from (one.command for one in shown if one.effect == "allow")
 
 
 def allowed(policy):
