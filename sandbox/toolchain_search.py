@@ -4,6 +4,8 @@ May touch: directories and small settings files of toolchains, to look; never a 
 INVARIANT: the workspace is written by agents, so a link in it shows nothing but a toolchain of the
 table or a Python installation; never a directory merely because something points there.
 """
+# ruff: noqa: PTH110, PTH112, PTH113, PTH114, PTH116, PTH120, PTH208
+# Text paths are quick, and os.path says no where pathlib raises: a place nobody may look into.
 
 import os
 import re
@@ -50,7 +52,7 @@ class Toolchain:
             shown + real.removeprefix(source)
             for path in self.secrets
             if os.access(path, os.F_OK)
-            for real in (os.path.realpath(path) if os.path.islink(path) else path,)  # noqa: PTH114
+            for real in (os.path.realpath(path) if os.path.islink(path) else path,)
             for shown, source in self.roots
             if is_within(real, source)
         )
@@ -142,7 +144,7 @@ class Search:
         for name in (path, os.path.realpath(path)):
             for top in (name, *map(str, Path(name).parents)):
                 entry, sign = self.by_root.get(top, (None, ""))
-                if entry is not None and (not sign or Path(top, sign).is_file()):
+                if entry is not None and (not sign or os.path.isfile(f"{top}/{sign}")):
                     self._take(entry)
                     return True
         return False
@@ -166,7 +168,7 @@ class Search:
 
     def _shown(self, path: str, sign: str) -> list[Root]:
         self.watched.add(path)
-        is_there = os.path.exists(path) and (not sign or Path(path, sign).is_file())  # noqa: PTH110
+        is_there = os.path.exists(path) and (not sign or os.path.isfile(f"{path}/{sign}"))
         return self._roots(path) if is_there else []
 
     def _secrets(self, entry: Entry, roots: tuple[Root, ...]) -> tuple[str, ...]:
@@ -192,28 +194,29 @@ class Search:
         """Take a directory of programs: the installation it belongs to, else itself."""
         self.watched.add(path)
         real = os.path.realpath(path)
-        parent = os.path.dirname(real)  # noqa: PTH120
+        parent = os.path.dirname(real)
         if real != path:  # `equip` resolved those of PATH, so the link was put there since
             self.refused[path] = f"it is a link to {real}; restart, or name that directory itself"
             return False
-        is_own = real.endswith("/shims") or (real.endswith("/bin") and Path(parent, "lib").is_dir())
+        is_prefix = real.endswith("/bin") and os.path.isdir(f"{parent}/lib")
+        is_own = is_prefix or real.endswith("/shims")
         if is_own and not self._danger(parent):
             real = parent
         return self._take_root(path, real)
 
     def _take_root(self, path: str, real: str) -> bool:
         self.watched.add(path)
-        roots = self._roots(real) if os.path.exists(real) else []  # noqa: PTH110
+        roots = self._roots(real) if os.path.exists(real) else []
         if roots:
             self.found[real] = Toolchain(real, tuple(dict.fromkeys(roots)), is_known=False)
         return bool(roots)
 
     def _take_installation(self, target: str) -> bool:
         """Take the Python installation or environment around a program, or at a directory."""
-        start = target if os.path.isdir(target) else os.path.dirname(target)  # noqa: PTH112, PTH120
+        start = target if os.path.isdir(target) else os.path.dirname(target)
         real = Path(os.path.realpath(start))
         prefix = real.parent if real.name == "bin" else real
-        is_environment = (prefix / "pyvenv.cfg").is_file()
+        is_environment = os.path.isfile(prefix / "pyvenv.cfg")
         is_python = is_environment or any(prefix.glob("lib/python3*/os.py"))
         if not is_python or not os.access(prefix / "bin" / "python3", os.X_OK):
             return False
@@ -223,7 +226,7 @@ class Search:
 
     def _take_file(self, target: str) -> None:
         """Take one program that the owner linked into a directory of programs."""
-        if os.path.isfile(target) and os.access(target, os.X_OK):  # noqa: PTH113
+        if os.path.isfile(target) and os.access(target, os.X_OK):
             self._take_root(target, os.path.realpath(target))
 
     def _take_environments(self) -> None:
@@ -231,17 +234,17 @@ class Search:
         for name in ENVIRONMENTS if self.workspace else ():
             folder = f"{self.workspace}/{name}"
             self.watched |= {folder, f"{folder}/bin"}
-            if os.path.islink(folder) and not self._take_known(folder):  # noqa: PTH114
+            if os.path.islink(folder) and not self._take_known(folder):
                 self._take_installation(folder)
             self._follow(f"{folder}/bin/python")
 
     def _follow(self, link: str) -> None:
         """Take the toolchain or installation of every file on the way from a link to its end."""
         for _ in range(MAX_LINKS):
-            if not os.path.islink(link):  # noqa: PTH114
+            if not os.path.islink(link):
                 return
             link = _target(link)
-            self.watched.add(os.path.dirname(link))  # noqa: PTH120
+            self.watched.add(os.path.dirname(link))
             if not self._is_shown_anyway(link) and not self._take_known(link):
                 self._take_installation(link)
 
@@ -252,7 +255,7 @@ class Search:
                 is_own = not self._is_shown_anyway(os.path.realpath(directory))
                 for name in _names(directory) if is_own else ():
                     path = f"{directory}/{name}"
-                    if os.path.islink(path):  # noqa: PTH114
+                    if os.path.islink(path):
                         target = _target(path)
                         if not self._is_shown_anyway(os.path.realpath(target)):
                             yield target
@@ -293,7 +296,7 @@ class Search:
             return "no toolchain belongs there"
         for path in (real, *map(str, Path(real).parents)):
             try:
-                mode = os.stat(path).st_mode  # noqa: PTH116
+                mode = os.stat(path).st_mode
             except OSError as error:
                 return f"{path} cannot be looked at: {error.strerror}"
             if mode & stat.S_IWOTH and not (mode & stat.S_ISVTX and path != real):
@@ -303,8 +306,11 @@ class Search:
 
 def _target(link: str) -> str:
     """Return what a link names, by the real directory that the link is in."""
-    here = Path(os.path.realpath(os.path.dirname(link)))  # noqa: PTH120
-    return os.path.normpath(here / Path(link).readlink())
+    here = Path(os.path.realpath(os.path.dirname(link)))
+    try:
+        return os.path.normpath(here / Path(link).readlink())
+    except OSError:  # it was a link a moment ago
+        return str(here)
 
 
 def _open_file(path: str, flags: int) -> int:
@@ -313,6 +319,6 @@ def _open_file(path: str, flags: int) -> int:
 
 def _names(directory: str) -> list[str]:
     try:
-        return sorted(os.listdir(directory))[:MAX_NAMES]  # noqa: PTH208  # hot, text only
+        return sorted(os.listdir(directory))[:MAX_NAMES]
     except OSError:
         return []

@@ -3,6 +3,7 @@
 May touch: the table beside this module, and ~/.npmrc for the one line that names a directory.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ def variables(environ: Mapping[str, str], home: str) -> tuple[tuple[str, str], .
     return tuple(
         (name, given[name].rstrip("/"))
         for name in _table()[0]
-        if given.get(name, "").startswith("/") and Path(given[name]).is_dir()
+        if given.get(name, "").startswith("/") and os.path.isdir(given[name])  # noqa: PTH112  # says no where looking is refused
     )
 
 
