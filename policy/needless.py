@@ -100,22 +100,16 @@ def _repeats(other: Rule, rule: Rule) -> bool:
     return (
         other.effect is rule.effect
         and (rule.tightens_only or not other.tightens_only)
-        and _at_least(other.obligations, rule.obligations)
+        and strictest([other.obligations, rule.obligations]) == strictest([other.obligations])
         and narrows_no_more(other, rule)
-        and (
-            rule.effect is not Effect.DENY or (same_words(other, rule) and _same_hosts(other, rule))
-        )
+        and (rule.effect is not Effect.DENY or _denies_alike(other, rule))
     )
 
 
-def _same_hosts(other: Rule, rule: Rule) -> bool:
-    # A host that is not known weakens a deny to an ask.
-    return bool(other.hosts) <= bool(rule.hosts)
-
-
-def _at_least(more: Obligations, less: Obligations) -> bool:
-    both = strictest([more, less])
-    return both == strictest([more])
+def _denies_alike(other: Rule, rule: Rule) -> bool:
+    # A host that is not known weakens a deny to an ask; what the sandbox can mask may be passed by.
+    is_as_strict = bool(other.hosts) <= bool(rule.hosts)
+    return is_as_strict and other.narrows is rule.narrows and same_words(other, rule)
 
 
 def _listed(rules: Iterable[Rule]) -> str:

@@ -96,6 +96,9 @@ def test_rules_that_say_the_same_are_duplicates_once():
     # A deny weakens to an ask where it is not known: only the same words say the same.
     assert found("duplicate", deny("a", "fs.read", "/w/x"), deny("b", "fs.read", "/w/**")) == []
     assert found("duplicate", deny("a", "fs.read", "/w/x"), deny("b", "fs.read", "/w/x")) == ["a"]
+    # One that a mask can hold lets a sweep pass by; one with conditions stops it.
+    narrow = deny("a", "fs.read", "/w/x", tools=["exec"])
+    assert found("duplicate", narrow, deny("b", "fs.read", "/w/x")) == []
     more = {"id": "b", "ask": {"operations": ["git.write"], "level": "owner"}}
     assert found("duplicate", {"id": "a", "ask": ["git.write"]}, more) == ["a"]
     assert found("duplicate", {**more, "id": "a"}, {"id": "b", "ask": ["git.write"]}) == ["b"]
