@@ -6,14 +6,13 @@ INVARIANT: it never raises; whatever goes wrong is a DENY that says so (law 1).
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from policy.decide import DEFAULT, Ruling, decide
 from policy.footprint import Footprint, footprint
 from policy.model import (
     Access,
-    Action,
     Context,
     Decision,
     Effect,
@@ -60,16 +59,7 @@ def _classify(request: Request, policy: Policy, context: Context) -> Decision:
             else:
                 made = frozenset()  # what was put in cannot be followed, so it does not run
         ruling = _and(ruling, missed(rewrites, made, found.words))
-    return _decision(request, policy, context, _Read(found, ruling, done))
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """What was found of a request, and ruled."""
-
-    found: Footprint
-    ruling: Ruling
-    done: tuple[Rewritten, ...]
+    return replace(_decision(request, policy, context, found, ruling), rewritten=done)
 
 
 def _read(request: Request, policy: Policy, context: Context) -> tuple[Footprint, Ruling]:
@@ -84,8 +74,9 @@ def _and(ruling: Ruling, more: Sequence[Verdict]) -> Ruling:
     return replace(ruling, effect=max(effects), verdicts=(*ruling.verdicts, *more))
 
 
-def _decision(request: Request, policy: Policy, context: Context, read: _Read) -> Decision:
-    found, ruling = read.found, read.ruling
+def _decision(
+    request: Request, policy: Policy, context: Context, found: Footprint, ruling: Ruling
+) -> Decision:
     stopping = _stopping(ruling)
     return Decision(
         effect=ruling.effect,
@@ -98,7 +89,6 @@ def _decision(request: Request, policy: Policy, context: Context, read: _Read) -
         executable=found.executable,
         opaque=found.opaque,
         programs=found.programs,
-        rewritten=read.done,
     )
 
 
@@ -144,7 +134,9 @@ def _alternatives(
     offered = dict.fromkeys(verdict.instead for verdict in stopping if verdict.instead)
     if not offered:
         return ()
-    where = (_cwd(request.action, context), asked_by(request, {}))
+    action = request.action
+    cwd = action.cwd if isinstance(action, Exec) else context.workspace
+    where = (cwd, asked_by(request, {}))
     return tuple(text for text in offered if _is_open(text, where, policy, context))
 
 
@@ -163,10 +155,6 @@ def _effect(command: str, where: tuple[str, Asked], policy: Policy, context: Con
     cwd, asked = where
     found = footprint(Exec(command, None, cwd), context)
     return decide(_complete(found), policy, context, replace(asked, words=found.words)).effect
-
-
-def _cwd(action: Action, context: Context) -> str:
-    return action.cwd if isinstance(action, Exec) else context.workspace
 
 
 def _failed(policy: Policy, error: Exception) -> Decision:

@@ -125,17 +125,8 @@ class _Desk:
         if best.effect is Effect.DENY:
             self._budget = min(self._budget, self._comparisons + ENOUGH)
         rule = best.bound.rule
-        verdict = Verdict(
-            access,
-            best.effect,
-            rule.id,
-            rule.place,
-            rule.reason,
-            rule.instead,
-            best.certain,
-            lifted,
-        )
-        return verdict, also
+        said = (rule.id, rule.place, rule.reason, rule.instead)
+        return Verdict(access, best.effect, *said, best.certain, lifted), also
 
     def _settled(self, access: Access, target: Target) -> list[Match] | None:
         """Return the matches that a verdict rests on; None when the work is spent."""
@@ -149,13 +140,16 @@ class _Desk:
         best = _speaker(matches, target)
         if best.effect is Effect.ALLOW or best.effect >= self._policy.default:
             return best
-        if any(map(_lets_ask, matches)):
-            return best
+        rules = [match.bound.rule for match in matches]
+        if any(rule.effect is Effect.ASK and not rule.tightens_only for rule in rules):
+            return best  # the author of a trusted file wants a human to answer
         # Nobody is meant to be asked here: what is in doubt is denied.
-        doubts = list(filter(_may_deny, matches))
+        doubts = [
+            one for one in matches if one.bound.rule.effect is Effect.DENY and not one.certain
+        ]
         if doubts:
             return _speaker(doubts, target)._replace(effect=self._policy.default)
-        return best if any(map(_lets_run, matches)) else None
+        return best if any(rule.effect is Effect.ALLOW for rule in rules) else None
 
     def _unchecked(self, access: Access) -> Verdict:
         """Return the verdict on what would take too long: it is not known to be allowed."""
@@ -233,20 +227,6 @@ def _lifted(matches: Sequence[Match]) -> tuple[str, ...]:
     return tuple(
         sorted(rule.id for rule in rules if rule.effect is Effect.ASK and rule.id in names)
     )
-
-
-def _may_deny(match: Match) -> bool:
-    return match.bound.rule.effect is Effect.DENY and not match.certain
-
-
-def _lets_ask(match: Match) -> bool:
-    """Return whether the author of a trusted file wants a human to answer."""
-    rule = match.bound.rule
-    return rule.effect is Effect.ASK and not rule.tightens_only
-
-
-def _lets_run(match: Match) -> bool:
-    return match.bound.rule.effect is Effect.ALLOW
 
 
 # --- what the sandbox takes from the policy -------------------------------------------------------

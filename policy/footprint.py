@@ -48,28 +48,19 @@ class Footprint:
     words: Words = field(default_factory=dict)  # the argument vectors of each, by its last name
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """A command as text or as an argument vector, and where it starts."""
-
-    command: str | None
-    argv: tuple[str, ...] | None
-    cwd: str
-
-
 def footprint(action: Exec | Patch | Ssh | Read | Undo | AuditRead, context: Context) -> Footprint:
     """Return what the action may touch and what would run. Never raises."""
     match action:
-        case Exec(command=command, argv=argv, cwd=cwd):
+        case Exec(cwd=cwd):
             extra = [one for pair in action.env for one in _given(*pair, Place(cwd, context))]
             if action.wants_write:
                 extra.append(Access("fs.write", context.workspace))
-            return _commanded(_Line(command, argv, cwd), extra, context)
+            return _commanded(action, extra, context)
         case Ssh(command=command, argv=argv):
             extra = [Access("remote.exec", host) for host in action.hosts]
             if action.sudo:
                 extra.append(Access("privilege.escalate", "sudo"))
-            return _commanded(_Line(command, argv, context.home), extra, context)
+            return _commanded(Exec(command, argv, context.home), extra, context)
         case Patch(changes=changes) | Undo(changes=changes):
             return Footprint(tuple(Access(operation, path) for operation, path in changes))
         case Read(operation=operation, path=path):
@@ -93,7 +84,7 @@ def _given(name: str, value: str, place: Place) -> Sequence[Access]:
         return [*found, Access("opaque", f"{name} holds more than can be followed", "dynamic")]
 
 
-def _commanded(line: _Line, extra: Sequence[Access], context: Context) -> Footprint:
+def _commanded(line: Exec, extra: Sequence[Access], context: Context) -> Footprint:
     if line.argv is not None:
         return _vector(line.argv, line.cwd, extra, context)
     text = line.command or ""

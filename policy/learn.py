@@ -65,10 +65,10 @@ def learn(actions: Sequence[Past], wish: Wish, header: Sequence[str]) -> tuple[s
     """
     plan = _Plan()
     text, proof = _attempt(actions, wish, header, plan)
-    for narrower in (_nothing, _place_of, _kind_of):
+    for narrower in range(3):
         if proof.holds:
             break
-        opened = {one for past in proof.violations for one in narrower(past)}
+        opened = {one for past in proof.violations for one in _opened(past, narrower)}
         plan = replace(plan, widened=False, barred=plan.barred | opened)
         text, proof = _attempt(actions, wish, header, plan)
     if wish.default == "ask" and proof.exceptions:
@@ -93,23 +93,11 @@ def _operations(proof: Proof) -> frozenset[str]:
     return frozenset[str]().union(*stopped) - NEVER
 
 
-def _nothing(_: Past) -> Iterator[Place | str]:
-    yield from ()
-
-
-def _place_of(past: Past) -> Iterator[Place | str]:
-    """Yield the places of what is riskiest in an action."""
-    yield from places(_riskiest(past), past.context)
-
-
-def _kind_of(past: Past) -> Iterator[Place | str]:
-    """Yield the operation of what is riskiest in an action."""
-    yield _riskiest(past).operation
-
-
-def _riskiest(past: Past) -> Access:
+def _opened(past: Past, narrower: int) -> Iterator[Place | str]:
+    """Yield what to leave out of the riskiest that an action did: nothing, its places, its kind."""
     accesses = Replay(load([_NOTHING])).decision(past).accesses
-    return max(accesses, key=lambda access: risk([access.operation]))
+    riskiest = max(accesses, key=lambda access: risk([access.operation]))
+    yield from ((), places(riskiest, past.context), (riskiest.operation,))[narrower]
 
 
 # --- 1 and 2: what becomes what -------------------------------------------------------------------
@@ -183,21 +171,17 @@ def _ask_rules(asked: Facts, wish: Wish) -> Iterator[LearnedRule]:
     """Yield what needed a yes. Where the default asks, only what can be named needs a rule."""
     for operation, mine in _by_operation(asked):
         if operation in NEVER:
-            why = _line("", mine)
-            rule = LearnedRule(_id(operation, "ask"), "ask", operation, (), why, level="owner")
-            yield rule
+            name, why = _id(operation, "ask"), _line("", mine)
+            yield LearnedRule(name, "ask", operation, (), why, level="owner")
             continue
         named = {
             place: seen
             for place, seen in mine.items()
-            if not _is_wide(place) and (wish.default == "deny" or "*" not in place.glob)
+            if not place.glob.startswith((UNKNOWN_PATH, "/**"))
+            and (wish.default == "deny" or "*" not in place.glob)
         }
         if named:
             yield _rule("ask", "ask", operation, named)
-
-
-def _is_wide(place: Place) -> bool:
-    return place.glob == UNKNOWN_PATH or place.glob.startswith("/**")
 
 
 def _by_operation(found: Facts) -> Iterator[tuple[str, Facts]]:
