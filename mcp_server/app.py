@@ -143,7 +143,9 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
             redact=partial(redacted, redactor),
         )
     )
-    freezer = Freezer(live.current, host, config.limits, config.minimum_enforcement)
+    freezer = Freezer(
+        live.current, host, config.limits, config.minimum_enforcement, runners.sees_all
+    )
     return App(config, where, caller, live, host, journal, desk, freezer, Road(gate), runners)
 
 
@@ -197,3 +199,8 @@ class _Denied:
             self._denied = [denied_reads(policy, context) for context in self._contexts]
             self._policy = policy
         return any(one.denies(path) for one in self._denied)
+
+    @property
+    def edition(self) -> object:
+        """Return what the answers depend on: they are to be forgotten when it changes."""
+        return self._live.in_force

@@ -22,6 +22,7 @@ from sandbox.host import HostFacts
 from sandbox.outcome import Outcome
 from sandbox.patches.run import PatchRunner
 from sandbox.permit import Permit, PermitOffice
+from sandbox.profile import Profile
 from sandbox.run import CommandRunner
 
 
@@ -39,6 +40,10 @@ class Runners:
     def close(self) -> None:
         """End what outlives a command: the sandboxes that wait for the next."""
         self._command.close()
+
+    def sees_all(self, profile: Profile) -> bool:
+        """Return whether every denied file this profile would show can be covered."""
+        return self._command.sees_all(profile)
 
     async def run(self, permit: Permit) -> Outcome:
         """Carry out one permit."""

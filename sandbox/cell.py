@@ -19,8 +19,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 
-from sandbox.cgroup import Group
-
 ANSWER_S = 10.0  # a machine under load takes a while to fork
 MAX_CELLS = 8
 CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
@@ -38,7 +36,6 @@ class Plan:
     options: bytes
     base: bytes
     session: str
-    cgroups: tuple[str, ...] = ()  # where each seat gets a control group
 
 
 class Seat:
@@ -48,7 +45,6 @@ class Seat:
         self.channel, self.pid = channel, pid  # its watcher, process 1 of the seat's namespace
         self.pidfd = os.pidfd_open(pid)
         self._taken = taken  # orders the next one; not before this command is on its way
-        self.group: Group | None = None  # holds its processes, from before the command starts
 
     def start(self, spec: int, streams: tuple[int, int, int]) -> None:
         """Hand over the command's specification and its three streams.
@@ -83,7 +79,6 @@ class Cell:
         self._orders: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._ready: queue.SimpleQueue[Seat | OSError] = queue.SimpleQueue()
         self.taken = 0  # commands that run in it now
-        self._groups: list[Group] = []
         self._thread = threading.Thread(target=self._keep, args=(plan,), daemon=True)
         self._thread.start()
         self._order()
@@ -118,10 +113,7 @@ class Cell:
             return
         try:
             while self._orders.get():
-                self._tidy()
-                seat = _seat(control, self._order)
-                seat.group = self._group(plan, seat.pid)
-                self._ready.put(seat)
+                self._ready.put(_seat(control, self._order))
         except OSError as error:
             self._ready.put(error)
         finally:
@@ -129,21 +121,6 @@ class Cell:
             child.kill()
             child.wait()
             self._empty()
-            for group in self._groups:
-                group.kill()
-            self._tidy()
-
-    def _group(self, plan: Plan, pid: int) -> Group | None:
-        if not plan.cgroups:
-            return None
-        group = Group.make(plan.cgroups)
-        self._groups.append(group)
-        group.enter(pid)
-        return group
-
-    def _tidy(self) -> None:
-        """Remove the groups of seats that have ended by now."""
-        self._groups = [group for group in self._groups if not group.close()]
 
     def _empty(self) -> None:
         kept = []

@@ -82,7 +82,7 @@ class HostFacts:
         """Return the PATH of a profile: the directories that exist in its view."""
         if profile.name == "unconfined":
             return self.path_entries
-        if profile.name == "inspect":
+        if profile.name in ("inspect", "look"):
             return tuple(e for e in self.path_entries if any(is_within(e, r) for r in SYSTEM))
         return tuple(
             entry

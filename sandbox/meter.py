@@ -15,16 +15,21 @@ SLOWLY = 5  # samples between two looks at what is dear to look at
 class Meter:
     """Samples one tree; call `sample` every SAMPLE_S until it names the limit that was met."""
 
-    def __init__(self, root_pid: int, limits: Limits, group: Group | None, own: int) -> None:
-        self._root_pid, self._limits, self._group = root_pid, limits, group
-        self._bounds = group.bounds if group is not None else frozenset()
-        self._most_processes = limits.processes + own
+    def __init__(
+        self, root_pid: int, limits: Limits, cgroups: tuple[str, ...], own_processes: int
+    ) -> None:
+        self._root_pid, self._limits, self._cgroups = root_pid, limits, cgroups
+        self._group: Group | None = None
+        self._bounds: frozenset[str] = frozenset()
+        self._most_processes = limits.processes + own_processes
         self._samples = 0
         self.peak_memory_bytes = 0
 
     def sample(self) -> Limit | None:
         """Return the limit that the tree exceeds now; the caller kills it then."""
         self._samples += 1
+        if self._samples == 1 and self._cgroups:
+            self._enter_group()
         is_thorough = self._samples % SLOWLY == 0
         pids = tree(self._root_pid, self._most_processes + 1)
         if "pids" not in self._bounds and tasks(pids) > self._most_processes:
@@ -37,6 +42,26 @@ class Meter:
         """Return the limit for which the kernel ended the tree, between two samples."""
         is_bound = self._group is not None and self._group.was_out_of_memory()
         return "memory" if is_bound else None
+
+    def close(self) -> None:
+        """End what is left in the control group, and remove it; the tree itself has ended."""
+        if self._group is not None:
+            self._group.kill()
+            self._group.close()
+
+    def _enter_group(self) -> None:
+        """Hand the tree to the kernel's bounds; where that fails, sampling goes on alone.
+
+        Not before it has run for a moment: a move stops every fork on the host for one grace period
+        of RCU, which is longer than most commands run.
+        """
+        try:
+            self._group = Group.make(self._cgroups)
+            self._group.bound(self._limits.memory_bytes, self._most_processes)
+            self._group.enter(self._root_pid)
+            self._bounds = self._group.bounds
+        except OSError:
+            self._bounds = frozenset()
 
     def _is_out_of_memory(self, pids: list[int], *, is_thorough: bool) -> bool:
         most = self._limits.memory_bytes

@@ -115,7 +115,6 @@ SAME_EVERYWHERE = re.compile(
 # namespace at all, the seccomp filter alone; the roots are Landlock's, which would hide owners too.
 OWNERS, MOUNTS = ("ss", "lsof", "fuser"), ("df", "mount", "findmnt", "lsblk")
 LOOKERS: dict[str, tuple[str, ...]] = {**dict.fromkeys(OWNERS, ()), **dict.fromkeys(MOUNTS, ("/",))}
-LOOK_RUNS = False  # the runner does not start it yet
 NOT_OWNERS = "(which processes own sockets and files: run ss, lsof or fuser as a lone command)"
 NOT_MOUNTS = "(this host's mounts: run df, mount, findmnt or lsblk as a lone command)"
 NOT_DAEMON = "(the daemon behind {}: its socket is shown to a lone reading sub-command)"
@@ -206,7 +205,7 @@ def place(touch: Touch, workspace: str) -> Place:
 
 def _looks(operations: frozenset[str], programs: Programs) -> bool:
     lone = _base(programs.argv[0]) if programs.argv else ""
-    allowed = LOOK_RUNS and programs.may_look and operations <= LOOKS
+    allowed = programs.may_look and operations <= LOOKS
     return allowed and lone in LOOKERS and not programs.foreign
 
 

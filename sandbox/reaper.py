@@ -48,11 +48,19 @@ def _kill_all() -> None:
                 os.kill(pid, signal.SIGKILL)
             except OSError:
                 continue  # ended by itself, or another user's: the kernel decides
-        try:
-            if os.waitpid(-1, 0) == (0, 0):
-                return
-        except ChildProcessError:
+        if not _reap_all():
             return
+
+
+def _reap_all() -> bool:
+    """Wait for one child, take all that have ended, and return whether there may be more."""
+    try:
+        os.waitpid(-1, 0)
+        while os.waitpid(-1, os.WNOHANG) != (0, 0):
+            pass
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _descendants(pid: int) -> list[int]:

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import anyio
 import anyio.to_thread
@@ -23,9 +24,11 @@ from sandbox.limits import met, sign_of
 from sandbox.masks import Walker
 from sandbox.outcome import NO_OUTPUT, CommandOutcome, Enforcement, Status
 from sandbox.permit import Permit, PermitError, PermitOffice
-from sandbox.sight import Unseen, look
+from sandbox.profile import Profile
+from sandbox.sight import Unseen, look, sees_all
 from sandbox.start import Starter
 from sandbox.supervise import Ended, Start, supervise
+from sandbox.toolchains import Toolbox
 
 MAX_PARALLEL = 128
 LOOKS = 3  # what a view is made of may move while it is made; then it is looked at again
@@ -36,6 +39,14 @@ REFUSALS = (
     (b"Network is unreachable", "the profile has no network"),
     (b"Temporary failure in name resolution", "the profile has no network"),
     (b"Could not resolve host", "the profile has no network"),
+)
+
+
+LOOKING: Final = (
+    ("filesystem", "partial"),
+    ("network", "partial"),
+    ("processes", "partial"),
+    ("time-out", "enforced"),
 )
 
 
@@ -53,6 +64,7 @@ class CommandRunner:
         self._state_dir = state_dir
         self._walker = Walker(denies)
         self._limiter = anyio.CapacityLimiter(MAX_PARALLEL)
+        self._tools = Toolbox(host)
         self._starter = Starter(host)
         self._cells = Cells()
         weakref.finalize(self, self._cells.close)
@@ -60,6 +72,10 @@ class CommandRunner:
     def close(self) -> None:
         """End every cell; a command that still runs in one is killed."""
         self._cells.close()
+
+    def sees_all(self, profile: Profile) -> bool:
+        """Return whether every denied file this profile would show can be found and covered."""
+        return sees_all(profile, self._tools, self._walker, self._denies)
 
     async def run(self, permit: Permit) -> CommandOutcome:
         """Run the permitted command to its end and return what became of it.
@@ -108,7 +124,7 @@ class CommandRunner:
     ) -> CommandOutcome | PermitError | None:
         """Return None when nothing ran because files moved meanwhile: look again."""
         # 3. What the command may see, found now; anything uncertain refuses.
-        scene = look(command, self._host, self._walker, self._denies, self._state_dir)
+        scene = look(command, self._tools, self._walker, self._denies, self._state_dir)
         if isinstance(scene, Unseen):
             return self._error(command, scene.reason)
         try:
@@ -165,6 +181,8 @@ class CommandRunner:
     def _enforcement(self, command: Command) -> Enforcement:
         if command.profile.name == "unconfined":
             return Enforcement("unconfined", "none", (("time-out", "enforced"),))
+        if command.profile.name == "look":
+            return Enforcement("look", "seccomp-only", LOOKING)
         seen = {control.name: control.seen for control in self._host.controls}
         if command.profile.name == "inspect" and seen["processes"] == "enforced":
             seen["processes"] = "partial"  # they are seen, and cannot be signalled or read

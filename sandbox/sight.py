@@ -74,7 +74,7 @@ class _Roots:
 
 
 def look(
-    command: Command, host: HostFacts, walker: Walker, denies: Callable[[str], bool], state: Path
+    command: Command, tools: Toolbox, walker: Walker, denies: Callable[[str], bool], state: Path
 ) -> Scene | Unseen:
     """Return what `command` may see, or why it may not run."""
     profile = command.profile
@@ -88,7 +88,7 @@ def look(
             f"{missing[0]} is outside the workspace and does not exist, so it cannot be shown "
             "writable; create it first"
         )
-    roots = _roots(profile, host, denies)
+    host, roots = tools.host, _roots(profile, tools, denies)
     if not _is_visible(command.cwd, roots, host):
         return Unseen(f"the working directory {command.cwd} is not visible in this profile")
     masks = walker.find(_walked(roots, host, profile.name))
@@ -108,27 +108,29 @@ def look(
 
 
 def sees_all(
-    profile: Profile, host: HostFacts, walker: Walker, denies: Callable[[str], bool]
+    profile: Profile, tools: Toolbox, walker: Walker, denies: Callable[[str], bool]
 ) -> bool:
     """Return whether every denied file that this profile would show can be found and covered."""
     if profile.name in ("unconfined", "look"):
         return True
-    return walker.find(_walked(_roots(profile, host, denies), host, profile.name)).complete
+    roots = _roots(profile, tools, denies)
+    return walker.find(_walked(roots, tools.host, profile.name)).complete
 
 
-def _roots(profile: Profile, host: HostFacts, denies: Callable[[str], bool]) -> _Roots:
+def _roots(profile: Profile, tools: Toolbox, denies: Callable[[str], bool]) -> _Roots:
+    host = tools.host
     # Only Landlock can show names without contents, and not below what may be read and written.
     private, system = (host.home, *PRIVATE), _system(host, profile.name)
-    tools = Tools() if profile.name == "inspect" else Toolbox(host).find(profile.workspace)
+    shown = Tools() if profile.name == "inspect" else tools.find(profile.workspace)
     return _Roots(
         profile.workspace,
-        (*_shown(profile.read_roots, system, denies), *tools.settings),
+        (*_shown(profile.read_roots, system, denies), *shown.settings),
         tuple(
             path
             for path in _shown(profile.list_paths, system, denies)
             if host.landlock_abi and not any(is_within(path, root) for root in private)
         ),
-        tools,
+        shown,
         profile.write_paths,
     )  # fmt: skip
 

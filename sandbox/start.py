@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from sandbox import allow_list, bwrap, environment, seccomp, view
+from sandbox import allow_list, bwrap, environment, landlock, seccomp, view
 from sandbox.action import Command
 from sandbox.cell import Plan
 from sandbox.host import HostFacts
@@ -83,12 +83,14 @@ class Starter:
         )
         if not is_confined:
             return self._on_host(command, spec)
+        if command.profile.name == "look":
+            return self._looking(command, spec)
         mounts = view.view(command.profile, host, scene.sight, scene.empty_file)
         if host.rung == "landlock":
             return self._by_landlock(command, mounts, spec)
         if command.profile.name == "inspect" or not host.can_cell:
             return self._alone(command, mounts, spec)
-        new = tuple(mount for mount in mounts if view.is_new(mount, host))
+        new = tuple(_real(mount) for mount in mounts if view.is_new(mount, host))
         spec = replace(
             spec,
             rules=self._rules(new)[1:],  # the cell's own begin with the root
@@ -107,6 +109,17 @@ class Starter:
         stage = (host.interpreter, "-I", "-S", f"{host.package}/init.py", "{1}", "{2}")
         argv = (*_reaper(host), *stage)
         return Start(argv, b"", spec.encode(), command.stdin, host.cgroups, has_reaper=True)
+
+    def _looking(self, command: Command, spec: Spec) -> Start:
+        """Start outside every namespace, where the answer is true; the filter refuses the rest."""
+        rules = [(path, landlock.RUN) for path in command.profile.read_roots]
+        spec = replace(
+            spec,
+            rules=rules if self._host.landlock_abi else [],
+            refuse_tcp=True,
+            filter_program=seccomp.looking_only(self._host.machine),
+        )
+        return self._on_host(command, spec)
 
     def _by_landlock(self, command: Command, mounts: tuple[view.Mount, ...], spec: Spec) -> Start:
         """Hold a command by Landlock and seccomp alone; no socket, as the network is the host's."""
@@ -129,9 +142,7 @@ class Starter:
             spec,
             rules=self._rules(mounts),
             refuse_tcp=inspects,
-            filter_program=_filter(
-                command.profile.name, host.machine, is_scoped=host.landlock_abi >= ABI_SCOPE
-            ),
+            filter_program=_filter(command.profile, host),
         )
         # Without a pid namespace of its own, a tree is held together by the reaper.
         argv = (*(_reaper(host) if inspects else ()), *_inside(host, "init.py"))
@@ -157,7 +168,7 @@ class Starter:
         options = bwrap.cell_arguments(host, old, workspace, (tmp_bytes, scene.empty_file))
         if len(self._plans) >= MAX_PLANS:
             self._plans.clear()
-        plan = Plan(_inside(host, "seat.py"), options, base.encode(), session, host.cgroups)
+        plan = Plan(_inside(host, "seat.py"), options, base.encode(), session)
         self._plans[key] = plan
         return plan
 
@@ -180,12 +191,19 @@ def _reaper(host: HostFacts) -> tuple[str, ...]:
     return (host.interpreter, "-I", "-S", f"{host.package}/reaper.py", str(os.getpid()))
 
 
-@lru_cache
-def _filter(name: str, machine: str, *, is_scoped: bool) -> bytes:
-    calls = CALLS[name]
-    if not is_scoped and name == "inspect":
+def _filter(profile: Profile, host: HostFacts) -> bytes:
+    calls = CALLS[profile.name]
+    if host.landlock_abi < ABI_SCOPE and profile.name == "inspect":
         calls = replace(calls, may_signal=False)
-    return seccomp.build(calls, machine)
+    if profile.sockets:
+        calls = replace(calls, families=(*calls.families, seccomp.AF_UNIX))
+    return seccomp.build(calls, host.machine)
+
+
+def _real(mount: view.Mount) -> view.Mount:
+    """Return a mount with its source as it is: a seat follows no link."""
+    source = os.path.realpath(mount.source) if mount.source else ""
+    return mount if source == mount.source else replace(mount, source=source)
 
 
 @lru_cache

@@ -16,7 +16,6 @@ from typing import Literal, Protocol
 
 from sandbox.action import Limits
 from sandbox.cell import Plan, Seat, memory_file
-from sandbox.cgroup import Group
 from sandbox.limits import Limit, children_of
 from sandbox.meter import SAMPLE_S, Meter
 from sandbox.outcome import Output
@@ -87,25 +86,24 @@ def supervise(start: Start, limits: Limits, cancel_fd: int, seat: Seat | None = 
     with ExitStack() as stack:
         began = time.monotonic()
         (out, out_end), (err, err_end) = _pipe(stack), _pipe(stack)
-        group = _group(stack, start, seat)
-        if group is not None:
-            group.bound(limits.memory_bytes, limits.processes + OWN_PROCESSES)
         running: Tree
         with ExitStack() as ends:
             for fd in (out_end, err_end):
                 ends.callback(os.close, fd)
             running = (
-                _Spawned(stack, start, (out_end, err_end), group)
+                _Spawned(stack, start, out_end, err_end)
                 if seat is None
                 else _Seated(seat, start, out_end, err_end)
             )
         streams = _Streams({fd: Collector(limits.output_bytes) for fd in (out, err)})
-        watch = _Watch(stack, running, Meter(running.pid, limits, group, OWN_PROCESSES), cancel_fd)
+        meter = Meter(running.pid, limits, start.cgroups, OWN_PROCESSES)
+        watch = _Watch(stack, running, meter, cancel_fd)
         try:
             cause = watch.until_end(streams, began + limits.wall_s)
-            cause = cause or watch.meter.ended() or ""
+            cause = cause or meter.ended() or ""
         finally:
             running.kill(is_over=watch.is_over)
+            meter.close()
         watch.drain(streams, time.monotonic() + DRAIN_S)
         return Ended(
             cause,
@@ -113,7 +111,7 @@ def supervise(start: Start, limits: Limits, cancel_fd: int, seat: Seat | None = 
             streams.collectors[out].close(),
             streams.collectors[err].close(),
             round((time.monotonic() - began) * 1000),
-            watch.meter.peak_memory_bytes,
+            meter.peak_memory_bytes,
         )
 
 
@@ -122,15 +120,11 @@ class _Spawned:
 
     reports_last = False
 
-    def __init__(
-        self, stack: ExitStack, start: Start, streams: tuple[int, int], group: Group | None
-    ) -> None:
+    def __init__(self, stack: ExitStack, start: Start, out: int, err: int) -> None:
         self.report, report_end = _pipe(stack)
-        self._has_reaper, self._group = start.has_reaper, group
-        self._child = _spawn(start, *streams, report_end)
+        self._has_reaper = start.has_reaper
+        self._child = _spawn(start, out, err, report_end)
         self.pid = self._child.pid
-        if group is not None:
-            group.enter(self.pid)
         self.pidfd = os.pidfd_open(self.pid)
         stack.callback(os.close, self.pidfd)
 
@@ -146,8 +140,6 @@ class _Spawned:
                 select.select([pidfd], [], [], DEATH_S)
                 os.close(pidfd)
         self._child.wait()
-        if self._group is not None:
-            self._group.kill()  # what left the reaper's sight
 
 
 class _Seated:
@@ -178,7 +170,7 @@ class _Watch:
     """Waits on everything at once: two streams, the report, the tree's end, a cancellation."""
 
     def __init__(self, stack: ExitStack, running: Tree, meter: Meter, cancel_fd: int) -> None:
-        self._running, self.meter = running, meter
+        self._running, self._meter = running, meter
         self._cancel_fd = cancel_fd
         self._selector = stack.enter_context(selectors.DefaultSelector())
         self.is_over = False
@@ -191,7 +183,7 @@ class _Watch:
         while (now := time.monotonic()) < deadline:
             if now >= next_sample:
                 next_sample = now + SAMPLE_S
-                if exceeded := self.meter.sample():
+                if exceeded := self._meter.sample():
                     return exceeded
             ready = [key.fd for key, _ in self._selector.select(min(deadline, next_sample) - now)]
             if self._cancel_fd in ready:
@@ -226,17 +218,6 @@ class _Watch:
             streams.collectors[fd].feed(chunk)
         elif len(streams.report) < REPORT_BYTES:
             streams.report += chunk
-
-
-def _group(stack: ExitStack, start: Start, seat: Seat | None) -> Group | None:
-    """Return the control group of one command; that of a seat was made with it."""
-    if seat is not None:
-        return seat.group
-    if not start.cgroups:
-        return None
-    group = Group.make(start.cgroups)
-    stack.callback(group.close)
-    return group
 
 
 def _pipe(stack: ExitStack) -> tuple[int, int]:
