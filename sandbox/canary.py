@@ -63,7 +63,7 @@ class Canary:
         laws = [law for law in CONTROLS if profile in law.profiles]
         with ExitStack() as stack:
             try:
-                stage = await to_thread.run_sync(Stage, self._state_dir, stack)
+                stage = await to_thread.run_sync(self._stage, profile, stack)
             except OSError as error:
                 return (_unwritable(self._state_dir, error),)
             outcome = await self._try_out(stage.command(profile, laws, self._host))
@@ -74,11 +74,16 @@ class Canary:
         judge = _Judge(self._host, profile, outcome, answers)
         return tuple(judge.row(law) for law in laws)
 
+    def _stage(self, profile: ProfileName, stack: ExitStack) -> "Stage":
+        # Where nothing can be covered, a door in a directory that may be written refuses the run.
+        has_doors = not (self._host.rung == "landlock" and profile == "live")
+        return Stage(self._state_dir, stack, has_doors=has_doors)
+
 
 class Stage:
     """What the trial is given to try: files, sockets and listeners that nothing else uses."""
 
-    def __init__(self, state_dir: Path, stack: ExitStack) -> None:
+    def __init__(self, state_dir: Path, stack: ExitStack, *, has_doors: bool = True) -> None:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         base = Path(tempfile.mkdtemp(prefix="canary-", dir=state_dir))
         stack.callback(shutil.rmtree, base, ignore_errors=True)
@@ -92,17 +97,15 @@ class Stage:
         for path in (self._secret, *(self._workspace / name for name in FILES)):
             path.write_text(self._token)
             path.chmod(0o600)
-        os.mkfifo(self._workspace / "fifo")
-        fifo = os.open(self._workspace / "fifo", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        stack.callback(os.close, fifo)
         self._tcp = _listen(stack, socket.AF_INET, ("127.0.0.1", 0))
         self._udp = _listen(stack, socket.AF_INET, ("127.0.0.1", 0), socket.SOCK_DGRAM)
         _listen(stack, socket.AF_UNIX, f"\0{self._token}")
-        for folder in (base, self._workspace):
-            # A name of its own can be too long for an address; that of a descriptor never is.
-            directory = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            stack.callback(os.close, directory)
-            _listen(stack, socket.AF_UNIX, f"/proc/self/fd/{directory}/socket")
+        _socket_in(base, stack)
+        if has_doors:
+            _socket_in(self._workspace, stack)
+            os.mkfifo(self._workspace / "fifo")
+            reader = os.open(self._workspace / "fifo", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            stack.callback(os.close, reader)
 
     def command(self, profile: ProfileName, laws: list[Law], host: HostFacts) -> Command:
         """Return the trial as a command like any other."""
@@ -135,6 +138,13 @@ class Stage:
         except BlockingIOError:
             return found
         return found | {"send to the host's loopback (UDP)"}
+
+
+def _socket_in(folder: Path, stack: ExitStack) -> None:
+    # A name of its own can be too long for an address; that of a descriptor never is.
+    directory = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    stack.callback(os.close, directory)
+    _listen(stack, socket.AF_UNIX, f"/proc/self/fd/{directory}/socket")
 
 
 def _listen(

@@ -71,7 +71,8 @@ CONTROLS: tuple[Law, ...] = (
         "sockets",
         "sockets and FIFOs in sight are covered, /run and /tmp are private; seccomp in `inspect` "
         "and `read`",
-        "seccomp: no socket of any family; Landlock for FIFOs",
+        "seccomp: no socket of any family; Landlock for FIFOs; `live` runs in no workspace that "
+        "has one",
     ),
     Law(
         "processes",

@@ -52,7 +52,8 @@ EXTRAS = {
 }
 # Every option a run uses, so that a bubblewrap which lacks one is found here.
 NAMESPACES = (
-    "--unshare-all", "--as-pid-1", "--die-with-parent", "--new-session", "--clearenv",
+    "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts",
+    "--unshare-cgroup-try", "--as-pid-1", "--die-with-parent", "--new-session", "--clearenv",
     "--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_NET_ADMIN",
     "--cap-add", "CAP_DAC_OVERRIDE", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev",
     "--perms", "1777", "--size", "1048576", "--tmpfs", "/mnt", "--",

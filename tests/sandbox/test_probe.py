@@ -55,8 +55,8 @@ def test_a_bubblewrap_that_only_pretends_is_found_out(tmp_path):
 @pytest.mark.parametrize(
     ("instead", "control"),
     [
-        ("--unshare-all/--unshare-user", "processes"),
-        ("--unshare-all/--unshare-user", "network"),
+        ("--unshare-pid/--unshare-user", "processes"),
+        ("--unshare-net/--unshare-user", "network"),
         ("--ro-bind/--bind", "filesystem"),
         ("#CAP_*/CAP_KILL", "cell"),
         ("#CAP_*/CAP_KILL", "overlay"),
