@@ -4,7 +4,8 @@ May touch: decisions. May not touch: colours and terminals (the command line doe
 What a terminal would act on is written out here, so no caller can forget it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Final
 
@@ -15,20 +16,12 @@ from policy.programs.words import shown
 LEVELS: Final = {1: "attested", 2: "owner", 3: "separate", 4: "present"}
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
-    """One line and what stands below it; `effect` lets the caller colour it."""
+def explain(decision: Decision) -> tuple[str, ...]:
+    """Return the tree of a decision as lines, each two spaces deeper than what it belongs to.
 
-    text: str
-    effect: Effect
-    children: tuple["Node", ...] = ()
-
-
-def explain(decision: Decision) -> Node:
-    """Return the tree of a decision; programs keep the order of the command."""
-    by_program = groupby(decision.verdicts, key=lambda verdict: verdict.access.program)
-    children = tuple(_program(name, tuple(verdicts)) for name, verdicts in by_program)
-    return Node(_headline(decision), decision.effect, children)
+    Programs keep the order of the command.
+    """
+    return (_headline(decision), *(f"  {line}" for line in _programs(decision)))
 
 
 def _headline(decision: Decision) -> str:
@@ -44,23 +37,22 @@ def _headline(decision: Decision) -> str:
     return f"{line}: {decision.reason}" if decision.reason else line
 
 
-def _program(name: str, verdicts: tuple[Verdict, ...]) -> Node:
-    effect = max(verdict.effect for verdict in verdicts)
-    return Node(name or "(the shell)", effect, tuple(_access(verdict) for verdict in verdicts))
+def _programs(decision: Decision) -> Iterator[str]:
+    for name, verdicts in _by_program(decision):
+        yield name
+        for one in verdicts:
+            access = one.access
+            how = "" if access.how == "exact" else f" ({access.how})"
+            yield f"  {access.operation} {visible(shown(access.resource))}{how}"
+            place = f" at {one.place}" if one.place else ""
+            reason = f": {one.reason}" if one.reason else ""
+            may = "" if one.certain else "may be "
+            yield f"    {may}{one.effect.name} by {one.rule_id}{place}{reason}"
 
 
-def _access(verdict: Verdict) -> Node:
-    access = verdict.access
-    how = "" if access.how == "exact" else f" ({access.how})"
-    text = f"{access.operation} {visible(shown(access.resource))}{how}"
-    return Node(text, verdict.effect, (_rule(verdict),))
-
-
-def _rule(verdict: Verdict) -> Node:
-    place = f" at {verdict.place}" if verdict.place else ""
-    reason = f": {verdict.reason}" if verdict.reason else ""
-    may = "" if verdict.certain else "may be "
-    return Node(f"{may}{verdict.effect.name} by {verdict.rule_id}{place}{reason}", verdict.effect)
+def _by_program(decision: Decision) -> Iterator[tuple[str, tuple[Verdict, ...]]]:
+    for name, verdicts in groupby(decision.verdicts, key=lambda one: one.access.program):
+        yield name or "(the shell)", tuple(verdicts)
 
 
 def visible(text: str) -> str:
@@ -68,10 +60,9 @@ def visible(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
-def as_text(node: Node, indent: str = "") -> str:
-    """Return the tree as plain lines, two spaces deeper for each level."""
-    below = [as_text(child, indent + "  ") for child in node.children]
-    return "\n".join([indent + node.text, *below])
+def as_text(lines: Iterable[str], indent: str = "") -> str:
+    """Return the lines of a tree as one text, all a little deeper."""
+    return "\n".join(indent + line for line in lines)
 
 
 # --- for a picture: what is alike stands together -------------------------------------------------
@@ -96,8 +87,7 @@ class Step:
 
 def steps(decision: Decision) -> tuple[Step, ...]:
     """Return the programs in the order of the command, each once for every run of it."""
-    by_program = groupby(decision.verdicts, key=lambda verdict: verdict.access.program)
-    return tuple(_step(name, tuple(verdicts)) for name, verdicts in by_program)
+    return tuple(_step(name, verdicts) for name, verdicts in _by_program(decision))
 
 
 def _step(program: str, verdicts: tuple[Verdict, ...]) -> Step:
@@ -110,7 +100,7 @@ def _step(program: str, verdicts: tuple[Verdict, ...]) -> Step:
         for group in alike.values()
     ]
     lines.sort(key=lambda line: -line.verdict.effect)
-    return Step(program or "(the shell)", max(one.effect for one in verdicts), tuple(lines))
+    return Step(program, max(one.effect for one in verdicts), tuple(lines))
 
 
 def as_data(decision: Decision) -> dict[str, object]:
@@ -133,13 +123,7 @@ def as_data(decision: Decision) -> dict[str, object]:
             "script": decision.executable.script,
         },
         "rewritten": [
-            {
-                "before": one.before,
-                "after": one.after,
-                "rule": one.rule_id,
-                "place": one.place,
-                "reason": one.reason,
-            }
+            {"rule" if key == "rule_id" else key: value for key, value in asdict(one).items()}
             for one in decision.rewritten
         ],
         "instead": list(decision.instead),
