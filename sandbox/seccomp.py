@@ -69,20 +69,22 @@ _FOR_OTHERS: Final[_Table] = {
     # its kind first, then its number
     "setpriority": (141, 140), "ioprio_set": (251, 30),
 }  # fmt: skip
-# What Landlock does not see, where no namespace stands between the command and the host.
-_OF_THE_HOST: Final[_Table] = {
-    # what a file says of itself
+# What a file says of itself; Landlock does not see these calls.
+_METADATA: Final[_Table] = {
     "chown": (92, None), "fchown": (93, 55), "lchown": (94, None), "fchownat": (260, 54),
     "setxattr": (188, 5), "lsetxattr": (189, 6), "fsetxattr": (190, 7), "setxattrat": (463, 463),
     "removexattr": (197, 14), "lremovexattr": (198, 15), "fremovexattr": (199, 16),
     "removexattrat": (466, 466), "utime": (132, None), "utimes": (235, None),
     "futimesat": (261, None), "utimensat": (280, 88), "truncate": (76, 45),
-    "file_setattr": (469, 469), "inotify_init": (253, None), "inotify_init1": (294, 26),
-    # messages and memory between processes
-    "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "msgget": (68, 186),
-    "msgsnd": (69, 189), "msgrcv": (70, 188), "msgctl": (71, 187), "semget": (64, 190),
-    "semop": (65, 193), "semtimedop": (220, 192), "semctl": (66, 191), "mq_open": (240, 180),
-    "mq_unlink": (241, 181), "process_mrelease": (448, 448),
+    "file_setattr": (469, 469),
+}  # fmt: skip
+# Nor these, which namespaces keep apart: names in directories, messages, memory.
+_OF_THE_HOST: Final[_Table] = {
+    "inotify_init": (253, None), "inotify_init1": (294, 26), "shmget": (29, 194),
+    "shmat": (30, 196), "shmctl": (31, 195), "msgget": (68, 186), "msgsnd": (69, 189),
+    "msgrcv": (70, 188), "msgctl": (71, 187), "semget": (64, 190), "semop": (65, 193),
+    "semtimedop": (220, 192), "semctl": (66, 191), "mq_open": (240, 180), "mq_unlink": (241, 181),
+    "process_mrelease": (448, 448),
 }  # fmt: skip
 # What programs that only look need besides.
 _LOOKING: Final[_Table] = {
@@ -113,8 +115,8 @@ _LOOKING_BY_ARGUMENT: Final[_Table] = {
     "bind": (49, 200), "connect": (42, 203), "sendto": (44, 206), "mmap": (9, 222),
 }  # fmt: skip
 _NUMBERS: Final[_Table] = (
-    _REFUSED | _MISSING | _BY_ARGUMENT | _SIGNALS | _FOR_OTHERS | _OF_THE_HOST | _LOOKING
-    | _LOOKING_BY_ARGUMENT
+    _REFUSED | _MISSING | _BY_ARGUMENT | _SIGNALS | _FOR_OTHERS | _METADATA | _OF_THE_HOST
+    | _LOOKING | _LOOKING_BY_ARGUMENT
 )  # fmt: skip
 
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
@@ -155,7 +157,7 @@ class Calls:
     families: tuple[int, ...]  # for socket(2); a connected pair of AF_UNIX is always allowed
     netlink: tuple[int, ...]
     may_signal: bool = True
-    sees_others: bool = False  # its pid namespace is the host's
+    sees_others: bool = False  # its pid namespace is the host's; it changes nothing at all
     shares_host: bool = False  # it has no namespace at all
 
 
@@ -226,10 +228,10 @@ def _for_profile(calls: Calls) -> dict[str, Answer]:
         answers["fcntl"] = one_of(1, FCNTL_OWNER, _EPERM, ALLOW)
         ioctls += IOCTL_OWNER
     if calls.sees_others or calls.shares_host:
-        answers |= _own_process_only()
-    if calls.shares_host:
-        answers |= dict.fromkeys((*_OF_THE_HOST, *_CHANGES_MODE), _EPERM)
+        answers |= _own_process_only() | dict.fromkeys((*_METADATA, *_CHANGES_MODE), _EPERM)
         ioctls += IOCTL_ATTRIBUTES
+    if calls.shares_host:
+        answers |= dict.fromkeys(_OF_THE_HOST, _EPERM)
     return answers | {"ioctl": one_of(1, ioctls, _EPERM, ALLOW)}
 
 

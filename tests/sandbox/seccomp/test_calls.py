@@ -30,11 +30,12 @@ CALLS = {
     "live": Calls((1, 2, 10), (0,)),
 }
 LIVE, READ = seccomp.build(CALLS["live"], MACHINE), seccomp.build(CALLS["read"], MACHINE)
+METADATA = [case for case in ON_THE_HOST if case.name in {**seccomp._METADATA, "fchmod": 1}]
 GROUPS = {
     "for everyone": (LIVE, [*REFUSED, *MISSING, *BY_ARGUMENT]),
     "among others": (
         seccomp.build(Calls((2, 10), (), may_signal=False, sees_others=True), MACHINE),
-        [*REFUSED, *MISSING, *BY_ARGUMENT, *AMONG_OTHERS],
+        [*REFUSED, *MISSING, *BY_ARGUMENT, *AMONG_OTHERS, *METADATA],
     ),
     "on the host": (
         seccomp.build(Calls((2, 10), (), may_signal=False, shares_host=True), MACHINE),
@@ -74,6 +75,7 @@ def test_each_refused_name_is_tried():
     assert tried == (
         seccomp._REFUSED.keys() | seccomp._MISSING.keys() | seccomp._BY_ARGUMENT.keys()
         | seccomp._SIGNALS.keys() | seccomp._FOR_OTHERS.keys() | seccomp._OF_THE_HOST.keys()
+        | seccomp._METADATA.keys()
     )  # fmt: skip
 
 
