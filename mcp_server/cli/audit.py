@@ -11,6 +11,7 @@ from pathlib import Path
 
 import typer
 
+from audit.canonical import Json
 from audit.errors import AuditError, NoteError
 from audit.note import PublicKey
 from audit.prove import prove, verify_proof
@@ -38,10 +39,10 @@ class Asked:
 
 def verify_log(asked: Asked, *, as_json: bool) -> int:
     """Print the verdict on a log and return its exit code."""
-    directory = asked.directory or _own_directory()
+    directory = asked.directory or own_directory()
     report = verify(
         directory,
-        [_key(asked.key)],
+        [trusted_key(asked.key)],
         pinned=_bytes(asked.pinned) if asked.pinned else None,
         deep=asked.deep,
         strict=asked.strict,
@@ -68,20 +69,20 @@ def verify_log(asked: Asked, *, as_json: bool) -> int:
 
 def show(directory: Path | None, text: str | None, last: int, *, as_json: bool) -> None:
     """Print the newest records, newest last."""
-    found = deque(records(directory or _own_directory(), Query(text=text)), maxlen=last)
+    found = deque(records(directory or own_directory(), Query(text=text)), maxlen=last)
     for record in found:
         typer.echo(json.dumps(record) if as_json else _line(record))
 
 
 def print_proof(seq: int, directory: Path | None) -> None:
     """Print the proof file of one record."""
-    typer.echo(prove(directory or _own_directory(), seq).decode("utf-8"), nl=False)
+    typer.echo(prove(directory or own_directory(), seq).decode("utf-8"), nl=False)
 
 
 def verify_proof_file(file: Path, key: str | None) -> int:
     """Print what a proof proves; exit 1 when it proves nothing."""
     try:
-        proof = verify_proof(_bytes(file), [_key(key)])
+        proof = verify_proof(_bytes(file), [trusted_key(key)])
     except NoteError as error:
         typer.echo(f"NOT PROVEN  {file}: {error}", err=True)
         return 1
@@ -96,25 +97,27 @@ def print_key() -> None:
     typer.echo(public_key(places()).vkey)
 
 
-def _line(record: Mapping[str, object]) -> str:
-    outcome, policy = _part(record, "outcome"), _part(record, "policy")
+def _line(record: Mapping[str, Json]) -> str:
+    outcome, policy = part_of(record, "outcome"), part_of(record, "policy")
     what = outcome.get("status") or policy.get("effect") or ""
-    request = _part(record, "request")
+    request = part_of(record, "request")
     asked = request.get("command") or request.get("argv") or request.get("files") or ""
     line = f"{record['@seq']:>6}  {record.get('ts')}  {record.get('event')}  {what}  {asked}"
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line).rstrip()
 
 
-def _part(record: Mapping[str, object], name: str) -> Mapping[str, object]:
+def part_of(record: Mapping[str, Json], name: str) -> Mapping[str, Json]:
+    """Return one part of a record; empty if it has none."""
     part = record.get(name)
     return part if isinstance(part, Mapping) else {}
 
 
-def _own_directory() -> Path:
+def own_directory() -> Path:
+    """Return where this user's log lies."""
     return log_directory(load_config(places().config_file), places())
 
 
-def _key(given: str | None) -> PublicKey:
+def trusted_key(given: str | None) -> PublicKey:
     """Return the key named on the command line (text or file), else this user's own."""
     if given is None:
         return public_key(places())

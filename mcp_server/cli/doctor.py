@@ -1,66 +1,187 @@
 """`permitgate doctor`: try what this host enforces and whether the rooms can do their work.
 
-May touch: what the app touches; a canary command runs through the real road.
+May touch: what the app touches; the canary's constant program runs through the real road. The
+JSON is for scripts: SCHEMA changes when a key or a meaning does.
 """
 
 import json
-from dataclasses import asdict, dataclass
+import shutil
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
+import anyio
 import typer
 
+from audit.errors import AuditError
 from mcp_server.cli.exits import Exit
 from mcp_server.config import Config, load_config
 from mcp_server.log_place import log_directory, open_log
 from mcp_server.owner import current_owner, workspace_roots
 from mcp_server.places import Places, places
 from mcp_server.policies import policy_files, quick_load
+from sandbox.action import Command, digest
+from sandbox.canary import Canary
+from sandbox.enforcement import CONFINED
+from sandbox.host import Accepted, Control, HostFacts
+from sandbox.outcome import CommandOutcome
+from sandbox.permit import PermitOffice
 from sandbox.probe import probe
+from sandbox.run import CommandRunner
+from sandbox.toolchains import Toolbox
+
+SCHEMA = "permitgate-doctor-v1"
+COLOURS = {"enforced": "green", "partial": "yellow", "absent": "red", "none": "yellow"}
+WIDEST = 110
+STATE_WIDTH = 9
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One thing that was tried."""
+    """One thing that was tried; `profile` is empty for what holds for all of them."""
 
     name: str
     state: str
     evidence: str
     fix: str = ""
+    profile: str = ""
 
 
 def examine(*, as_json: bool) -> int:
     """Print a row per control and room; exit 13 when commands would be refused."""
     config, where = load_config(places().config_file), places()
-    host = probe(config.toolchains)
-    rows = [Row(one.name, one.seen, one.evidence, one.fix) for one in host.controls]
-    roots = workspace_roots(config, None, current_owner().home)
-    rows.append(
-        Row("workspace", "found", ", ".join(map(str, roots)))
-        if roots
-        else Row("workspace", "none", "not in a git checkout", "pass --workspace DIR to serve")
+    accepted = Accepted(config.minimum_enforcement)
+    host = replace(probe(config.toolchains), accepted=accepted)
+    rows = {
+        "host": [_row(control) for control in (*host.controls, *host.extras)],
+        "profiles": anyio.run(_profiles, host, where.state),
+        "here": list(_here(config, where, host)),
+    }
+    runs = host.meets(accepted.minimum) and not any(
+        row.state == "absent" for row in (*rows["profiles"], *rows["here"])
     )
-    policy = quick_load(policy_files(config, where, roots))
-    rows.append(
-        Row("policy", "loaded", f"{len(policy.rules)} rules from {', '.join(policy.names)}")
-    )
-    rows.append(_log_row(config, where))
     if as_json:
-        typer.echo(json.dumps({"rung": host.rung, "rows": [asdict(row) for row in rows]}))
+        every = [asdict(row) for part in rows.values() for row in part]
+        typer.echo(json.dumps({"schema": SCHEMA, "rung": host.rung, "minimum": accepted.minimum,
+                               "runs": runs, "rows": every}))  # fmt: skip
     else:
-        _print(rows)
-        typer.echo(f"rung: {host.rung} (minimum: {config.minimum_enforcement})")
-    return Exit.OK if host.meets(config.minimum_enforcement) else Exit.SANDBOX_BELOW_MINIMUM
+        _show(rows, min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST))
+        so = "commands run" if runs else "commands are refused; see the fixes above"
+        typer.echo(f"\nrung: {host.rung} (minimum: {accepted.minimum}); {so}")
+    return Exit.OK if runs else Exit.SANDBOX_BELOW_MINIMUM
+
+
+def _row(control: Control, profile: str = "") -> Row:
+    return Row(control.name, control.seen, control.evidence, control.fix, profile)
+
+
+async def _profiles(host: HostFacts, state: Path) -> list[Row]:
+    """Try each profile that this host offers, with a permit for each trial."""
+    office = PermitOffice()
+    runner = CommandRunner(office, host, lambda _path: False, state)
+
+    async def try_out(command: Command) -> CommandOutcome:
+        permit = office.issue(command, approved_digest=digest(command), approval_id=None)
+        return await runner.run(permit)
+
+    canary = Canary(host, state, try_out)
+    try:
+        return [
+            _row(control, profile)
+            for profile in CONFINED
+            if host.refusal(profile) is None
+            for control in await canary.rows(profile)
+        ]
+    finally:
+        runner.close()
+
+
+def _here(config: Config, where: Places, host: HostFacts) -> Iterator[Row]:
+    roots = workspace_roots(config, None, current_owner().home)
+    if roots:
+        yield Row("workspace", "found", ", ".join(map(str, roots)))
+    else:
+        yield Row("workspace", "none", "not in a git checkout", "pass --workspace DIR to serve")
+    tools = Toolbox(host).find(str(roots[0]) if roots else "")
+    for one in tools.toolchains:
+        covered = f"{', '.join(path for path, _ in one.roots)} ({len(one.masked())} files covered)"
+        yield Row(f"tools {one.name}", "shown", covered)
+    for text in tools.refused:
+        yield Row("tools", "refused", text)
+    policy = quick_load(policy_files(config, where, roots))
+    yield Row("policy", "loaded", f"{len(policy.rules)} rules from {', '.join(policy.names)}")
+    yield _log_row(config, where)
 
 
 def _log_row(config: Config, where: Places) -> Row:
-    open_log(config, where).close()
+    try:
+        open_log(config, where).close()
+    except AuditError as error:
+        return Row("audit log", "absent", str(error), f"make {where.state} writable for you, or set "
+                   "XDG_STATE_HOME to a directory that is")  # fmt: skip
     return Row("audit log", "writable", str(log_directory(config, where)))
 
 
-def _print(rows: list[Row]) -> None:
-    colours = {"enforced": "green", "partial": "yellow", "absent": "red", "none": "yellow"}
-    width = max(len(row.name) for row in rows)
-    for row in rows:
-        state = typer.style(f"{row.state:9}", fg=colours.get(row.state, "green"))
-        typer.echo(f"{row.name:{width}}  {state}  {row.evidence}")
-        if row.fix:
-            typer.echo(f"{'':{width}}  {'':9}  fix: {row.fix}")
+def _show(rows: dict[str, list[Row]], width: int) -> None:
+    say = _Page(max(len(row.name) for part in rows.values() for row in part), width)
+    say.heading("This host")
+    for row in rows["host"]:
+        say.row(row, row.state)
+    if rows["profiles"]:
+        say.matrix(rows["profiles"])
+    say.heading("\nThis installation")
+    for row in rows["here"]:
+        say.row(row, row.state)
+
+
+class _Page:
+    """Lines of one width: a name, one state or several, and text that hangs below itself."""
+
+    def __init__(self, name_width: int, width: int) -> None:
+        self._name_width, self._width = name_width, width
+
+    def heading(self, text: str) -> None:
+        typer.echo(typer.style(text, bold=True))
+
+    def row(self, row: Row, *states: str) -> None:
+        shown = "  ".join(_coloured(state) for state in states)
+        left = 2 + self._name_width + 2 + len(states) * (STATE_WIDTH + 2)
+        first, *rest = self._lines(row.evidence, left) or [""]
+        typer.echo(f"  {row.name:{self._name_width}}  {shown}  {first}".rstrip())
+        for line in rest:
+            typer.echo(" " * left + line)
+        self.fix(row.fix, left)
+
+    def fix(self, text: str, left: int) -> None:
+        """Show what to do; lines to type or to write stay as they are."""
+        head, *lines = text.split("\n")
+        for line in self._lines(f"fix: {head}" if head else "", left):
+            typer.echo(" " * left + typer.style(line, fg="cyan"))
+        for line in lines:
+            typer.echo(f"    {line}")
+
+    def matrix(self, rows: list[Row]) -> None:
+        """Show controls by profile; the evidence only of what is not wholly enforced."""
+        profiles = list(dict.fromkeys(row.profile for row in rows))
+        seen = {(row.name, row.profile): row for row in rows}
+        head = "  ".join(f"{profile:{STATE_WIDTH}}" for profile in profiles)
+        self.heading(f"\n{'Seen in profile':{self._name_width + 2}}  {head}".rstrip())
+        for name in dict.fromkeys(row.name for row in rows):
+            found = [seen.get((name, profile)) for profile in profiles]
+            states = "  ".join(_coloured(row.state if row else "-") for row in found)
+            typer.echo(f"  {name:{self._name_width}}  {states}".rstrip())
+            for row in found:
+                if row and row.state != "enforced":
+                    for line in self._lines(f"{row.profile}: {row.evidence}", 6):
+                        typer.echo(" " * 6 + line)
+                    self.fix(row.fix, 6)
+
+    def _lines(self, text: str, left: int) -> list[str]:
+        return textwrap.wrap(
+            text, max(self._width - left, 40), break_long_words=False, break_on_hyphens=False
+        )
+
+
+def _coloured(state: str) -> str:
+    return typer.style(f"{state:{STATE_WIDTH}}", fg=COLOURS.get(state, "green"))

@@ -95,9 +95,10 @@ def policy_diff(  # noqa: PLR0913 - a command's options are its arguments
     """Show what changes by rule and, with --log, for past actions; exit 1 if one gets looser."""
     with explained():
         from mcp_server.cli.policy.diff import Asked, diff  # noqa: PLC0415
+        from mcp_server.cli.policy.history import Log  # noqa: PLC0415
 
-        asked = Asked(old, new, tuple(beside or ()), log, key, since)
-        raise typer.Exit(diff(asked, as_json=as_json))
+        tried = None if log is None else Log(log, key, since)
+        raise typer.Exit(diff(Asked(old, new, tuple(beside or ()), tried), as_json=as_json))
 
 
 @policy_app.command("learn")
@@ -125,13 +126,14 @@ def policy_learn(  # noqa: PLR0913 - a command's options are its arguments
     Exit 1, and no policy, if something that did not run would be allowed.
     """
     with explained():
+        from mcp_server.cli.policy.history import Log  # noqa: PLC0415
         from mcp_server.cli.policy.learn import Asked, learn_policy  # noqa: PLC0415
         from policy.proof import Wish  # noqa: PLC0415
 
         if not _NAME.fullmatch(name):
             raise typer.BadParameter(f"--name {name!r}: use lower-case letters, digits and dashes")
         wish = Wish(name, trust_approved, "deny" if deny_the_rest else "ask")
-        raise typer.Exit(learn_policy(Asked(log, key, since, wish, proof), as_json=as_json))
+        raise typer.Exit(learn_policy(Asked(Log(log, key, since), wish, proof), as_json=as_json))
 
 
 @policy_app.command("show")

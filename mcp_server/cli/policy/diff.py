@@ -7,15 +7,12 @@ of a log that verifies; the log's key says so, not the log.
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Final
 
 import typer
 
 from mcp_server.cli.exits import Exit
-from mcp_server.cli.policy.history import History, read_history, trusted_key
-from mcp_server.owner import CallRefusedError
+from mcp_server.cli.policy.history import History, Log, read_history
 from mcp_server.policies import source
 from policy.compare import AnyRule, Changes, Flip, changes, flips, verb
 from policy.explain import shortened, visible
@@ -35,9 +32,7 @@ class Asked:
     old: str
     new: str
     beside: tuple[str, ...] = ()
-    log: Path | None = None
-    key: str | None = None
-    since: str | None = None
+    log: Log | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +49,7 @@ def diff(asked: Asked, *, as_json: bool) -> int:
     old, new = _policy(asked.old, asked.beside), _policy(asked.new, asked.beside)
     by_rule, tried = changes(old, new), None
     if asked.log is not None:
-        history = read_history(asked.log, trusted_key(asked.key), moment(asked.since))
+        history = read_history(asked.log)
         replay = Replay(old)
         otherwise = sum(replay.decision(one).effect is not one.effect for one in history.actions)
         tried = _Tried(history, flips(history.actions, old, new), otherwise)
@@ -65,22 +60,6 @@ def diff(asked: Asked, *, as_json: bool) -> int:
         if tried is not None:
             _print_log(tried)
     return 1 if tried is not None and any(one.is_looser for one in tried.flips) else Exit.OK
-
-
-def moment(text: str | None) -> datetime | None:
-    """Return a date, or a date and time, in UTC unless it says otherwise.
-
-    Raises:
-        CallRefusedError: it is neither.
-    """
-    if text is None:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        what = f"--since {text!r} is no date; write 2026-11-21 or 2026-11-21T09:00"
-        raise CallRefusedError(what) from None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _policy(name: str, beside: Sequence[str]) -> Policy:
@@ -117,13 +96,8 @@ def _print_log(tried: _Tried) -> None:
     history, flipped = tried.history, tried.flips
     point = history.checkpoint
     typer.echo(f"\nlog {point.origin}: {point.size} records, verified, root {point.root[:16]}")
-    if point.unsigned:
-        typer.echo(f"{point.unsigned} more are not signed yet and were not read")
-    for one in flipped:
-        for line in _flip(one):
-            typer.echo(line)
-    for left in history.left_out:
-        typer.echo(f"not replayed: record {left.seq} ({left.event}, {left.effect}): {left.why}")
+    for line in (*(line for one in flipped for line in _flip(one)), *history.unread()):
+        typer.echo(line)
     if tried.otherwise:
         why = "another policy was in force, or the programs were read otherwise"
         typer.echo(f"{tried.otherwise} were decided otherwise at the time: {why}")

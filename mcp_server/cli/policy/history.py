@@ -6,23 +6,29 @@ bytes give the same root, and nothing past the signed size is read.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from audit.canonical import Json, decode_object
 from audit.chain import Chain
 from audit.directory import LogDirectory
-from audit.errors import AuditError, NoteError
-from audit.note import PublicKey
+from audit.errors import AuditError
 from audit.read import raw_lines
 from audit.record import timestamp
 from audit.verify import Code, Report, verify
-from mcp_server.cli.policy.recorded import Unreplayable, part_of, past_action, sequence
-from mcp_server.config import load_config
-from mcp_server.log_place import log_directory, public_key
+from mcp_server.cli.audit import own_directory, part_of, trusted_key
+from mcp_server.cli.policy.recorded import Unreplayable, past_action, sequence
 from mcp_server.owner import CallRefusedError
-from mcp_server.places import places
 from policy.replay import Past
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Which log to read, by which key, from which date on; None is one's own, and all of it."""
+
+    directory: Path | None
+    key: str | None
+    since: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,29 +60,23 @@ class History:
     actions: tuple[Past, ...]
     left_out: tuple[LeftOut, ...]
 
-
-def trusted_key(given: str | None) -> PublicKey:
-    """Return the key named on the command line (text or file), else this user's own.
-
-    Raises:
-        CallRefusedError: it is no key.
-    """
-    if given is None:
-        return public_key(places())
-    try:
-        text = given if "+" in given else Path(given).read_text(encoding="ascii")
-        return PublicKey.parse(text)
-    except (OSError, NoteError, UnicodeDecodeError) as error:
-        raise CallRefusedError(f"--key: {error}") from None
+    def unread(self) -> Iterator[str]:
+        """Yield what was not decided again, and why."""
+        if self.checkpoint.unsigned:
+            yield f"{self.checkpoint.unsigned} more are not signed yet and were not read"
+        for left in self.left_out:
+            yield f"not replayed: record {left.seq} ({left.event}, {left.effect}): {left.why}"
 
 
-def read_history(directory: Path | None, key: PublicKey, since: datetime | None = None) -> History:
+def read_history(asked: Log) -> History:
     """Return the actions of the signed part of a log.
 
     Raises:
         AuditError: the log does not verify, or changed while it was read.
+        CallRefusedError: its key is none, or the date is none.
     """
-    path = directory or log_directory(load_config(places().config_file), places())
+    key, since = trusted_key(asked.key), _moment(asked.since)
+    path = asked.directory or own_directory()
     report = verify(path, [key])
     if report.code not in (Code.VERIFIED, Code.INCOMPLETE):
         found = report.findings[0]
@@ -95,6 +95,18 @@ def read_history(directory: Path | None, key: PublicKey, since: datetime | None 
     unsigned = report.records - report.signed
     checkpoint = Checkpoint(report.origin, report.signed, signed.root, key.vkey, unsigned)
     return History(checkpoint, tuple(actions), tuple(left_out))
+
+
+def _moment(text: str | None) -> datetime | None:
+    """Return a date, or a date and time, in UTC unless it says otherwise."""
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        what = f"--since {text!r} is no date; write 2026-11-21 or 2026-11-21T09:00"
+        raise CallRefusedError(what) from None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 class _Signed:

@@ -14,8 +14,7 @@ from pathlib import Path
 import typer
 
 from mcp_server.cli.exits import Exit
-from mcp_server.cli.policy.diff import moment
-from mcp_server.cli.policy.history import History, read_history, trusted_key
+from mcp_server.cli.policy.history import History, Log, read_history
 from policy.explain import shortened, visible
 from policy.learn import learn
 from policy.proof import Proof, Wish
@@ -28,16 +27,14 @@ LONGEST = 70  # of a command on its line
 class Asked:
     """Which log to learn from, and what to make of it."""
 
-    log: Path | None
-    key: str | None
-    since: str | None
+    log: Log
     wish: Wish
     proof: Path | None  # where to write the proof as JSON
 
 
 def learn_policy(asked: Asked, *, as_json: bool) -> int:
     """Print the policy, and the proof beside it; return 1 and no policy if the proof fails."""
-    history = read_history(asked.log, trusted_key(asked.key), moment(asked.since))
+    history = read_history(asked.log)
     text, proof = learn(history.actions, asked.wish, list(_header(history, asked)))
     said = {**_as_json(history, proof), "text_sha256": hashlib.sha256(text.encode()).hexdigest()}
     if asked.proof is not None:
@@ -55,7 +52,7 @@ def learn_policy(asked: Asked, *, as_json: bool) -> int:
 def _header(history: History, asked: Asked) -> Iterator[str]:
     point = history.checkpoint
     ran = [one for one in history.actions if one.ran]
-    since = f" since {asked.since}" if asked.since else ""
+    since = f" since {asked.log.since}" if asked.log.since else ""
     yield f"Learned by `permitgate policy learn` from {point.origin}{since}."
     yield f"Checkpoint: {point.size} records, root {point.root}."
     yield f"{len(ran)} actions ran, {sum(one.approved for one in ran)} of them after a yes."
@@ -89,8 +86,6 @@ def _past(one: Past) -> dict[str, object]:
 def _lines(history: History, proof: Proof) -> Iterator[str]:
     point = history.checkpoint
     yield f"log {point.origin}: {point.size} records, verified, root {point.root}"
-    if point.unsigned:
-        yield f"{point.unsigned} more are not signed yet and were not read"
     yield f"policy {proof.policy.names[0]}: digest {proof.policy.digest}"
     yield (
         f"replayed: {proof.allowed} ran and would run, {proof.asked} ran and would be asked about, "
@@ -100,8 +95,7 @@ def _lines(history: History, proof: Proof) -> Iterator[str]:
         yield f"stricter than it was: {_said(one.past)}: now {one.effect.name.lower()}, {one.why}"
     for past in proof.violations:
         yield f"would be allowed though it was not: {_said(past)}"
-    for left in history.left_out:
-        yield f"not replayed: record {left.seq} ({left.event}, {left.effect}): {left.why}"
+    yield from history.unread()
     yield "PROVEN" if proof.holds else "NOT PROVEN: no policy was written"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 from audit.canonical import Json
+from mcp_server.cli.audit import part_of
 from policy.model import (
     Action,
     AuditRead,
@@ -147,12 +148,6 @@ def _plain(value: Json) -> str:
             raise Unreplayable("a secret stood in it, which the log does not hold")
         case _:
             raise Unreplayable("what was asked for is not recorded whole")
-
-
-def part_of(record: Mapping[str, Json], name: str) -> Mapping[str, Json]:
-    """Return one part of a record; empty if it has none."""
-    part = record.get(name)
-    return part if isinstance(part, Mapping) else {}
 
 
 def sequence(record: Mapping[str, Json]) -> int:
