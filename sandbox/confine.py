@@ -9,6 +9,7 @@ Report: "R" the command is about to run, "E<errno>" exec failed, "F<text>" set-u
 """
 
 import ctypes
+import errno
 import os
 import resource
 import signal
@@ -99,11 +100,20 @@ def become(spec: Spec, report: int, ruleset: int = -1) -> None:
         os._exit(126)
     os.write(report, b"R")
     try:
-        argv = spec.argv
-        os.execvpe(argv[0], argv, spec.env)  # noqa: S606  # a vector, no shell
+        _execute(spec.argv, spec.env)
     except OSError as error:
         os.write(report, f"E{error.errno}".encode("ascii"))
     os._exit(126)
+
+
+def _execute(argv: list[bytes], env: dict[bytes, bytes]) -> None:
+    try:
+        os.execvpe(argv[0], argv, env)  # noqa: S606  # a vector, no shell
+    except OSError as error:
+        if error.errno != errno.EROFS:
+            raise
+        # The filter for looking leaves execveat alone, so the program can start no other.
+        os.execve(os.open(argv[0], os.O_RDONLY | os.O_CLOEXEC), argv, env)  # noqa: S606, TID251  # as above
 
 
 def _confine(spec: Spec, report: int, ruleset: int) -> None:

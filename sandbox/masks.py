@@ -145,11 +145,12 @@ class Walker:
         found, waiting = _Listing(), deque(tops)
         seen: list[_Listing] = []
         while waiting and found.entries <= bound:
-            listing = self._list(waiting.popleft())
+            place = waiting.popleft()
+            listing = self._list(place)
             found.entries += listing.entries
             found.add(listing)
             waiting += listing.below
-            seen.append(listing)
+            seen += [] if place.denied else [listing]
         found.files += _other_names(found.secrets, seen)
         return found
 

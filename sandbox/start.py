@@ -5,6 +5,7 @@ the stage inside reads (confine.py); it travels in memory, never in an argument 
 """
 
 import os
+import resource
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -116,7 +117,8 @@ class Starter:
         spec = replace(
             spec,
             rules=rules if self._host.landlock_abi else [],
-            refuse_tcp=True,
+            rlimits=(*spec.rlimits, (resource.RLIMIT_FSIZE, 0)),
+            # Not `refuse_tcp`: without capabilities, root is not told who owns what.
             filter_program=seccomp.looking_only(self._host.machine),
         )
         return self._on_host(command, spec)

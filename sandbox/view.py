@@ -14,6 +14,7 @@ from sandbox.profile import Profile, ProfileName
 Kind = Literal["ro", "rw", "list", "tmpfs", "proc", "dev", "mask"]
 INSIDE = "/run/permitgate"
 SHM_BYTES = 64 << 20
+DATA = landlock.CHANGE & ~landlock.EXECUTE
 NOT_INSPECTED = frozenset({"/opt"})
 PRIVATE = ("/tmp", "/var/tmp", "/run")  # noqa: S108  # mount points of private tmpfs
 
@@ -100,7 +101,8 @@ def _inspected(host: HostFacts, sight: Sight) -> list[Mount]:
     homes = {host.home, *sight.homes}
     return [
         *(Mount("ro", path, path) for path in shown),
-        *(Mount("tmpfs", path) for path in PRIVATE if path != "/run"),
+        # A right counts for everything below, a workspace in /tmp too: nothing is run there.
+        *(Mount("tmpfs", path, rights=DATA) for path in PRIVATE if path != "/run"),
         *(Mount("tmpfs", path, rights=landlock.LIST) for path in sorted({"/run", *homes})),
         Mount("proc", "/proc", "/proc"),
         *(Mount("ro", path, source, rights=landlock.READ) for path, source in sight.doors),
