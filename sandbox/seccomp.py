@@ -133,8 +133,7 @@ IOCTL_OWNER = (0x8901, 0x8902)  # FIOSETOWN, SIOCSPGRP: who gets a descriptor's 
 IOCTL_ATTRIBUTES = (0x40086602, 0x401C5820)  # FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR
 FCNTL_OWNER = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX
 FCNTL_EVERYDAY = (0, 1, 2, 3, 4, 1030)  # F_DUPFD … F_SETFL, F_DUPFD_CLOEXEC
-WHICH_PERSONALITY = 0xFFFFFFFF
-ODD_PERSONALITIES = 0xFFFFFFFF & ~0x40008  # 32 bits, and addresses not random, are everyday
+PERSONALITIES = (0, 8, 0x20000, 0x20008, 0xFFFFFFFF)  # 32 bits, an old version, "which is it?"
 PRIO_PROCESS, IOPRIO_WHO_PROCESS = 0, 1
 _CHANGES_MODE = {"chmod": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2}  # where the mode is
 SET_ID, DEVICE = 0o6000, 0o020000  # S_IFCHR and S_IFBLK hold this bit, files and FIFOs do not
@@ -200,9 +199,7 @@ def _for_everyone() -> dict[str, Answer]:
     answers: dict[str, Answer] = dict.fromkeys(_REFUSED, _EPERM)
     answers |= dict.fromkeys(_MISSING, _ENOSYS)
     answers["clone"] = bits(0, NEW_NAMESPACE_FLAGS | CLONE_PARENT, _EPERM)
-    answers["personality"] = one_of(
-        0, (WHICH_PERSONALITY,), ALLOW, bits(0, ODD_PERSONALITIES, _EPERM)
-    )
+    answers["personality"] = one_of(0, PERSONALITIES, ALLOW, _EPERM)
     answers["renameat2"] = bits(4, RENAME_WHITEOUT, _EPERM)
     for name, mode in {**_CHANGES_MODE, "creat": 1}.items():
         answers[name] = bits(mode, SET_ID, _EPERM)

@@ -61,7 +61,7 @@ MISSING = [
 BY_ARGUMENT = [
     # CLONE_THREAD alone is an error, so no child is made where the flag is not refused.
     *(Case("clone", (1 << bit | 0x10000, 0, 0, 0, 0)) for bit in (15, 17, *range(25, 31))),
-    Case("personality", (0x0400000,)),
+    *(Case("personality", (odd,)) for odd in (0x0400000, 0x0040000)),
     *(Case("ioctl", (ALL, request, 0)) for request in (0x5412, 0x541C, 0x5423)),
     Case("socket", (16, 3, 12)), Case("socket", (2, 3, 1)), Case("socket", (10, 3 | 0o2000000, 58)),
     Case("socket", (2, 1, 132), errno.EPROTONOSUPPORT),
