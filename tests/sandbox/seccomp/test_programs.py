@@ -39,7 +39,7 @@ GIT = """git init -q . && git config user.email a@b && git config user.name a &&
 git add a && git commit -q -m a && git gc -q && git status --short && git log --format=%s"""
 SHELL = """mkdir -p d/e; chmod 700 d; mkfifo p; ln -s a l; cp -a d f; touch -d 2001-01-01 f;
 tar cf t.tar d; tar xf t.tar; mv f g; flock t.tar true; timeout 5 true; nice -n 5 true; sort t.tar |
-head -c 0; (sleep 0 & wait $!); setarch -R true ; ls"""
+head -c 0; (sleep 0 & wait $!); ls"""
 RUST = """mkdir src && printf 'fn main(){println!("rust");}' > src/main.rs &&
 printf '[package]\\nname="a"\\nversion="0.1.0"\\nedition="2021"\\n' > Cargo.toml && cargo -q run"""
 TRIED = {
