@@ -2,7 +2,7 @@
 
 May touch: directories named permitgate-* below this process's own control group, or the nearest
 one above it where that is allowed, so an outer limit goes on holding. Both versions of the
-interface are used alike: a file of KNOBS that a group does not have is not written.
+interface are used alike: a file that a group does not have is not written or read.
 Where no group can be made, sampling remains (limits.py).
 Source: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/{memory,pids}.rst.
 """
@@ -36,14 +36,11 @@ HELD = (b"anon", b"rss", b"shmem")
 class Group:
     """One control group, in every hierarchy that has a part of it; `close` it when it is empty."""
 
-    def __init__(self, paths: "tuple[str, ...] | str", processes: int = 0) -> None:
-        # The second form goes when supervise.py calls make().
-        self._paths: tuple[str, ...] = paths if isinstance(paths, tuple) else _new((paths,))
+    def __init__(self, paths: tuple[str, ...]) -> None:
+        self._paths = paths
         self._files = {name: path for path in self._paths for name in _names(path)}
         knobs = {"memory": MEMORY[:2], "pids": PROCESSES}
         self.bounds = frozenset(name for name in knobs if self._files.keys() & knobs[name])
-        if isinstance(paths, str):
-            self._set("pids.max", b"%d" % processes)
 
     @classmethod
     def make(cls, parents: tuple[str, ...]) -> "Group":
@@ -139,11 +136,6 @@ def parents() -> tuple[str, ...]:
     """
     found = (next(filter(_is_usable, places), None) for places in _places())
     return tuple(str(place) for place in found if place is not None)
-
-
-def find() -> str:
-    """Return the one of `parents` that bounds processes, or ""."""
-    return next((parent for parent in parents() if "pids" in _tried(parent)), "")
 
 
 def _new(parents: tuple[str, ...]) -> tuple[str, ...]:
