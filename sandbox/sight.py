@@ -121,7 +121,7 @@ def _roots(profile: Profile, tools: Toolbox, denies: Callable[[str], bool]) -> _
     host = tools.host
     # Only Landlock can show names without contents, and not below what may be read and written.
     private, system = (host.home, *PRIVATE), _system(host, profile.name)
-    shown = Tools() if profile.name == "inspect" else tools.find(profile.workspace)
+    shown = Tools() if profile.name == "inspect" else tools.find(profile.workspace).without(denies)
     return _Roots(
         profile.workspace,
         (*_shown(profile.read_roots, system, denies), *shown.settings),

@@ -10,8 +10,8 @@ table or a Python installation; never a directory merely because something point
 import os
 import re
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class Toolchain:
     roots: tuple[Root, ...]
     settings: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()  # where credentials may be, now or later
-    is_known: bool = True  # else it is searched for what policy denies
+    searched: tuple[str, ...] = ()  # roots with files of one's own, so what policy denies
 
     def masked(self) -> tuple[str, ...]:
         """Return the credential files that exist now, at every path they are seen by."""
@@ -88,8 +88,23 @@ class Tools:
     @cached_property
     def searched(self) -> tuple[str, ...]:
         """Return what has to be searched for denied files, as nobody knows what is in it."""
-        unknown = (one for one in self.toolchains if not one.is_known)
-        return tuple(path for one in unknown for path, _ in one.roots) + self.settings
+        return tuple(path for one in self.toolchains for path in one.searched) + self.settings
+
+    def without(self, denies: Callable[[str], bool]) -> "Tools":
+        """Return it less what policy denies as a whole."""
+        if not any(denies(path) for path in self.paths):
+            return self
+        return Tools(
+            tuple(
+                replace(
+                    one,
+                    roots=tuple(root for root in one.roots if not denies(root[0])),
+                    searched=tuple(path for path in one.searched if not denies(path)),
+                )
+                for one in self.toolchains
+            ),
+            self.refused,
+        )
 
     def masked(self) -> tuple[str, ...]:
         """Return the credential files that exist now."""
@@ -156,8 +171,9 @@ class Search:
         roots = tuple(dict.fromkeys(root for place in entry.show for root in self._shown(*place)))
         settings = tuple(path for path in entry.settings if self._is_harmless(path))
         if roots or settings:
+            searched = tuple(path for path, _ in roots if path in entry.searched)
             self.found[entry.name] = Toolchain(
-                entry.name, roots, settings, self._secrets(entry, roots)
+                entry.name, roots, settings, self._secrets(entry, roots), searched
             )
         for other in self.entries:
             if other.name in entry.needs:
@@ -208,7 +224,7 @@ class Search:
         self.watched.add(path)
         roots = self._roots(real) if os.path.exists(real) else []
         if roots:
-            self.found[real] = Toolchain(real, tuple(dict.fromkeys(roots)), is_known=False)
+            self.found[real] = Toolchain(real, tuple(dict.fromkeys(roots)), searched=(real,))
         return bool(roots)
 
     def _take_installation(self, target: str) -> bool:

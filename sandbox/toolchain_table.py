@@ -29,6 +29,7 @@ class Entry:
     links: tuple[str, ...] = ()
     programs: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    searched: tuple[str, ...] = ()
 
 
 @cache
@@ -91,6 +92,7 @@ def entries(home: str, given: tuple[tuple[str, str], ...]) -> tuple[Entry, ...]:
             paths(row.get("links", "")),
             tuple(row.get("programs", "").split()),
             tuple(row.get("needs", "").split()),
+            paths(row.get("searched", "")),
         )
         for name, row in rows.items()
     )

@@ -73,6 +73,19 @@ async def test_python_of_pyenv_runs_through_its_shim(home):
     assert b"FAILED (failures=1)" in said
 
 
+async def test_a_toolchain_behind_a_link_runs_and_is_covered_at_both_names(home):
+    home.pyenv()
+    (home.path / ".pyenv").rename(home.base / "pyenv")
+    home.link(".pyenv", str(home.base / "pyenv"))
+    home.write("../pyenv/versions/9.9.9/pip.conf", "tok-4711")
+    rig = Rig(home.base, home.host(".pyenv/shims"))
+    said = await same_in(rig, "python3", "-c", "import sys; print(sys.prefix)")
+    assert b"/.pyenv/versions/9.9.9" in said
+    file = "versions/9.9.9/pip.conf"
+    both = f"{home.path}/.pyenv/{file} {home.base}/pyenv/{file}"
+    assert await rig.says(f"ls {both} && cat {both}") == both.replace(" ", "\n") + "\n"
+
+
 async def test_an_environment_of_the_workspace_runs_on_its_python_outside(home):
     home.uv()
     rig = Rig(home.base, home.host())
