@@ -148,7 +148,7 @@ def tried(trying: Trying) -> dict[str, str]:
     code, said = _end(trying.process)
     answers, trouble = _read(said), "it was not tried to its end"
     if code != 0:
-        what = said or f"bwrap ended with {code}"
+        what = said.partition(" See <")[0] or f"bwrap ended with {code}"
         trouble = what if code < 0 else f"user namespaces are refused: {what}"
         # The filters need no namespace: what is left of the ladder is found out without one.
         answers = _read(_try(trying.filters_only)[1])

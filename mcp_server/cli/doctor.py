@@ -7,7 +7,7 @@ JSON is for scripts: SCHEMA changes when a key or a meaning does.
 import json
 import shutil
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -67,7 +67,7 @@ def examine(*, as_json: bool) -> int:
                                "runs": runs, "rows": every}))  # fmt: skip
     else:
         _show(rows, min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST))
-        so = "commands run" if runs else "commands are refused; see the fixes above"
+        so = "commands run" if runs else "commands are refused; see what to do"
         typer.echo(f"\nrung: {host.rung} (minimum: {accepted.minimum}); {so}")
     return Exit.OK if runs else Exit.SANDBOX_BELOW_MINIMUM
 
@@ -105,10 +105,10 @@ def _here(config: Config, where: Places, host: HostFacts) -> Iterator[Row]:
         yield Row("workspace", "none", "not in a git checkout", "pass --workspace DIR to serve")
     tools = Toolbox(host).find(str(roots[0]) if roots else "")
     for one in tools.toolchains:
-        covered = f"{', '.join(path for path, _ in one.roots)} ({len(one.masked())} files covered)"
-        yield Row(f"tools {one.name}", "shown", covered)
+        paths = ", ".join(path for path, _ in one.roots)
+        yield Row("toolchain", "shown", f"{one.name}: {paths} ({len(one.masked())} files covered)")
     for text in tools.refused:
-        yield Row("tools", "refused", text)
+        yield Row("toolchain", "refused", text)
     policy = quick_load(policy_files(config, where, roots))
     yield Row("policy", "loaded", f"{len(policy.rules)} rules from {', '.join(policy.names)}")
     yield _log_row(config, where)
@@ -118,21 +118,26 @@ def _log_row(config: Config, where: Places) -> Row:
     try:
         open_log(config, where).close()
     except AuditError as error:
-        return Row("audit log", "absent", str(error), f"make {where.state} writable for you, or set "
-                   "XDG_STATE_HOME to a directory that is")  # fmt: skip
+        fix = f"make {where.state} writable for you, or set XDG_STATE_HOME to a directory that is"
+        return Row("audit log", "absent", str(error), fix)
     return Row("audit log", "writable", str(log_directory(config, where)))
 
 
 def _show(rows: dict[str, list[Row]], width: int) -> None:
-    say = _Page(max(len(row.name) for part in rows.values() for row in part), width)
-    say.heading("This host")
-    for row in rows["host"]:
-        say.row(row, row.state)
+    every = [row for part in rows.values() for row in part]
+    page = _Page(max(len(row.name) for row in every), width)
+    page.part("This host", rows["host"])
     if rows["profiles"]:
-        say.matrix(rows["profiles"])
-    say.heading("\nThis installation")
-    for row in rows["here"]:
-        say.row(row, row.state)
+        page.matrix(rows["profiles"])
+    page.part("\nThis installation", rows["here"])
+    fixes: dict[str, list[str]] = {}
+    for row in every:
+        if row.fix:
+            fixes.setdefault(row.fix, []).append(row.name)
+    if fixes:
+        page.heading("\nWhat to do")
+    for fix, names in fixes.items():
+        page.fix(f"{', '.join(dict.fromkeys(names))}: {fix}")
 
 
 class _Page:
@@ -144,22 +149,18 @@ class _Page:
     def heading(self, text: str) -> None:
         typer.echo(typer.style(text, bold=True))
 
-    def row(self, row: Row, *states: str) -> None:
-        shown = "  ".join(_coloured(state) for state in states)
-        left = 2 + self._name_width + 2 + len(states) * (STATE_WIDTH + 2)
-        first, *rest = self._lines(row.evidence, left) or [""]
-        typer.echo(f"  {row.name:{self._name_width}}  {shown}  {first}".rstrip())
-        for line in rest:
-            typer.echo(" " * left + line)
-        self.fix(row.fix, left)
-
-    def fix(self, text: str, left: int) -> None:
-        """Show what to do; lines to type or to write stay as they are."""
-        head, *lines = text.split("\n")
-        for line in self._lines(f"fix: {head}" if head else "", left):
-            typer.echo(" " * left + typer.style(line, fg="cyan"))
-        for line in lines:
-            typer.echo(f"    {line}")
+    def part(self, title: str, rows: list[Row]) -> None:
+        """Show rows one below the other; what was said of one before is not said again."""
+        self.heading(title)
+        said: dict[str, str] = {}
+        for row in rows:
+            known = said.setdefault(row.evidence, row.name)
+            evidence = row.evidence if known == row.name else f"as for {known}"
+            left = 2 + self._name_width + 2 + STATE_WIDTH + 2
+            first, *rest = self._lines(evidence, left) or [""]
+            typer.echo(f"  {row.name:{self._name_width}}  {_coloured(row.state)}  {first}")
+            for line in rest:
+                typer.echo(" " * left + line)
 
     def matrix(self, rows: list[Row]) -> None:
         """Show controls by profile; the evidence only of what is not wholly enforced."""
@@ -175,7 +176,14 @@ class _Page:
                 if row and row.state != "enforced":
                     for line in self._lines(f"{row.profile}: {row.evidence}", 6):
                         typer.echo(" " * 6 + line)
-                    self.fix(row.fix, 6)
+
+    def fix(self, text: str) -> None:
+        """Show what to do; the lines after the first are to type or to write, and stay as is."""
+        head, *verbatim = text.split("\n")
+        for line in self._lines(head, 2):
+            typer.echo("  " + typer.style(line, fg="cyan"))
+        for line in verbatim:
+            typer.echo(f"      {line}")
 
     def _lines(self, text: str, left: int) -> list[str]:
         return textwrap.wrap(
