@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import pytest
 
 from sandbox.toolchain_table import Entry, _table, entries, names, variables
@@ -79,3 +82,9 @@ def test_the_prefix_of_npm_is_read_from_its_settings(tmp_path, line, expected):
 
 def test_what_cannot_be_looked_at_is_not_there(tmp_path):
     assert variables({"CARGO_HOME": "/proc/1/cwd/x", "HOME": "/x"}, str(tmp_path)) == ()
+
+
+def test_the_page_lists_exactly_the_toolchains_of_the_table():
+    page = Path(__file__).parents[3].joinpath("docs/configuration.md").read_text()
+    listed = page.partition("\n- Names: ")[2].partition("\n- ")[0]
+    assert re.findall(r"`([^`]+)`", listed) == list(names())
