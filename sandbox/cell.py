@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 
 ANSWER_S = 10.0  # a machine under load takes a while to fork
 MAX_CELLS = 8
+COMPLAINT_BYTES = 4096
 CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
 
@@ -183,33 +184,33 @@ class Cells:
 
 
 def _start(plan: Plan) -> tuple[socket.socket, "subprocess.Popen[bytes]"]:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    options, base, complaints = (memory_file(d) for d in (plan.options, plan.base, b""))
-    with theirs:
-        try:
-            child = subprocess.Popen(  # noqa: S603  # an argument vector of our own making, no shell
-                [word.format(options, theirs.fileno(), base) for word in plan.argv],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=complaints,
-                pass_fds=(options, theirs.fileno(), base),
-                env={"PATH": "/usr/bin:/bin"},
-                cwd="/",
-                start_new_session=True,
-            )
-        finally:
-            os.close(options)
-            os.close(base)
-    with os.fdopen(complaints, "rb") as said:
+    with ExitStack() as stack:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        kept = stack.enter_context(ExitStack())
+        kept.enter_context(ours)
+        stack.enter_context(theirs)
+        options, base, said = (memory_file(data) for data in (plan.options, plan.base, b""))
+        for fd in (options, base, said):
+            stack.callback(os.close, fd)
+        child = subprocess.Popen(  # noqa: S603  # an argument vector of our own making, no shell
+            [word.format(options, theirs.fileno(), base) for word in plan.argv],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            pass_fds=(options, theirs.fileno(), base),
+            env={"PATH": "/usr/bin:/bin"},
+            cwd="/",
+            start_new_session=True,
+        )
+        theirs.close()
         ours.settimeout(ANSWER_S)
-        if _answer(ours, 2) != b"up":
-            ours.close()
-            child.kill()
-            child.wait()
-            said.seek(0)
-            reason = said.read().decode("utf-8", "replace").strip()
-            raise CellError(errno.EPERM, reason or "bubblewrap gave no reason")
-    return ours, child
+        if _answer(ours, 2) == b"up":
+            kept.pop_all()
+            return ours, child
+        child.kill()
+        child.wait()
+        reason = os.pread(said, COMPLAINT_BYTES, 0).decode("utf-8", "replace").strip()
+    raise CellError(errno.EPERM, reason or "bubblewrap gave no reason")
 
 
 def _seat(control: socket.socket, taken: Callable[[], None]) -> Seat:
