@@ -21,6 +21,8 @@ from dataclasses import dataclass, field
 
 ANSWER_S = 10.0  # a machine under load takes a while to fork
 MAX_CELLS = 8
+SPARE_SEATS = 2
+PAUSE_S = 0.01  # before a seat is replaced: the command that took it starts first
 COMPLAINT_BYTES = 4096
 CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
 
@@ -77,12 +79,14 @@ class Cell:
     """One sandbox and the thread that keeps it: the kernel ends the sandbox with that thread."""
 
     def __init__(self, plan: Plan) -> None:
+        self._hurry = threading.Event()
         self._orders: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._ready: queue.SimpleQueue[Seat | OSError] = queue.SimpleQueue()
         self.taken = 0  # commands that run in it now
         self._thread = threading.Thread(target=self._keep, args=(plan,), daemon=True)
         self._thread.start()
-        self._order()
+        for _ in range(SPARE_SEATS):
+            self._order()
 
     def take(self) -> Seat:
         """Return a seat that waits; starting a command in it orders the next one.
@@ -90,6 +94,8 @@ class Cell:
         Raises:
             CellError: there was none within the time a healthy cell needs.
         """
+        if self._ready.empty():
+            self._hurry.set()
         try:
             seat = self._ready.get(timeout=ANSWER_S)
         except queue.Empty:
@@ -113,8 +119,14 @@ class Cell:
             self._ready.put(error)
             return
         try:
+            made = 0
             while self._orders.get():
+                if made >= SPARE_SEATS:
+                    self._hurry.wait(PAUSE_S)
                 self._ready.put(_seat(control, self._order))
+                made += 1
+                if self._orders.empty():
+                    self._hurry.clear()
         except OSError as error:
             self._ready.put(error)
         finally:

@@ -25,6 +25,7 @@ ATTR_READ_ONLY, ATTR_NOSUID, ATTR_NODEV = 1, 2, 4
 SYS_OPENAT2, SYS_MOUNT_SETATTR = 437, 442  # the same number on every architecture
 AT_FDCWD, AT_RECURSIVE = -100, 0x8000
 RESOLVE_NO_SYMLINKS, RESOLVE_IN_ROOT, RESOLVE_BENEATH = 0x04, 0x10, 0x08
+MNT_DETACH = 2
 PATH_ONLY = os.O_PATH | os.O_CLOEXEC
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -82,8 +83,9 @@ def build(mounts: list[list[bytes]], identities: list[bytes], covers: list[list[
             _cover(mount[1], mount[2])
         else:
             roots[mount[1]] = [mount]
+    cover_ids = {place: _identity(place) for place in (EMPTY, NOTHING)}
     for _, path, source in covers:
-        if not _is_covered(path, EMPTY if source else NOTHING):
+        if _identity(path) != cover_ids[EMPTY if source else NOTHING]:
             _cover(path, source)
     expected = iter(identities)
     for root, (first, *inner) in roots.items():
@@ -134,8 +136,23 @@ def _cover(path: bytes, source: bytes) -> None:
         _mount(EMPTY if source else NOTHING, path, None, MS_BIND)
 
 
-def _is_covered(path: bytes, cover: bytes) -> bool:
-    return os.path.lexists(path) and os.path.samefile(path, cover)  # noqa: PTH121  # hot
+def _identity(path: bytes) -> tuple[int, int]:
+    try:
+        found = os.stat(path)  # noqa: PTH116  # hot
+    except OSError:
+        return 0, 0
+    return found.st_dev, found.st_ino
+
+
+def rehearse() -> None:
+    """Go through the motions of `build` once: a forked process pays for what it touches first."""
+    host = os.open(HOST, PATH_ONLY)
+    os.fstat(_open(host, b"usr", RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS))
+    _mount(NOTHING, STAGE_DIRECTORY, None, MS_BIND | MS_REC)
+    _close_down(STAGE_DIRECTORY, b"ro")
+    _checked(_libc.umount2(STAGE_DIRECTORY, MNT_DETACH), STAGE_DIRECTORY)
+    os.close(_mount_point(b"/usr/bin", is_directory=True))
+    _identity(EMPTY)
 
 
 def _source(host: int, path: bytes) -> int:

@@ -30,7 +30,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 def main() -> int:
     """Make a seat for each order until the server hangs up."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    base = confine.Spec(int(sys.argv[2]))
+    base_fd = int(sys.argv[2])
+    base = confine.Spec(base_fd)
     confine.hide()
     mounting.prepare()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended watchers leave no zombie
@@ -47,13 +48,13 @@ def main() -> int:
         pid = int(_libc.syscall(CLONE, NEW_MOUNT | NEW_IPC | NEW_PID | signal.SIGCHLD, 0, 0, 0, 0))
         if pid == 0:
             control.close()
-            _watch(seat, base)
+            _watch(seat, base, base_fd)
         if pid < 0:
             os.write(seat, f"F{os.strerror(ctypes.get_errno())}".encode())
         os.close(seat)
 
 
-def _watch(seat: int, base: confine.Spec) -> None:
+def _watch(seat: int, base: confine.Spec, base_fd: int) -> None:
     """Be process 1 of a seat: prepare, show the command its view, wait, end everything, report."""
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -63,12 +64,11 @@ def _watch(seat: int, base: confine.Spec) -> None:
         child = os.fork()  # noqa: TID251  # this process exists to become the permitted command
         if child == 0:
             ours.close()
-            _wait_for_command(seat, theirs, base)
+            _wait_for_command(seat, theirs, base, base_fd)
         theirs.close()
-        server = socket.socket(fileno=os.dup(seat))
-        order, descriptors, _, _ = socket.recv_fds(server, 1, DESCRIPTORS)
-        if not order:
-            os._exit(0)
+        _rehearse(base_fd)
+        mounting.rehearse()
+        descriptors = _receive(socket.socket(fileno=os.dup(seat)))
         spec = confine.Spec(descriptors[0])
         mounting.build(spec.mounts, spec.identities, covers)
         socket.send_fds(ours, [b"G"], descriptors)
@@ -83,6 +83,20 @@ def _watch(seat: int, base: confine.Spec) -> None:
     _end_all()
     os.write(seat, report + _fullness(base))
     os._exit(0)
+
+
+def _receive(channel: socket.socket) -> list[int]:
+    """Return the descriptors of the command that comes; when none will, end."""
+    order, descriptors, _, _ = socket.recv_fds(channel, 1, DESCRIPTORS)
+    if not order:
+        os._exit(0)
+    return descriptors
+
+
+def _rehearse(base_fd: int) -> None:
+    """Read a specification once: a forked process pays for what it touches first."""
+    spec = confine.Spec(base_fd)
+    _ = spec.mounts, spec.identities, spec.argv, spec.env, spec.rlimits, spec.rules, spec.filter
 
 
 def _end_all() -> None:
@@ -108,7 +122,7 @@ def _fullness(base: confine.Spec) -> bytes:
     return b""
 
 
-def _wait_for_command(seat: int, orders: socket.socket, base: confine.Spec) -> None:
+def _wait_for_command(seat: int, orders: socket.socket, base: confine.Spec, base_fd: int) -> None:
     """Take every restriction that is the same for all commands, then wait for the one to run."""
     try:
         os.setsid()
@@ -119,10 +133,8 @@ def _wait_for_command(seat: int, orders: socket.socket, base: confine.Spec) -> N
         confine.drop_bounding()
         confine.drop_capabilities()
         confine.install_filter(base.filter)
-        order, descriptors, _, _ = socket.recv_fds(orders, 1, DESCRIPTORS)
-        if not order:
-            os._exit(126)
-        spec_fd, *streams = descriptors
+        _rehearse(base_fd)
+        spec_fd, *streams = _receive(orders)
         spec = confine.Spec(spec_fd)
         for number, stream in enumerate(streams):
             os.dup2(stream, number)

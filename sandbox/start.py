@@ -17,7 +17,7 @@ from sandbox.cell import Plan
 from sandbox.host import HostFacts
 from sandbox.landlock import ABI_SCOPE
 from sandbox.limits import rlimits
-from sandbox.profile import Profile
+from sandbox.profile import Profile, is_within
 from sandbox.sight import Scene
 from sandbox.supervise import Start
 
@@ -71,7 +71,7 @@ class Starter:
 
     def __init__(self, host: HostFacts) -> None:
         self._host = host
-        self._plans: dict[tuple[object, ...], Plan] = {}
+        self._plans: dict[tuple[object, ...], tuple[Plan, frozenset[view.Mount]]] = {}
 
     def start(self, command: Command, scene: Scene, session: str) -> Start:
         """Return how `command` is started in its profile."""
@@ -91,7 +91,8 @@ class Starter:
             return self._by_landlock(command, mounts, spec)
         if command.profile.name == "inspect" or not host.can_cell:
             return self._alone(command, mounts, spec)
-        new = tuple(_real(mount) for mount in mounts if view.is_new(mount, host))
+        plan, covers = self._plan(command, scene, mounts, session)
+        new = tuple(_real(mount) for mount in mounts if view.is_new(mount) and mount not in covers)
         spec = replace(
             spec,
             rules=self._rules(new)[1:],  # the cell's own begin with the root
@@ -99,7 +100,6 @@ class Starter:
             identities=_identities(command.profile),
             filter_program=_less(command.profile.name, host.machine),
         )
-        plan = self._plan(command, scene, mounts, session)
         return Start(
             (), b"", spec.encode(), command.stdin, host.cgroups, has_reaper=False, plan=plan
         )
@@ -152,15 +152,24 @@ class Starter:
 
     def _plan(
         self, command: Command, scene: Scene, mounts: tuple[view.Mount, ...], session: str
-    ) -> Plan:
-        """Return what the cell for this command is made of; it says nothing of the command."""
+    ) -> tuple[Plan, frozenset[view.Mount]]:
+        """Return what the cell for this command is made of, and what its seats cover already.
+
+        It says nothing of the command itself: the covers are those outside every root that comes
+        and goes with commands. One that this command must not have makes another cell.
+        """
         workspace, tmp_bytes = command.profile.workspace, command.limits.tmp_bytes
         key = (scene.sight.tools, workspace, tmp_bytes, scene.empty_file, session)
-        if known := self._plans.get(key):
+        if (known := self._plans.get(key)) and known[1].issubset(mounts):
             return known
         host = self._host
-        old = tuple(mount for mount in mounts if not view.is_new(mount, host))
-        covers = tuple(mount for mount in mounts if view.is_cover(mount, host))
+        old = tuple(mount for mount in mounts if not view.is_new(mount))
+        lasting = [mount.path for mount in old if mount.kind == "ro"]
+        covers = tuple(
+            mount
+            for mount in mounts
+            if mount.kind == "mask" and any(is_within(mount.path, root) for root in lasting)
+        )
         base = Spec(
             cwd=host.home,
             rules=self._rules(old),
@@ -171,8 +180,8 @@ class Starter:
         if len(self._plans) >= MAX_PLANS:
             self._plans.clear()
         plan = Plan(_inside(host, "seat.py"), options, base.encode(), session)
-        self._plans[key] = plan
-        return plan
+        self._plans[key] = plan, frozenset(covers)
+        return self._plans[key]
 
     def _rules(self, mounts: tuple[view.Mount, ...]) -> list[tuple[str, int]]:
         return view.rules(mounts) if self._host.landlock_abi else []

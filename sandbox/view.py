@@ -134,16 +134,10 @@ def rules(mounts: tuple[Mount, ...]) -> list[tuple[str, int]]:
     ]
 
 
-def is_new(mount: Mount, host: HostFacts) -> bool:
+def is_new(mount: Mount) -> bool:
     """Return whether a cell mounts this for each command anew, from the host."""
     of_the_seat = mount.path in ("/proc", "/dev/shm") or mount.path.startswith(f"{INSIDE}/")  # noqa: S108
-    return not mount.lasts and not of_the_seat and not is_cover(mount, host)
-
-
-def is_cover(mount: Mount, host: HostFacts) -> bool:
-    """Return whether this covers a secret of the system, as in every command's view."""
-    secrets = host.system.secret_files + host.system.secret_directories
-    return mount.kind == "mask" and mount.path in secrets
+    return not mount.lasts and not of_the_seat
 
 
 def private(tmp_bytes: int) -> tuple[Mount, ...]:
