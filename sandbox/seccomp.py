@@ -183,7 +183,7 @@ def extra(calls: Calls, machine: str) -> bytes:
 
 
 def looking_only(machine: str) -> bytes:
-    """Return the filter for `ss`, `lsof` and `fuser` where no namespace or Landlock holds them.
+    """Return the filter for `ss`, `lsof`, `df` … where no namespace or Landlock holds them.
 
     An allow-list, for it is their only layer. Other calls answer EROFS, or EPERM where another
     process is meant, or ENOSYS where an older way exists. The stage must execute the program by
