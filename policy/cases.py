@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from policy.classify import classify
-from policy.document import Listing, Node, Text, one_text, read, refuse, words
+from policy.document import Listing, Node, Text, one_text, read, refuse, text_in, words
 from policy.document import Mapping as Entries
 from policy.examples import SAMPLE
 from policy.model import Context, Decision, Effect, Exec, Request, Subject
+from policy.rule_file import EFFECTS, fields_of
 from policy.rules import Policy
 
 FILE_KEYS: Final = frozenset({"policy", "workspace", "home", "tests"})
 CASE_KEYS: Final = frozenset({"command", "argv", "tool", "cwd", "expect", "rule", "why"})
-EFFECTS: Final = {"allow": Effect.ALLOW, "ask": Effect.ASK, "deny": Effect.DENY}
 _TESTER: Final = Subject("agent:test", "test", 0, "cli")
 
 
@@ -60,7 +60,7 @@ def read_cases(name: str, text: str) -> Suite:
         PolicyError: any mistake, as `file:line:column: what; what to do`.
     """
     top = read(name, text, "a file of tests is a mapping; begin with `policy: [dev-safe]`")
-    fields = _fields(top, FILE_KEYS, "a file of tests")
+    fields = fields_of(top, FILE_KEYS, "a file of tests")
     for needed in ("policy", "tests"):
         if needed not in fields:
             refuse(top.place, f"the key {needed!r} is missing; add it")
@@ -95,7 +95,7 @@ def run_case(case: Case, policy: Policy, context: Context) -> Outcome:
 def _case(node: Node) -> Case:
     if not isinstance(node, Entries):
         refuse(node.place, "a test is a mapping; begin it with `- command: ...`")
-    fields = _fields(node, CASE_KEYS, "a test")
+    fields = fields_of(node, CASE_KEYS, "a test")
     if ("command" in fields) is ("argv" in fields):
         refuse(node.place, "a test has either command or argv; write one of them")
     if "expect" not in fields:
@@ -106,26 +106,14 @@ def _case(node: Node) -> Case:
     vector = fields.get("argv")
     return Case(
         place=node.place,
-        command=_text(fields, "command") or None,
+        command=text_in(fields, "command") or None,
         argv=None if vector is None else tuple(one.value for one in words(vector, "argv")),
         expect=EFFECTS[expect.value],
-        rule=_text(fields, "rule"),
-        why=_text(fields, "why"),
-        tool=_text(fields, "tool") or "exec",
-        cwd=_text(fields, "cwd"),
+        rule=text_in(fields, "rule"),
+        why=text_in(fields, "why"),
+        tool=text_in(fields, "tool") or "exec",
+        cwd=text_in(fields, "cwd"),
     )
-
-
-def _fields(entries: Entries, known: frozenset[str], what: str) -> dict[str, Node]:
-    for key, _ in entries.entries:
-        if key.value not in known:
-            listed = ", ".join(sorted(known))
-            refuse(key.place, f"{what} has no key {key.value!r}; use one of {listed}")
-    return {key.value: value for key, value in entries.entries}
-
-
-def _text(fields: Mapping[str, Node], key: str) -> str:
-    return one_text(fields[key], key).value if key in fields else ""
 
 
 def _absolute(fields: Mapping[str, Node], key: str, default: str) -> str:

@@ -7,6 +7,7 @@ second documents are errors, so nothing in a file is read in two ways.
 
 import re
 from collections.abc import Iterator
+from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
@@ -143,6 +144,16 @@ def words(node: Node, what: str) -> tuple[Text, ...]:
     if not isinstance(node, Listing) or not node.items:
         refuse(node.place, f"{what} is a list with at least one entry; write [one, two]")
     return tuple(one_text(item, f"an entry of {what}") for item in node.items)
+
+
+def words_in(fields: AbstractMapping[str, Node], key: str) -> tuple[Text, ...]:
+    """Return the texts of the list that a key holds, none if it is not there."""
+    return words(fields[key], key) if key in fields else ()
+
+
+def text_in(fields: AbstractMapping[str, Node], key: str) -> str:
+    """Return the text that a key holds, empty if it is not there."""
+    return one_text(fields[key], key).value if key in fields else ""
 
 
 def one_text(node: Node, what: str) -> Text:

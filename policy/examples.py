@@ -5,7 +5,7 @@ They run in one made-up context, so an example means the same on every machine.
 """
 
 from dataclasses import replace
-from typing import Final
+from typing import Final, NoReturn
 
 from policy.decide import matching_rules
 from policy.document import refuse
@@ -46,21 +46,18 @@ def _check(rule: Rule, example: Example, policy: Policy) -> None:
     found = matching_rules(touched.accesses, policy, SAMPLE, asked)
     if (rule.id in found) is not example.matches:
         says = "does not match" if example.matches else "matches"
-        refuse(
-            example.place,
-            f"rule {rule.id!r} {says} its example {example.command!r}; "
-            f"correct the rule or the example. With {SAMPLE.workspace} as workspace "
-            f"the rules that match are {', '.join(sorted(found)) or 'none'}",
-        )
+        names = ", ".join(sorted(found)) or "none"
+        more = f". With {SAMPLE.workspace} as workspace the rules that match are {names}"
+        _refuse(rule.id, says, example, more)
 
 
 def _check_rewrite(rule: Rewrite, example: Example) -> None:
     action = Exec(command=example.command, argv=None, cwd=SAMPLE.workspace)
     done = apply(action, [rule]).done
     if bool(done) is not example.matches:
-        says = "does not rewrite" if example.matches else "rewrites"
-        refuse(
-            example.place,
-            f"rule {rule.id!r} {says} its example {example.command!r}; "
-            "correct the rule or the example",
-        )
+        _refuse(rule.id, "does not rewrite" if example.matches else "rewrites", example)
+
+
+def _refuse(rule_id: str, says: str, example: Example, more: str = "") -> NoReturn:
+    what = f"rule {rule_id!r} {says} its example {example.command!r}"
+    refuse(example.place, f"{what}; correct the rule or the example{more}")

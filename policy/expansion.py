@@ -12,6 +12,7 @@ from typing import Protocol, assert_never
 import policy.shell.tree as t
 from policy.programs.words import FETCHED, HOLE, Argument
 from policy.shell.builtins import NUMERIC
+from policy.shell.values import computed
 
 NUMBER = Argument("[-0-9]*", "pattern")
 _PATTERN = frozenset("*?[")
@@ -159,27 +160,25 @@ def _parameter(part: t.Parameter, around: Known) -> Argument:
     around.reads(part.name)
     several = part.operator == "[@]" or (not part.quoted and part.operator != "length")
     held = around.variables.get(part.name, Argument(HOLE, "dynamic"))
-    cut = _cut(held.text, part.operator, part.operand, held.how == "pattern")
+    cut = _cut(held, part.operator, part.operand)
     # INVARIANT: a pattern whose beginning was cut off could turn out to be an option.
     if held.how != "dynamic" and cut is not None and cut[:1] not in ("", *_PATTERN):
         return Argument(cut, held.how, several=several and (_changes(cut) or held.several))
     return Argument(FETCHED if FETCHED in held.text else HOLE, "dynamic", several=several)
 
 
-def _cut(text: str, operator: str, operand: str, is_pattern: bool) -> str | None:
+def _cut(held: Argument, operator: str, operand: str) -> str | None:
     """Return what `${name%.txt}` and its kind leave of a value, where that is certain."""
-    is_fixed = bool(operand) and not _PATTERN & set(operand)
-    if operator in ("%", "%%") and is_fixed:
-        return text.removesuffix(operand) if text.endswith(operand) or not is_pattern else None
-    if operator in ("#", "##") and is_fixed:
-        return text.removeprefix(operand) if text.startswith(operand) or not is_pattern else None
-    if is_pattern:
-        return None
-    if (operator, operand) == ("%", "/*"):
+    text = held.text
+    if held.how != "pattern":
+        cut = computed(text, operator, operand)
         # Of `/x` nothing is left: what is done to that is taken to be done to the root.
-        return text.rpartition("/")[0] or "/" if "/" in text else text
-    if (operator, operand) == ("##", "*/"):
-        return text.rpartition("/")[2]
+        return cut or ("/" if (operator, operand) == ("%", "/*") else cut)
+    is_fixed = bool(operand) and not _PATTERN & set(operand)
+    if operator in ("%", "%%") and is_fixed and text.endswith(operand):
+        return text.removesuffix(operand)
+    if operator in ("#", "##") and is_fixed and text.startswith(operand):
+        return text.removeprefix(operand)
     return None
 
 

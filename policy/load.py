@@ -22,7 +22,8 @@ from policy.document import (
     positive,
     read,
     refuse,
-    words,
+    text_in,
+    words_in,
 )
 from policy.document import Mapping as Entries
 from policy.examples import check_examples as run_examples
@@ -109,12 +110,8 @@ def _open(source: Source) -> _File:
             what = f"a project's policy may only tighten: it has no {key}; remove it"
             refuse(fields[key].place, what)
     _check_header(top.place, fields)
-    includes = tuple(dict.fromkeys(map(_pack_at, _words(fields, "include"))))
-    return _File(source, top.place, fields, includes, _words(fields, "without"))
-
-
-def _words(fields: Mapping[str, Node], key: str) -> tuple[Text, ...]:
-    return words(fields[key], key) if key in fields else ()
+    includes = tuple(dict.fromkeys(map(_pack_at, words_in(fields, "include"))))
+    return _File(source, top.place, fields, includes, words_in(fields, "without"))
 
 
 def _pack_at(name: Text) -> Source:
@@ -211,8 +208,7 @@ def _check_header(place: str, fields: Mapping[str, Node]) -> None:
     if version.value != "1":
         refuse(version.place, f"version {version.value!r} is not known; write 1")
     for key in ("name", "description"):
-        if key in fields:
-            one_text(fields[key], key)
+        text_in(fields, key)
 
 
 def _default(file: _File) -> tuple[Effect, str]:

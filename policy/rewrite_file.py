@@ -7,12 +7,12 @@ instead of what was asked is for the machine's owner to say.
 from collections.abc import Sequence
 from typing import Final, TypeGuard
 
-from policy.document import Listing, Node, Text, one_text, refuse, words
+from policy.document import Listing, Node, Text, refuse, text_in, words, words_in
 from policy.document import Mapping as Entries
 from policy.globs import GlobError, policy_glob
 from policy.rewriting import CAPTURE, placeholders
-from policy.rule_file import fields_of, rule_id
-from policy.rules import Example, Rewrite, Source
+from policy.rule_file import examples_in, fields_of, rule_id
+from policy.rules import Rewrite, Source
 
 REWRITE_RULE_KEYS: Final = frozenset({"id", "rewrite", "tools", "reason", "match", "not_match"})
 REWRITE_KEYS: Final = frozenset({"programs", "args", "argv"})
@@ -38,7 +38,11 @@ def read_rewrite(source: Source, node: Entries) -> Rewrite:
             refuse(what.place, f"rewrite has no {key}; add it")
     argv = words(parts["argv"], "argv")
     _check_words(argv)
-    args = _args(parts["args"]) if "args" in parts else tuple(dict.fromkeys(_captures(argv)))
+    args = (
+        _args(parts["args"])
+        if "args" in parts
+        else tuple(dict.fromkeys(one.value for one in argv if CAPTURE.fullmatch(one.value)))
+    )
     _check_captures(argv, args)
     return Rewrite(
         id=rule_id(fields, node.place),
@@ -46,18 +50,10 @@ def read_rewrite(source: Source, node: Entries) -> Rewrite:
         programs=tuple(tuple(one.value.split()) for one in words(parts["programs"], "programs")),
         args=args,
         argv=tuple(word.value for word in argv),
-        tools=frozenset(one.value for one in _listed(fields, "tools")),
-        reason=one_text(fields["reason"], "reason").value if "reason" in fields else "",
-        examples=tuple(
-            Example(one.place, one.value, key == "match")
-            for key in ("match", "not_match")
-            for one in _listed(fields, key)
-        ),
+        tools=frozenset(one.value for one in words_in(fields, "tools")),
+        reason=text_in(fields, "reason"),
+        examples=examples_in(fields),
     )
-
-
-def _listed(fields: dict[str, Node], key: str) -> tuple[Text, ...]:
-    return words(fields[key], key) if key in fields else ()
 
 
 def _args(node: Node) -> tuple[str, ...]:
@@ -80,10 +76,6 @@ def _check_words(listed: Sequence[Text]) -> None:
     for word in listed:
         if not CAPTURE.fullmatch(word.value) and ("{" in word.value or "}" in word.value):
             refuse(word.place, f"{word.value!r} {_ALONE}")
-
-
-def _captures(listed: Sequence[Text]) -> list[str]:
-    return [word.value for word in listed if CAPTURE.fullmatch(word.value)]
 
 
 def _check_captures(argv: Sequence[Text], args: Sequence[str]) -> None:

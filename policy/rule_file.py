@@ -8,7 +8,7 @@ and any value that could not be enforced, refuses the file with its place and wh
 import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Final, NoReturn
+from typing import Final
 
 from policy.document import (
     Listing,
@@ -17,7 +17,9 @@ from policy.document import (
     one_text,
     positive,
     refuse,
+    text_in,
     words,
+    words_in,
 )
 from policy.document import Mapping as Entries
 from policy.globs import GlobError, expand_braces, policy_glob
@@ -85,6 +87,15 @@ def rule_id(fields: Mapping[str, Node], place: str) -> str:
     return text.value
 
 
+def examples_in(fields: Mapping[str, Node]) -> tuple[Example, ...]:
+    """Return what a rule must match, and must not."""
+    return tuple(
+        Example(text.place, text.value, key == "match")
+        for key in ("match", "not_match")
+        for text in words_in(fields, key)
+    )
+
+
 class RuleReader:
     """One rule, read step by step; every problem ends in an error at its own place."""
 
@@ -101,6 +112,8 @@ class RuleReader:
         verb, name = self._verb(), rule_id(self._fields, self._place)
         operations, obligations = self._operations(verb, name)
         self._paths = bool(operations & PATH_OPERATIONS)
+        self._check_only("hosts", operations, HOST_OPERATIONS)
+        self._check_only("ports", operations, PORT_OPERATIONS)
         resources = self._globs("resources") if "resources" in self._fields else None
         exceptions = self._globs("except")
         self._paths = False
@@ -111,19 +124,19 @@ class RuleReader:
             operations=operations,
             resources=resources,
             exceptions=exceptions,
-            together_with=self._operation_names("with"),
-            programs=frozenset(self._texts("programs")),
+            together_with=_operations(words_in(self._fields, "with")),
+            programs=self._texts("programs"),
             args=self._globs("args"),
-            tools=frozenset(self._texts("tools")),
+            tools=self._texts("tools"),
             subjects=self._globs("subjects"),
-            hosts=tuple(glob.lower() for glob in self._only("hosts", operations, HOST_OPERATIONS)),
-            ports=self._ports(operations),
+            hosts=tuple(glob.lower() for glob in self._globs("hosts")),
+            ports=tuple(map(_port_range, words_in(self._fields, "ports"))),
             remote_hosts=self._globs("remote_hosts"),
-            lifts=frozenset(self._texts("lifts")),
+            lifts=self._texts("lifts"),
             obligations=obligations,
-            reason=self._text("reason"),
-            instead=self._text("instead"),
-            examples=(*self._examples("match"), *self._examples("not_match")),
+            reason=text_in(self._fields, "reason"),
+            instead=text_in(self._fields, "instead"),
+            examples=examples_in(self._fields),
             variables=self._variables,
             tightens_only=self._source.tightens_only,
         )
@@ -162,39 +175,17 @@ class RuleReader:
         operations = _operations(words(fields.pop("operations"), "operations"))
         return operations, _obligations(fields, f"{name} at {self._place}")
 
-    def _operation_names(self, key: str) -> frozenset[str]:
-        return _operations(words(self._fields[key], key)) if key in self._fields else frozenset()
-
-    def _texts(self, key: str) -> tuple[str, ...]:
-        return tuple(text.value for text in self._words(key))
-
-    def _words(self, key: str) -> tuple[Text, ...]:
-        return words(self._fields[key], key) if key in self._fields else ()
-
-    def _text(self, key: str) -> str:
-        return one_text(self._fields[key], key).value if key in self._fields else ""
-
-    def _examples(self, key: str) -> list[Example]:
-        return [Example(text.place, text.value, key == "match") for text in self._words(key)]
-
-    def _only(
-        self, key: str, operations: frozenset[str], allowed: frozenset[str]
-    ) -> tuple[str, ...]:
-        """Return the globs of a key that has a meaning for some operations alone."""
-        self._check_only(key, operations, allowed)
-        return self._globs(key)
+    def _texts(self, key: str) -> frozenset[str]:
+        return frozenset(text.value for text in words_in(self._fields, key))
 
     def _check_only(self, key: str, operations: frozenset[str], allowed: frozenset[str]) -> None:
         if key in self._fields and operations - allowed:
             what = f"{key} narrows only {' and '.join(sorted(allowed))}; split the rule"
             refuse(self._fields[key].place, what)
 
-    def _ports(self, operations: frozenset[str]) -> tuple[tuple[int, int], ...]:
-        self._check_only("ports", operations, PORT_OPERATIONS)
-        return tuple(map(_port_range, self._words("ports")))
-
     def _globs(self, key: str) -> tuple[str, ...]:
-        return tuple(glob for text in self._words(key) for glob in self._expanded(text))
+        named = words_in(self._fields, key)
+        return tuple(glob for text in named for glob in self._expanded(text))
 
     def _expanded(self, text: Text) -> tuple[str, ...]:
         unknown = variables_in(text.value) - self._known
@@ -279,14 +270,10 @@ def _sandbox(node: Node) -> frozenset[str]:
 
 def _no_network(node: Node) -> None:
     if not isinstance(node, Text):
-        _refuse_hosts(node)
+        what = "a list of hosts needs the network broker, which this version has not"
+        refuse(node.place, f"{what}; write none, or ask for net.connect and narrow it by hosts")
     if node.value != "none":
         refuse(node.place, f"network {node.value!r} cannot be enforced; write none")
-
-
-def _refuse_hosts(node: Node) -> NoReturn:
-    what = "a list of hosts needs the network broker, which this version has not"
-    refuse(node.place, f"{what}; write none, or ask for net.connect and narrow it by hosts")
 
 
 def _limits(node: Node) -> tuple[tuple[str, int], ...]:

@@ -16,6 +16,7 @@ from typing import cast
 import policy.shell.tree as t
 from policy.shell import values
 from policy.shell.builtins import BUILTINS
+from policy.shell.tildes import joined
 from policy.shell.walk import Node, nodes, rebuilt
 
 _PIECES = re.compile(r"[ \t\n]+|[^ \t\n]+")
@@ -314,7 +315,7 @@ class _Scope:
         fields = list[list[t.Part]]([[]])
         for part in word.parts:
             self._part(part, fields)
-        return tuple(_joined(parts) for parts in fields if parts)
+        return tuple(t.Word(joined(parts)) for parts in fields if parts)
 
     def _part(self, part: t.Part, fields: list[list[t.Part]]) -> None:
         match part:
@@ -386,13 +387,3 @@ def _only_sets(keyword: str, arguments: tuple[t.Word | t.Assignment, ...]) -> bo
     if keyword == "export" and any("a" in option for option in options):
         return False
     return keyword != "local" and all(map(_SETTING_OPTIONS.fullmatch, options))
-
-
-def _joined(parts: list[t.Part]) -> t.Word:
-    joined = list[t.Part]()
-    for part in parts:
-        if joined and isinstance(part, t.Literal) and isinstance(joined[-1], t.Literal):
-            joined[-1] = t.Literal(joined[-1].text + part.text)
-        else:
-            joined.append(part)
-    return t.Word(tuple(joined))

@@ -90,18 +90,12 @@ class _Proof:
 
     def _assign(self, name: str, values: Iterable[t.Word]) -> None:
         values = list(values)
-        is_proven = bool(values) and all(map(_is_number_value, values))
+        is_proven = bool(values) and all(map(_is_given_number, values))
         (self.integers if is_proven else self.others).add(name)
 
 
-def _is_number_value(word: t.Word) -> bool:
-    match word.parts:
-        case (t.Literal(text=text),):
-            return bool(_INTEGER.fullmatch(text))
-        case (t.Arithmetic(),):
-            return True
-        case _:
-            return False
+def _is_given_number(word: t.Word) -> bool:
+    return isinstance(word.parts[0], t.Literal | t.Arithmetic) and is_number(word)
 
 
 def _names(text: str) -> Iterator[str]:

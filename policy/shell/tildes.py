@@ -35,13 +35,12 @@ def finished(atoms: Iterable[Atom], context: Context, cursor: Cursor) -> t.Word:
     tildes = _Tildes(cursor, context, merged[0] if merged else None)
     for index, atom in enumerate(merged):
         if not isinstance(atom, Bare):
-            _join(parts, atom)
+            parts.append(atom)
         elif "~" not in atom.text:
-            _join(parts, t.Literal(atom.text))
+            parts.append(t.Literal(atom.text))
         else:
-            for piece in tildes.parts(atom.text, index == 0, index + 1 < len(merged)):
-                _join(parts, piece)
-    return t.Word(tuple(parts) or (t.Literal(""),))
+            parts += tildes.parts(atom.text, index == 0, index + 1 < len(merged))
+    return t.Word(joined(parts) or (t.Literal(""),))
 
 
 def _merged(atoms: Iterable[Atom]) -> list[Atom]:
@@ -54,11 +53,15 @@ def _merged(atoms: Iterable[Atom]) -> list[Atom]:
     return merged
 
 
-def _join(parts: list[t.Part], part: t.Part) -> None:
-    if parts and isinstance(part, t.Literal) and isinstance(parts[-1], t.Literal):
-        parts[-1] = t.Literal(parts[-1].text + part.text)
-    else:
-        parts.append(part)
+def joined(parts: Iterable[t.Part]) -> tuple[t.Part, ...]:
+    """Return parts with adjacent literals as one."""
+    found = list[t.Part]()
+    for part in parts:
+        if found and isinstance(part, t.Literal) and isinstance(found[-1], t.Literal):
+            found[-1] = t.Literal(found[-1].text + part.text)
+        else:
+            found.append(part)
+    return tuple(found)
 
 
 class _Tildes:
