@@ -50,6 +50,12 @@ def overwrites(path: str) -> bool:
     return True
 
 
+def cuts(path: str) -> bool:
+    """Cut a file of the host by its name, at its end."""
+    os.truncate(path, os.path.getsize(path))  # noqa: PTH202  # pathlib costs 5 ms
+    return True
+
+
 def leaves(path: str) -> bool:
     """Leave a file behind; only the host can tell whether it is there."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
@@ -165,6 +171,7 @@ ATTEMPTS: tuple[Attempt, ...] = (
     ("reads", "read /etc/shadow", lambda: reads("/etc/shadow")),
     ("writes", "create a file in /usr", lambda: writes("/usr/.permitgate-canary")),
     ("writes", "write a file outside the workspace", lambda: overwrites(GIVEN["secret"])),
+    ("writes", "cut a file outside the workspace", lambda: cuts(GIVEN["secret"])),
     ("writes", "leave a file in the host's /tmp", lambda: leaves(GIVEN["tmp"])),
     ("workspace", "create a file in the workspace", lambda: writes("new")),
     ("workspace", "write a file of the workspace", lambda: writes("file")),

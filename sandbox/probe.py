@@ -177,9 +177,9 @@ def _controls(answers: Mapping[str, str], bwrap: str) -> tuple[Control, ...]:
 
 
 def _extras(answers: Mapping[str, str], bwrap: str) -> tuple[Control, ...]:
-    fix = Remedies(bwrap, is_root=os.getuid() == 0).cells()
+    remedies = Remedies(bwrap, is_root=os.getuid() == 0)
     return tuple(
-        Control(name, "absent", answers[name], fix)
+        Control(name, "absent", answers[name], remedies.cells(answers[name]))
         if answers[name]
         else Control(name, "enforced", f"tried: {meaning}")
         for name, meaning in EXTRAS.items()

@@ -81,8 +81,14 @@ class Remedies:
             return self._proc()
         return "user namespaces are refused here; ask who runs this machine to allow them"
 
-    def cells(self) -> str:
+    def cells(self, said: str) -> str:
         """Return how to allow namespaces below bubblewrap's own; commands run without them too."""
+        if "No space left" in said:
+            return (
+                "too few namespaces are allowed; until then commands run one bubblewrap each\n"
+                "As root run: sysctl -w user.max_pid_namespaces=15000 user.max_mnt_namespaces=15000"
+                " user.max_ipc_namespaces=15000 user.max_net_namespaces=15000"
+            )
         if self._sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1":
             return self._apparmor()
         return self._container() or "commands run one bubblewrap each, which is slower"

@@ -111,16 +111,41 @@ def test_without_both_nothing_runs_whatever_the_owner_accepts(tmp_path):
     assert found["runs"][0][0] == "error"
 
 
-@pytest.mark.threat("T25")
-def test_a_sysctl_that_forbids_namespaces_is_found_and_named(tmp_path):
-    script = 'echo 0 > /proc/sys/user/max_user_namespaces; exec "$@"'
+@pytest.mark.threat("T12")
+@pytest.mark.parametrize("abi", [1, 3, 5])
+def test_what_an_older_landlock_leaves_open_is_closed_by_seccomp(tmp_path, abi):
+    found = told(tmp_path, "namespaces", accepted=LANDLOCK, canary=["read"], abi=abi, runs=READ)
+    assert found["runs"] == [["ok", "notes"]]
+    rows = found["rows"]["read"]
+    assert {name: said for name, (seen, said) in rows.items() if seen == "absent"} == {}
+    assert rows["processes"][0] == rows["network"][0] == "enforced"
+
+
+def limited(tmp_path, switch: str, **asked: object) -> dict:
+    """Return what a process saw and ran in a user namespace with this line in its sysctls."""
+    script = f'echo {switch.replace("=", " > /proc/sys/user/")}; exec "$@"'
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh", sys.executable,
-         "-m", "tests.sandbox.laddered", str(tmp_path), json.dumps({"runs": READ})],
+         "-m", "tests.sandbox.laddered", str(tmp_path), json.dumps(asked)],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.threat("T25")
+def test_a_sysctl_that_forbids_namespaces_is_found_and_named(tmp_path):
+    found = limited(tmp_path, "0=max_user_namespaces", runs=READ)
     assert found["rung"] == "landlock"
     assert "sysctl -w user.max_user_namespaces=" in found["fixes"]["filesystem"]
     assert found["runs"][0][0] == "error"
+
+
+@pytest.mark.threat("T25")
+def test_without_namespaces_inside_bubblewrap_commands_run_one_each_and_no_weaker(tmp_path):
+    found = limited(tmp_path, "1=max_pid_namespaces", runs=[*READ, ["read", "echo > notes.txt"]])
+    assert (found["rung"], found["can_cell"]) == ("namespaces", False)
+    assert "sysctl -w user.max_pid_namespaces" in found["fixes"]["cell"]
+    read, write = found["runs"]
+    assert read == ["ok", "notes"]
+    assert "Read-only file system" in write[1]

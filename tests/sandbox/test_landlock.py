@@ -43,6 +43,14 @@ def test_only_listed_paths_can_be_opened_and_only_as_listed(tmp_path):
     assert inside(listed, lambda: file.open().close()) == b"refused"
 
 
+@pytest.mark.threat("T10")
+def test_a_link_in_the_place_of_a_listed_path_allows_nothing(tmp_path):
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path)
+    rules = [(str(tmp_path / "link"), landlock.READ), (f"{tmp_path}/link/secret", landlock.READ)]
+    assert inside(rules, lambda: (tmp_path / "secret").open().close()) == b"refused"
+
+
 @pytest.mark.threat("T12")
 @pytest.mark.skipif(landlock.abi() < landlock.ABI_SCOPE, reason="signals are scoped from ABI 6")
 def test_processes_outside_cannot_be_signalled():

@@ -81,7 +81,7 @@ def test_root_is_not_told_of_a_switch_for_others(tmp_path):
 
 
 def test_the_apparmor_profile_is_printed_whole(tmp_path):
-    first, *text = host(tmp_path, **{SYSCTL: "1"}).cells().split("\n")
+    first, *text = host(tmp_path, **{SYSCTL: "1"}).cells("").split("\n")
     assert "AppArmor" in first
     profile = "\n".join(text[: text.index("}") + 1])
     assert profile.startswith(
