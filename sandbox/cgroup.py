@@ -22,7 +22,8 @@ from sandbox.limits import tree
 PREFIX = "permitgate-"
 MOUNT = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
-FIRST_PROCESSES = 16  # bubblewrap and the stages, before the command itself starts
+FIRST_PROCESSES = 512  # of a tree that is moved; more than that is a bomb
+MOVES_S = 0.05  # each may wait for every fork on the host, and so may every fork for it
 DEATH_S = 2.0  # for killed processes to leave the group
 CONTROLLERS = ("memory", "pids")
 
@@ -64,25 +65,35 @@ class Group:
         for knob, value in FIXED:
             self._set(knob, value)
 
-    def enter(self, root_pid: int) -> None:
-        """Move a process and the children it already has; their later children follow.
+    def enter(self, root_pid: int) -> bool:
+        """Move a process and the descendants it already has, as far as a short time allows.
+
+        Returns whether all were inside when last looked: their later children are born inside.
 
         Raises:
-            OSError: it may not be moved.
+            OSError: they may not be moved.
         """
-        moved: set[int] = set()
+        tried: set[int] = set()
+        until = time.monotonic() + MOVES_S
         # Again while there are new ones: a child may be born between a list and a move.
-        while new := set(tree(root_pid, FIRST_PROCESSES)) - moved:
-            for pid in new:
+        while outside := set(tree(root_pid, FIRST_PROCESSES)) - self._inside() - tried:
+            for pid in outside:
+                if time.monotonic() > until:
+                    return False
                 with suppress(ProcessLookupError):  # it has ended
                     for path in self._paths:
                         _write(f"{path}/cgroup.procs", b"%d" % pid)
-            moved |= new
+            tried |= outside
+        return True
+
+    def stop_births(self) -> None:
+        """Refuse every new process and thread from now on, so that a bomb cannot outrun its end."""
+        with suppress(OSError):
+            self._set("pids.max", b"0")
 
     def members(self) -> set[int]:
         """Return the processes in any part of the group."""
-        lists = (_read(f"{path}/cgroup.procs").split() for path in self._paths)
-        return {int(pid) for pids in lists for pid in pids}
+        return set().union(*map(_members, self._paths))
 
     def held_bytes(self) -> int:
         """Return the memory that cannot be dropped (anonymous and shared), mapped or not."""
@@ -98,9 +109,9 @@ class Group:
 
     def kill(self) -> None:
         """End everything in the group; returns when it is empty, or after two seconds."""
+        self.stop_births()
         with suppress(OSError):
-            self._set("pids.max", b"0")  # else a fork bomb outruns the signals of version 1
-            self._set("cgroup.kill", b"1")
+            self._set("cgroup.kill", b"1")  # version 2 alone
         until = time.monotonic() + DEATH_S
         while (alive := self.members()) and time.monotonic() < until:
             for pid in alive - {0}:  # 0 is one of another pid namespace, and to kill() ourselves
@@ -114,6 +125,9 @@ class Group:
             with suppress(OSError):
                 Path(path).rmdir()
         return not any(map(os.path.lexists, self._paths))
+
+    def _inside(self) -> set[int]:
+        return set.intersection(*map(_members, self._paths))
 
     def _set(self, knob: str, value: bytes) -> None:
         if path := self._files.get(knob):
@@ -193,6 +207,10 @@ def _clear(parent: Path) -> None:
             group = Group((str(path),))
             group.kill()
             group.close()
+
+
+def _members(path: str) -> set[int]:
+    return set(map(int, _read(f"{path}/cgroup.procs").split()))
 
 
 def _names(path: str) -> list[str]:

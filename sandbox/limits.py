@@ -69,12 +69,12 @@ SHELL_SIGNAL = 128
 def rlimits(limits: Limits, *, confined: bool) -> tuple[tuple[int, int], ...]:
     """Return (RLIMIT number, value) pairs, soft and hard alike.
 
-    Outside a user namespace the kernel counts every process of the user, not the command's own,
-    so an unconfined command is counted by sampling alone.
+    Outside a user namespace the kernel counts every process of the user, so those that are there
+    come on top: a bomb still ends somewhere. It exempts root, whom only a control group holds.
     """
-    own = ((resource.RLIMIT_NPROC, limits.processes),) if confined else ()
+    others = 0 if confined else _tasks_of_user()
     return (
-        *own,
+        (resource.RLIMIT_NPROC, others + limits.processes),
         (resource.RLIMIT_CPU, limits.cpu_s + CPU_GRACE_S),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
         (resource.RLIMIT_NOFILE, limits.open_files),
@@ -190,6 +190,18 @@ def _tasks(pid: int) -> int:
         return max(1, os.stat(f"/proc/{pid}/task").st_nlink - 2)  # noqa: PTH116
     except OSError:
         return 0
+
+
+def _tasks_of_user() -> int:
+    pids = (int(name) for name in os.listdir("/proc") if name.isdecimal())  # noqa: PTH208
+    return tasks(pid for pid in pids if _owner(pid) == os.getuid())
+
+
+def _owner(pid: int) -> int:
+    try:
+        return os.stat(f"/proc/{pid}").st_uid  # noqa: PTH116
+    except OSError:
+        return -1
 
 
 def _fields(path: str) -> list[bytes]:

@@ -20,7 +20,7 @@ class Meter:
     ) -> None:
         self._root_pid, self._limits, self._cgroups = root_pid, limits, cgroups
         self._group: Group | None = None
-        self._bounds: frozenset[str] = frozenset()
+        self._is_inside = self._bounds_memory = False
         self._most_processes = limits.processes + own_processes
         self._samples = 0
         self.peak_memory_bytes = 0
@@ -28,15 +28,21 @@ class Meter:
     def sample(self) -> Limit | None:
         """Return the limit that the tree exceeds now; the caller kills it then."""
         self._samples += 1
-        if self._samples == 1 and self._cgroups:
-            self._enter_group()
         is_thorough = self._samples % SLOWLY == 0
         pids = tree(self._root_pid, self._most_processes + 1)
-        if "pids" not in self._bounds and tasks(pids) > self._most_processes:
+        # Counted in any case: what was born before the move may still be outside the group.
+        if tasks(pids) > self._most_processes:
             return "processes"
+        if not self._is_inside and self._cgroups:
+            self._enter_group()
         if is_thorough and cpu_s(pids) > self._limits.cpu_s:
             return "cpu"
         return "memory" if self._is_out_of_memory(pids, is_thorough=is_thorough) else None
+
+    def stop_births(self) -> None:
+        """Let no process be born any more, where a group can hold that; before the tree's end."""
+        if self._group is not None:
+            self._group.stop_births()
 
     def ended(self) -> Limit | None:
         """Return the limit for which the kernel ended the tree, between two samples."""
@@ -50,22 +56,25 @@ class Meter:
             self._group.close()
 
     def _enter_group(self) -> None:
-        """Hand the tree to the kernel's bounds; where that fails, sampling goes on alone.
+        """Hand the tree to the kernel's bounds, a part of it at each sample if it is large already.
 
-        Not before it has run for a moment: a move stops every fork on the host for one grace period
-        of RCU, which is longer than most commands run.
+        Where that fails, sampling goes on alone.
+
+        Not before the first sample: a move stops every fork on the host for one grace period of
+        RCU, which is longer than most commands run.
         """
         try:
-            self._group = Group.make(self._cgroups)
-            self._group.bound(self._limits.memory_bytes, self._most_processes)
-            self._group.enter(self._root_pid)
-            self._bounds = self._group.bounds
+            if self._group is None:
+                self._group = Group.make(self._cgroups)
+                self._group.bound(self._limits.memory_bytes, self._most_processes)
+                self._bounds_memory = "memory" in self._group.bounds
+            self._is_inside = self._group.enter(self._root_pid)
         except OSError:
-            self._bounds = frozenset()
+            self._is_inside, self._bounds_memory = True, False
 
     def _is_out_of_memory(self, pids: list[int], *, is_thorough: bool) -> bool:
         most = self._limits.memory_bytes
-        if self._group is not None and "memory" in self._bounds:
+        if self._group is not None and self._bounds_memory:
             is_out = self._group.was_out_of_memory()
             held = most if is_out else self._group.held_bytes() if is_thorough else 0
             self.peak_memory_bytes = max(self.peak_memory_bytes, held)
