@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,6 +52,11 @@ class _Place:
     denied: bool = False  # covered whole; looked into for files that have other names
 
 
+NOTABLE = (
+    "files", "directories", "links", "secrets", "git", "protected", "plans", "unsearched",
+)  # fmt: skip
+
+
 @dataclass(slots=True)
 class _Listing:
     """One directory: what to cover in it, what to protect, and where to go on."""
@@ -69,13 +75,12 @@ class _Listing:
     unsure: dict[str, Stamp | None] = field(default_factory=dict)
     path: str = ""
     entries: int = 0
+    is_notable: bool = True  # False: there is nothing in it but ways further down
 
     def add(self, other: "_Listing") -> None:
         """Take in what another directory holds to cover or protect."""
-        for name in ("files", "directories", "links", "secrets", "git", "protected", "plans",
-                     "unsearched"):  # fmt: skip
-            if more := getattr(other, name):
-                getattr(self, name).extend(more)
+        for name in NOTABLE:
+            getattr(self, name).extend(getattr(other, name))
         self.unsure.update(other.unsure)
 
 
@@ -144,20 +149,24 @@ class Walker:
         """Return everything found below, the top levels first."""
         found, waiting = _Listing(), deque(tops)
         seen: list[_Listing] = []
-        while waiting and found.entries <= bound:
-            place = waiting.popleft()
+        roots = len(waiting)  # each is looked into, however many entries the others have
+        while waiting and (found.entries <= bound or roots > 0):
+            place, roots = waiting.popleft(), roots - 1
             listing = self._list(place)
             found.entries += listing.entries
-            found.add(listing)
+            if listing.is_notable:
+                found.add(listing)
             waiting += listing.below
             seen += [] if place.denied else [listing]
-        found.files += _other_names(found.secrets, seen)
+        _add_other_names(found, seen)
         return found
 
     def _list(self, place: _Place) -> _Listing:
         path = place.path
         known = self._known.get(path)
-        if known is not None and known[0] == place and _holds(known[1].unsure):
+        # Mostly the very same place, from the remembered listing above it.
+        is_same = known is not None and (known[0] is place or known[0] == place)
+        if known is not None and is_same and (not known[1].unsure or _holds(known[1].unsure)):
             return known[1]
         try:
             status = os.lstat(path)
@@ -174,6 +183,7 @@ class Walker:
         if not is_told:
             is_settled = time.time_ns() - status.st_ctime_ns > FRESH_NS
             listing.unsure[path] = _stamp(status) if is_settled else None
+        listing.is_notable = not is_told or any(getattr(listing, name) for name in NOTABLE)
         self._known[path] = (place, listing)
         return listing
 
@@ -229,25 +239,23 @@ def _keep(entry: os.DirEntry[str], listing: _Listing, *, is_directory: bool, in_
         listing.below.append(_Place(entry.path, entry.inode(), in_git))
 
 
-def _other_names(secrets: list[str], seen: list[_Listing]) -> Iterator[str]:
-    """Yield every name, in the directories seen, of a denied file that has more than one."""
+def _add_other_names(found: _Listing, seen: list[_Listing]) -> None:
+    """Add every name, in the directories seen, of a denied file that has more than one."""
     linked = set()
-    for path in secrets:
-        try:
+    for path in found.secrets:
+        with suppress(OSError):
             status = os.lstat(path)
-        except OSError:
-            continue
-        if status.st_nlink > 1:
-            linked.add((status.st_dev, status.st_ino))
+            linked |= {(status.st_dev, status.st_ino)} if status.st_nlink > 1 else set()
     inodes = {inode for _, inode in linked}
     for listing in seen if linked else ():
         if inodes.isdisjoint(listing.inodes):
             continue
-        with os.scandir(listing.path) as entries:
-            for entry in entries:
-                status = entry.stat(follow_symlinks=False)
-                if (status.st_dev, status.st_ino) in linked:
-                    yield entry.path
+        try:
+            with os.scandir(listing.path) as entries:
+                named = ((entry.path, entry.stat(follow_symlinks=False)) for entry in entries)
+                found.files += [path for path, s in named if (s.st_dev, s.st_ino) in linked]
+        except OSError:
+            found.unsearched.append(listing.path)
 
 
 def _is_door(entry: os.DirEntry[str]) -> bool:

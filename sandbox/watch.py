@@ -16,10 +16,11 @@ MAX_WATCHES = 16_384  # the owner's editors need some too
 # Changed through this kernel alone, by the device number that stat(2) says.
 LOCAL = frozenset({"ext2", "ext3", "ext4", "xfs", "f2fs", "tmpfs", "zfs", "overlay"})
 MOUNTS = Path("/proc/self/mountinfo")
-IN_CREATE, IN_DELETE, IN_MOVED, IN_DELETE_SELF = 0x100, 0x200, 0xC0, 0x400
+IN_ATTRIB, IN_CREATE, IN_DELETE, IN_MOVED, IN_DELETE_SELF = 0x4, 0x100, 0x200, 0xC0, 0x400
 IN_ONLYDIR, IN_DONT_FOLLOW, IN_ONESHOT, IN_Q_OVERFLOW = 0x1000000, 0x2000000, 0x80000000, 0x4000
 # Once told, a directory has to be looked at again, so one event each is enough: no flood.
-ONCE = IN_CREATE | IN_DELETE | IN_MOVED | IN_DELETE_SELF | IN_ONLYDIR | IN_DONT_FOLLOW | IN_ONESHOT
+CHANGES = IN_ATTRIB | IN_CREATE | IN_DELETE | IN_MOVED | IN_DELETE_SELF
+ONCE = CHANGES | IN_ONLYDIR | IN_DONT_FOLLOW | IN_ONESHOT
 EVENT = struct.Struct("=iIII")
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -40,7 +41,7 @@ class Watch:
                 weakref.finalize(self, os.close, descriptor)
 
     def add(self, path: str, device: int) -> bool:
-        """Return whether any later change of the entries of directory `path` will be told."""
+        """Return whether any later change of a directory's entries or mode will be told."""
         if self._local is None:
             self._local = _local_devices()
         if self._fd < 0 or device not in self._local or len(self._paths) >= MAX_WATCHES:
