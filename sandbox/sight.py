@@ -181,7 +181,10 @@ def _hidden(
 ) -> tuple[str, ...]:
     """Return what of the footprint exists and is not shown, and what is covered below it."""
     system = _system(host, profile.name)
-    shown = (profile.workspace, *roots.read, *roots.listed, *profile.sockets, *system)
+    tools = roots.tools
+    shown = (
+        profile.workspace, *roots.read, *roots.listed, *tools.paths, *profile.sockets, *system,
+    )  # fmt: skip
     unseen = {
         path
         for path in (*profile.reads, *profile.list_paths)
@@ -192,7 +195,12 @@ def _hidden(
         for path in (*masks.files, *masks.directories)
         if any(is_within(path, root) for root in profile.reads) and denies(path)
     }
-    return tuple(sorted({*profile.hidden, *unseen, *covered}))
+    secret = {
+        path
+        for path in (tools.masked() if profile.reads else ())
+        if any(is_within(path, root) for root in profile.reads)
+    }
+    return tuple(sorted({*profile.hidden, *unseen, *covered, *secret}))
 
 
 def _sight(command: Command, host: HostFacts, masks: Masks, roots: _Roots, state: Path) -> Sight:

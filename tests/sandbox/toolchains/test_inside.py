@@ -1,6 +1,7 @@
 """A project's tests run inside as they do outside, with the toolchains that homes have."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,17 @@ async def test_credentials_of_shown_toolchains_are_not_seen(home, profile):
     assert seen.stdout.head == b"[build]\njobs = 1\n"
     home.write(".cargo/config.toml", '[registry]\ntoken = "tok-4711"\n')
     assert (await rig.run(rig.script(before, profile=profile))).status == "ok"
+
+
+async def test_a_result_says_which_credentials_it_passed_by_and_not_what_it_saw(home):
+    home.pyenv()
+    home.write(".pyenv/versions/9.9.9/pip.conf", "tok-4711")
+    rig = Rig(home.base, home.host(".pyenv/shims"))
+    command = rig.vector("cat", f"{home.path}/.pyenv/version")
+    reads = replace(command.profile, reads=(f"{home.path}/.pyenv",))
+    outcome = await rig.run(replace(command, profile=reads))
+    assert outcome.stdout.head == b"9.9.9\n"
+    assert outcome.hidden == (f"{home.path}/.pyenv/versions/9.9.9/pip.conf",)
 
 
 @pytest.mark.threat("T10")

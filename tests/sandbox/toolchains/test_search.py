@@ -110,11 +110,12 @@ def test_a_link_to_something_wide_is_refused_and_said(home, target):
 
 
 @pytest.mark.threat("T10")
-@pytest.mark.parametrize("entry", [".", ".local", ".config", ".ssh", ".."])
+@pytest.mark.parametrize("entry", [".", ".local", ".config", ".ssh", ".ssh/tools", ".."])
 def test_a_path_entry_never_shows_a_home_or_what_holds_everything(home, entry):
     home.write(".config/x", "")
     home.write(".ssh/id", "")
     home.program(".local/x")
+    home.program(".ssh/tools/x")
     (home.path / "lib").mkdir()
     assert names(home, home.host(entry)) == set()
 
@@ -155,10 +156,20 @@ def test_what_lies_in_the_workspace_is_no_toolchain(home):
 def test_a_link_in_the_workspace_shows_nothing_but_a_python(home, where, name):
     for directory in ("diary", "diary/bin", "diary/lib", ".ssh"):
         home.write(f"{directory}/notes", "")
+    home.write("diary/pyvenv.cfg", "")  # as a project has that is an environment itself, once
     link = home.base / "workspace" / name
     link.parent.mkdir(parents=True, exist_ok=True)
     link.symlink_to(home.path / where)
     assert names(home, home.host()) == set()
+
+
+@pytest.mark.threat("T10")
+def test_links_in_the_workspace_are_not_ones_own_programs(home):
+    home.program("todo.sh")
+    home.link("bin/todo", "../todo.sh")
+    host = home.host("bin", ".local/bin")
+    assert Toolbox(host).find(f"{home.path}/bin").paths == ()
+    assert shown(home, host) == {"bin", "todo.sh"}
 
 
 @pytest.mark.threat("T10")
