@@ -1,9 +1,9 @@
 """Cells: sandboxes that outlive a command, so that the next one starts in a few milliseconds.
 
 May touch: bubblewrap, started with constant arguments; one thread per cell. A cell belongs to one
-session and one workspace; what stays in it between commands is /tmp and HOME, nothing else. Inside
-waits a seat for the next command (seat.py). A cell that does not answer is killed, and a new one
-takes its place.
+session, one workspace and one class of profile; what stays in it between commands is /tmp and HOME,
+nothing else. Inside wait seats for the next commands (seat.py). A cell that does not answer is
+killed, and a new one takes its place.
 """
 
 import errno
@@ -33,12 +33,12 @@ class CellError(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What makes one cell: equal plans of one session share a cell."""
+    """What makes one cell: equal plans share one."""
 
     argv: tuple[str, ...]  # {0} bubblewrap's options, {1} control socket, {2} base
     options: bytes
     base: bytes
-    session: str
+    owner: tuple[str, str]  # whose it is: the session, and the class of profile
 
 
 class Seat:

@@ -37,9 +37,10 @@ class Spec:
 
     def __init__(self, fd: int) -> None:
         tokens = os.pread(fd, os.fstat(fd).st_size, 0).split(b"\0")
-        self.cwd, self.refuse_tcp = tokens[0], tokens[1] == b"1"
+        self.cwd = tokens[0]
+        self.refuse_tcp, self.is_calm = tokens[1] == b"1", tokens[2] == b"1"
         self._lists: list[list[bytes]] = []
-        at = 2
+        at = 3
         while at < len(tokens):
             after = at + 1 + int(tokens[at])
             self._lists.append(tokens[at + 1 : after])
@@ -52,7 +53,7 @@ class Spec:
 
     @property
     def identities(self) -> list[bytes]:
-        """Return the "device inode" of the directories that must still be what they were."""
+        """Return "device inode path" of each directory that must still be what it was."""
         return self._lists[1]
 
     @property

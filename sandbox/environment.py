@@ -35,6 +35,8 @@ def build(host: HostFacts, command: Command) -> dict[str, str]:
     base["PATH"] = ":".join(host.entries(command.profile))
     base |= dict(host.variables)
     base |= _git_identity(host.git_config)
+    if command.profile.sees_session:
+        base["TMPDIR"] = "/var/tmp"  # noqa: S108  # its own; /tmp is there to look at
     return base | dict(command.env)
 
 

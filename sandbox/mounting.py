@@ -30,6 +30,9 @@ PATH_ONLY = os.O_PATH | os.O_CLOEXEC
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
+Identities = dict[bytes, tuple[bytes, bytes]]  # path: device and inode, in decimal
+
+
 class MovedError(OSError):
     """What was found a moment ago is not there any more; looking again may help."""
 
@@ -49,6 +52,10 @@ def private(mounts: list[list[bytes]]) -> list[list[bytes]]:
     """
     # Read-only: as root /proc/sys would be the host's to change.
     _mount(b"proc", b"/proc", b"proc", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    # Device nodes are the host's own: as root their modes could be changed. Writing to them works.
+    _restrict(b"/dev", ATTR_READ_ONLY, AT_RECURSIVE)
+    options = b"newinstance,ptmxmode=0666,mode=0620"
+    _mount(b"devpts", b"/dev/pts", b"devpts", MS_NOSUID | MS_NOEXEC, options)
     for kind, path, size in mounts:
         if kind == b"tmpfs":
             place = FRESH if path == b"/run" else path
@@ -65,8 +72,8 @@ def build(mounts: list[list[bytes]], identities: list[bytes], covers: list[list[
     """Show one command its roots, covered where policy says so, and then cover the host.
 
     A cover falls off when its file is replaced, so those made before are looked at. `mounts` are
-    (kind, path, source), parents first; `identities` are the "device inode" of the directories
-    that must still be what they were, in the order of `mounts`.
+    (kind, path, source), parents first; `identities` are "device inode path" of the directories
+    that must still be what they were.
 
     Raises:
         OSError: something could not be mounted; the command must not run.
@@ -87,41 +94,50 @@ def build(mounts: list[list[bytes]], identities: list[bytes], covers: list[list[
     for _, path, source in covers:
         if _identity(path) != cover_ids[EMPTY if source else NOTHING]:
             _cover(path, source)
-    expected = iter(identities)
+    expected = {path: (dev, ino) for dev, ino, path in (one.split(b" ", 2) for one in identities)}
     for root, (first, *inner) in roots.items():
-        _show(host, root, first, inner, next(expected, b""))
+        _show(host, root, (first, *inner), expected)
     os.close(host)
     _restrict(b"/", ATTR_READ_ONLY, 0)
+    # Gone where the kernel lets it go; covered in any case.
+    _libc.umount2(HOST, MNT_DETACH)
     _move(FRESH, b"/run")
 
 
-def _show(host: int, root: bytes, first: list[bytes], inner: list[list[bytes]], was: bytes) -> None:
-    source = _source(host, first[2])
-    found = os.fstat(source)
-    if was and was != b"%d %d" % (found.st_dev, found.st_ino):
-        raise MovedError(f"{os.fsdecode(root)} was replaced while the command was set up")
-    is_directory = stat.S_ISDIR(found.st_mode)
+def calm(paths: tuple[bytes, ...]) -> None:
+    """Make private file systems of the cell read-only for this command."""
+    for path in paths:
+        _restrict(path, ATTR_READ_ONLY, 0)
+
+
+def _show(host: int, root: bytes, mounts: tuple[list[bytes], ...], expected: Identities) -> None:
+    (kind, _, origin), *inner = mounts
+    source = _source(host, origin, expected.get(root))
+    is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
     stage = STAGE_DIRECTORY if is_directory else STAGE_FILE
     _mount(_fd(source), stage, None, MS_BIND | MS_REC)
-    _close_down(stage, first[0])
+    _close_down(stage, kind)
     os.close(source)
     if inner:
         base = os.open(stage, PATH_ONLY)
         for kind, path, origin in inner:
-            _dress(host, base, (kind, path[len(root) + 1 :], origin))
+            below = path[len(root) + 1 :]
+            _dress(host, base, (kind, below, origin), expected.get(path))
         os.close(base)
     target = _mount_point(root, is_directory=is_directory)
     _move(stage, _fd(target))
     os.close(target)
 
 
-def _dress(host: int, base: int, mount: tuple[bytes, bytes, bytes]) -> None:
+def _dress(
+    host: int, base: int, mount: tuple[bytes, bytes, bytes], was: tuple[bytes, bytes] | None
+) -> None:
     kind, path, origin = mount
     target = _open(base, path, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
     if kind == b"mask":
         _mount(EMPTY if origin else NOTHING, _fd(target), None, MS_BIND)
     else:
-        source = _source(host, origin)
+        source = _source(host, origin, was)
         _mount(_fd(source), _fd(target), None, MS_BIND | MS_REC)
         os.close(source)
         os.close(target)
@@ -155,8 +171,12 @@ def rehearse() -> None:
     _identity(EMPTY)
 
 
-def _source(host: int, path: bytes) -> int:
-    return _open(host, path.lstrip(b"/") or b".", RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
+def _source(host: int, path: bytes, was: tuple[bytes, bytes] | None = None) -> int:
+    source = _open(host, path.lstrip(b"/") or b".", RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
+    found = os.fstat(source)
+    if was is not None and was != (b"%d" % found.st_dev, b"%d" % found.st_ino):
+        raise MovedError(f"{os.fsdecode(path)} was replaced while the command was set up")
+    return source
 
 
 def _open(base: int, path: bytes, resolve: int) -> int:

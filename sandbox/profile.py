@@ -49,6 +49,7 @@ class Profile:
     git_places_files: bool = False  # git itself may check out protected names; no other code runs
     reads_only: bool = False  # the whole answer comes from `reads`, `list_paths` and `hidden`
     sockets: tuple[str, ...] = ()  # of one daemon, for exactly one reading sub-command of a client
+    sees_session: bool = False  # names /tmp: sees what `live` commands of the session left there
     unmasked: bool = False  # a human knows that not every denied file could be found
 
 
@@ -173,6 +174,7 @@ def derive(
         and not operations & RUNS_OTHER_CODE,
         reads_only=bool(operations) and operations <= {"fs.read", "fs.list"},
         sockets=sockets,
+        sees_session=name == "read" and any(_is_session(touch) for touch in touches),
     )
 
 
@@ -247,6 +249,10 @@ def _elsewhere(
         and not is_within(touch.resource, workspace)
         and not (operations & WRITES and _is_scratch(touch.resource))
     )
+
+
+def _is_session(touch: Touch) -> bool:
+    return touch.operation in READS | {"fs.list"} and is_within(_fixed(touch), SCRATCH[0])
 
 
 def _is_too_wide(touch: Touch) -> bool:

@@ -18,13 +18,14 @@ import anyio.to_thread
 
 from sandbox import environment
 from sandbox.action import Command, Limits
+from sandbox.canary import Canary
 from sandbox.cell import CellError, Cells, Plan
 from sandbox.host import HostFacts
 from sandbox.limits import met, sign_of
 from sandbox.masks import Walker
-from sandbox.outcome import NO_OUTPUT, CommandOutcome, Enforcement, Status
+from sandbox.outcome import NO_OUTPUT, CommandOutcome, Enforcement, Seen, Status
 from sandbox.permit import Permit, PermitError, PermitOffice
-from sandbox.profile import Profile
+from sandbox.profile import Profile, ProfileName
 from sandbox.sight import Unseen, look, sees_all
 from sandbox.start import Starter
 from sandbox.supervise import Ended, Start, supervise
@@ -33,6 +34,8 @@ from sandbox.toolchains import Toolbox
 MAX_PARALLEL = 128
 LOOKS = 3  # what a view is made of may move while it is made; then it is looked at again
 AGAIN = b"Fagain: "
+CANARY_SESSION = "canary"
+UNTRIED: Final = ("unconfined", "look")  # the first holds nothing, the second has no namespace
 # Hints only: the words programs print for what a profile refuses.
 REFUSALS = (
     (b"Read-only file system", "the profile shows that path read-only"),
@@ -66,6 +69,8 @@ class CommandRunner:
         self._limiter = anyio.CapacityLimiter(MAX_PARALLEL)
         self._tools = Toolbox(host)
         self._starter = Starter(host)
+        self._canary = Canary(host, state_dir, self._try_out)
+        self._controls: dict[ProfileName, tuple[tuple[str, Seen], ...]] = {}
         self._cells = Cells()
         weakref.finalize(self, self._cells.close)
 
@@ -89,6 +94,26 @@ class CommandRunner:
         """
         # 1. The permit is spent first: whatever fails from here on, it cannot be tried again.
         command = self._office.redeem(permit, Command)
+        if refusal := await self._unheld(command):
+            return self._error(command, refusal)
+        return await self._in_thread(command, permit.session)
+
+    async def _unheld(self, command: Command) -> str | None:
+        """Return why the profile does not hold on this host, tried before its first command."""
+        name = command.profile.name
+        if name in UNTRIED or name in self._controls or self._refusal(command) is not None:
+            return None
+        if refusal := await self._canary.refusal(name):
+            return refusal
+        rows = await self._canary.rows(name)
+        self._controls[name] = tuple((row.name, row.seen) for row in rows)
+        return None
+
+    async def _try_out(self, command: Command) -> CommandOutcome:
+        """Run the canary's constant program as a command is run; nobody else asks for it."""
+        return await self._in_thread(command, CANARY_SESSION)
+
+    async def _in_thread(self, command: Command, session: str) -> CommandOutcome:
         cancel_fd = os.eventfd(0, os.EFD_CLOEXEC)
         ended: CommandOutcome | PermitError = self._error(command, "it was cancelled")
         try:
@@ -96,7 +121,7 @@ class CommandRunner:
                 group.start_soon(_signal_cancellation, cancel_fd)
                 # A cancellation kills the tree; what the command planted is still taken out.
                 ended = await anyio.to_thread.run_sync(
-                    self._carry_out, command, permit.session, cancel_fd, limiter=self._limiter
+                    self._carry_out, command, session, cancel_fd, limiter=self._limiter
                 )
                 group.cancel_scope.cancel()
         finally:
@@ -183,10 +208,7 @@ class CommandRunner:
             return Enforcement("unconfined", "none", (("time-out", "enforced"),))
         if command.profile.name == "look":
             return Enforcement("look", "seccomp-only", LOOKING)
-        seen = {control.name: control.seen for control in self._host.controls}
-        if command.profile.name == "inspect" and seen["processes"] == "enforced":
-            seen["processes"] = "partial"  # they are seen, and cannot be signalled or read
-        controls = tuple(seen.items())
+        controls = self._controls.get(command.profile.name, ())
         return Enforcement(command.profile.name, self._host.rung, controls)
 
     def _error(self, command: Command, message: str) -> CommandOutcome:
@@ -239,9 +261,9 @@ class _End:
     def status(self, *, confined: bool) -> tuple[Status, str]:
         """Return the status and what a reader should know about it."""
         cause = self._ended.cause
-        if cause == "cancelled" and self._ran:
+        if cause == "cancelled":
             return "killed", "the call was cancelled; everything it had started was killed."
-        if cause and cause != "cancelled" and self._ran:
+        if cause and self._ran:
             status: Status = "timeout" if cause == "timeout" else "killed"
             return status, f"{met(cause, self._limits)} Everything it had started was killed."
         if not self._ran or self._trouble:

@@ -71,6 +71,8 @@ def _watch(seat: int, base: confine.Spec, base_fd: int) -> None:
         descriptors = _receive(socket.socket(fileno=os.dup(seat)))
         spec = confine.Spec(descriptors[0])
         mounting.build(spec.mounts, spec.identities, covers)
+        if spec.is_calm:
+            mounting.calm((b"/tmp", base.cwd))
         socket.send_fds(ours, [b"G"], descriptors)
         os.closerange(0, seat)
         os.closerange(seat + 1, confine.HIGHEST_FD)
@@ -117,7 +119,9 @@ def _fullness(base: confine.Spec) -> bytes:
     """Return a mark when /tmp or the home has no room left for the next command."""
     for path in (b"/tmp", base.cwd):  # the cell's own
         room = os.statvfs(path)
-        if room.f_blocks and room.f_bavail < (1 - FULL) * room.f_blocks:
+        files = room.f_blocks * room.f_frsize // mounting.BYTES_PER_FILE
+        is_short = room.f_bavail < (1 - FULL) * room.f_blocks
+        if room.f_blocks and (is_short or room.f_files - room.f_ffree > files):
             return b" full"
     return b""
 

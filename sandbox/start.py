@@ -45,7 +45,8 @@ class Spec:
     rlimits: tuple[tuple[int, int], ...] = ()
     rules: list[tuple[str, int]] = field(default_factory=list)  # for Landlock
     mounts: tuple[view.Mount, ...] = ()
-    identities: tuple[str, ...] = ()  # "device inode" of the roots that must still be the same
+    identities: tuple[str, ...] = ()  # "device inode path" of what must still be the same
+    is_calm: bool = False  # /tmp and HOME are the session's, to look at
     refuse_tcp: bool = False
     filter_program: bytes = b""
 
@@ -60,7 +61,7 @@ class Spec:
             [f"{rights} {path}" for path, rights in self.rules],
             [self.filter_program.hex()],
         )
-        tokens = [self.cwd, "1" if self.refuse_tcp else "0"]
+        tokens = [self.cwd, "1" if self.refuse_tcp else "0", "1" if self.is_calm else "0"]
         for items in lists:
             tokens += [str(len(items)), *items]
         return b"\0".join(token.encode("utf-8", "surrogateescape") for token in tokens)
@@ -99,6 +100,7 @@ class Starter:
             mounts=new,
             identities=_identities(command.profile),
             filter_program=_less(command.profile.name, host.machine),
+            is_calm=command.profile.sees_session,
         )
         return Start(
             (), b"", spec.encode(), command.stdin, host.cgroups, has_reaper=False, plan=plan
@@ -159,7 +161,9 @@ class Starter:
         and goes with commands. One that this command must not have makes another cell.
         """
         workspace, tmp_bytes = command.profile.workspace, command.limits.tmp_bytes
-        key = (scene.sight.tools, workspace, tmp_bytes, scene.empty_file, session)
+        # What a command that only reads leaves in its home must not steer one that writes.
+        owner = (session, "live" if command.profile.sees_session else command.profile.name)
+        key = (scene.sight.tools, workspace, tmp_bytes, scene.empty_file, owner)
         if (known := self._plans.get(key)) and known[1].issubset(mounts):
             return known
         host = self._host
@@ -179,7 +183,7 @@ class Starter:
         options = bwrap.cell_arguments(host, old, workspace, (tmp_bytes, scene.empty_file))
         if len(self._plans) >= MAX_PLANS:
             self._plans.clear()
-        plan = Plan(_inside(host, "seat.py"), options, base.encode(), session)
+        plan = Plan(_inside(host, "seat.py"), options, base.encode(), owner)
         self._plans[key] = plan, frozenset(covers)
         return self._plans[key]
 
@@ -190,7 +194,7 @@ class Starter:
 def _identities(profile: Profile) -> tuple[str, ...]:
     """Return what the workspace is now, so that the seat shows no other directory in its place."""
     found = Path(profile.workspace).stat()
-    return (f"{found.st_dev} {found.st_ino}",)
+    return (f"{found.st_dev} {found.st_ino} {profile.workspace}",)
 
 
 def _inside(host: HostFacts, stage: str) -> tuple[str, ...]:
