@@ -1,131 +1,215 @@
-import ctypes
+import json
 import os
-import platform
-import signal
-import socket
+import shutil
 import subprocess
-import threading
-from contextlib import ExitStack
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
+import anyio
 import pytest
 
 from sandbox.action import Limits
-from tests.sandbox.escapes.attempts import ATTEMPTS, Attempt
+from sandbox.outcome import CommandOutcome
+from tests.sandbox.escapes import (
+    descriptors,
+    environment,
+    files,
+    git,
+    kernel,
+    network,
+    persistence,
+    processes,
+    resources,
+    sockets,
+    terminals,
+)
+from tests.sandbox.escapes.attempt import Attempt, Places, batch, single
+from tests.sandbox.escapes.scene import TOKENS, doors, make_workspace, scene
 from tests.sandbox.rig import HOST, Rig
 
 pytestmark = [
     pytest.mark.as_user,
     pytest.mark.skipif(not HOST.meets("namespaces"), reason="this host cannot confine"),
 ]
-NUMBERS = {
-    "x86_64": {"clone": 56, "add_key": 248, "init_module": 175},
-    "aarch64": {"clone": 220, "add_key": 217, "init_module": 105},
-}[platform.machine()]
+CLASSES = {
+    module.__name__.rpartition(".")[2]: module.ATTEMPTS
+    for module in (files, environment, network, processes, kernel, sockets, git, persistence,
+                   resources, descriptors, terminals)
+}  # fmt: skip
 IS_ROOT = os.getuid() == 0
-ABSTRACT = f"permitgate-door-{os.getpid()}"
-TOKENS = {"CANARY_TOKEN": "canary", "SSH_AUTH_SOCK": "/run/agent", "BASH_ENV": "/dev/null"}
+ENFORCED = {control.name for control in HOST.controls if control.seen == "enforced"}
+LIMITS = Limits(
+    wall_s=30.0, memory_bytes=150 << 20, processes=128, file_bytes=64 << 20, open_files=256,
+    tmp_bytes=10 << 20,
+)  # fmt: skip
+ALONE_S = 8.0
 
 
-def echo(server: socket.socket) -> None:
-    while True:
+class Stage:
+    """Makes attempts in scenes of their own, a class at a time where they may share one."""
+
+    def __init__(self, base: Path, around: dict[str, object]) -> None:
+        self._base, self._around, self._scenes = base, around, 0
+        self._said: dict[tuple[str, str], dict[str, str]] = {}
+        self._template = base / "template"
+        make_workspace(self._template)
+
+    def confined(self, group: str, attempt: Attempt, profile: str) -> str:
+        """Return what a confined attempt came to: "held …", or else what it did."""
+        if attempt.alone:
+            return self._make([attempt], profile)[attempt.name]
+        if (group, profile) not in self._said:
+            together = [a for a in CLASSES[group] if not a.alone and profile in a.profiles]
+            self._said[group, profile] = self._make(together, profile)
+        return self._said[group, profile][attempt.name]
+
+    def outside(self, group: str, attempt: Attempt) -> str:
+        """Return what an attempt comes to without the sandbox."""
+        if attempt.alone:
+            return self._make([attempt], "")[attempt.name]
+        if (group, "") not in self._said:
+            together = [a for a in CLASSES[group] if not a.alone and can_be_shown(a)]
+            self._said[group, ""] = self._make(together, "")
+        return self._said[group, ""][attempt.name]
+
+    def _make(self, attempts: list[Attempt], profile: str) -> dict[str, str]:
+        self._scenes += 1
+        base = self._base / str(self._scenes)
+        base.mkdir()
         try:
-            _, client = server.recvfrom(99)
-            server.sendto(b"pong", client)
-        except OSError:
-            return
+            with scene(base, self._template, self._around) as (rig, places):
+                if profile:
+                    outcome = anyio.run(confined, rig, places, attempts, profile)
+                    said = read(attempts, outcome.stdout.head, places, outcome)
+                    return {name: unharmed(places, rig) or text for name, text in said.items()}
+                plain = replace(places, home=base / "home")
+                return read(attempts, plainly(plain, attempts), plain, None)
+        finally:
+            subprocess.run(["chmod", "-R", "u+rwX", base], check=False, capture_output=True)
+            shutil.rmtree(base, ignore_errors=True)
+
+
+def can_be_shown(attempt: Attempt) -> bool:
+    return not attempt.why_not_shown and (IS_ROOT or not attempt.only_root)
+
+
+def program(attempts: list[Attempt], places: Places) -> list[str]:
+    is_alone = attempts[0].alone
+    text = single(attempts[0], places) if is_alone else batch(attempts, places)
+    return [HOST.interpreter, "-I", "-S", "-c", text]
+
+
+async def confined(
+    rig: Rig, places: Places, attempts: list[Attempt], profile: str
+) -> CommandOutcome:
+    command = rig.vector(*program(attempts, places), profile=profile)
+    limits = replace(LIMITS, wall_s=ALONE_S if attempts[0].alone else LIMITS.wall_s)
+    outcome = await rig.run(replace(command, limits=limits))
+    if attempts[0].then:
+        script = rig.script(places.fill(attempts[0].then), attempts[0].then_in)
+        assert outcome.status != "error", outcome.message
+        outcome = await rig.run(script)
+    return outcome
+
+
+def plainly(places: Places, attempts: list[Attempt]) -> bytes:
+    environment = {**TOKENS, "HOME": str(places.home), "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
+    environment["TMPDIR"] = environment["HOME"]
+    places.home.mkdir()
+    lines = [program(attempts, places)]
+    if attempts[0].then:
+        lines.append(["/bin/bash", "-c", places.fill(attempts[0].then)])
+    answer = places.home / "answer"  # a file: what stays behind would hold a pipe open
+    for line in lines:
+        with answer.open("wb") as stdout:
+            subprocess.run(
+                line, env=environment, cwd=places.ws, stdout=stdout, stderr=stdout, timeout=60,
+                check=False, close_fds=False, stdin=subprocess.DEVNULL,
+            )  # fmt: skip
+    return answer.read_bytes()
+
+
+def read(
+    attempts: list[Attempt], said: bytes, places: Places, outcome: CommandOutcome | None
+) -> dict[str, str]:
+    """Return what each attempt said, and ESCAPED where the host side was harmed."""
+    if attempts[0].alone:
+        words = {0: said.decode("utf-8", "replace")}
+        if outcome is not None and outcome.status == "error":
+            words = {0: f"refused: {outcome.message}"}
+    else:
+        words = dict(json.loads(line) for line in said.splitlines() if line.startswith(b"["))
+        missing = [a.name for n, a in enumerate(attempts) if n not in words]
+        assert not missing, (missing, outcome)
+    harmed = {a.name for a in attempts if a.harm is not None and a.harm(places, outcome)}
+    return {
+        attempt.name: "ESCAPED, as the host sees" if attempt.name in harmed else words[number]
+        for number, attempt in enumerate(attempts)
+    }
+
+
+def unharmed(places: Places, rig: Rig) -> str:
+    """Return what is no longer as it was outside of the workspace; empty when all is."""
+    victim = places.out / "victim"
+    if not victim.exists() or victim.read_text() != "victim" or victim.stat().st_mode & 0o22:
+        return "ESCAPED: the victim was changed"
+    new = {path.name for path in places.out.iterdir()} - {"secret", "victim", "door", "letters"}
+    if new:
+        return f"ESCAPED: {new}"
+    set_ids = subprocess.run(["find", rig.base, "-perm", "/6000"], capture_output=True, check=False)
+    if set_ids.stdout:
+        return f"ESCAPED: {set_ids.stdout}"
+    if Path(f"/proc/{places.pid}/limits").exists() and os.getpriority(0, places.pid):
+        return "ESCAPED: a host process is slower"
+    return ""
 
 
 @pytest.fixture(scope="module")
-def doors(tmp_path_factory):
-    """The host side: listeners on every family, a process to attack, shared memory."""
-    base = tmp_path_factory.mktemp("host")
-    libc = ctypes.CDLL(None)
-    shm = libc.shmget(0x50470000 + os.getpid() % 9999, 4096, 0o1600)
-    with ExitStack() as stack:
-        tcp = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        udp = stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-        udp.bind(("127.0.0.1", 0))
-        threading.Thread(target=echo, args=(udp,), daemon=True).start()
-        abstract = stack.enter_context(socket.socket(socket.AF_UNIX))
-        abstract.bind(f"\0{ABSTRACT}")
-        abstract.listen(50)
-        (base / "secret").write_text("canary")
-        victim = stack.enter_context(
-            subprocess.Popen(["sleep", "300"], cwd=base, env={**os.environ, **TOKENS})
+def stage(tmp_path_factory) -> Iterator[Stage]:
+    with doors() as around:
+        yield Stage(tmp_path_factory.mktemp("escapes"), around)
+
+
+def cases() -> list[object]:
+    return [
+        pytest.param(
+            group, attempt, profile,
+            marks=pytest.mark.threat(attempt.threat), id=f"{slug(group, attempt)}-{profile}",
         )
-        stack.callback(victim.send_signal, signal.SIGKILL)
-        stack.callback(libc.shmctl, shm, 0, None)
-        yield {
-            "tcp": tcp.getsockname()[1],
-            "udp": udp.getsockname()[1],
-            "abstract": ABSTRACT,
-            "pid": victim.pid,
-            "shm": 0x50470000 + os.getpid() % 9999,
-            **NUMBERS,
-        }
+        for group, attempts in CLASSES.items()
+        for attempt in attempts
+        if not attempt.needs or attempt.needs in ENFORCED
+        for profile in attempt.profiles
+    ]  # fmt: skip
 
 
-@pytest.fixture
-def scene(tmp_path, doors, monkeypatch):
-    """A rig in a short path, with doors in and outside of its workspace."""
-    rig = Rig(tmp_path)
-    out = tmp_path / "out"
-    out.mkdir()
-    (out / "secret").write_text("canary")
-    (out / "victim").write_text("victim")
+def slug(group: str, attempt: Attempt) -> str:
+    return f"{group}-{attempt.name}".replace(" ", "-").replace("\n", "-")
+
+
+@pytest.mark.parametrize(("group", "attempt", "profile"), cases())
+def test_no_attempt_gets_out(stage, monkeypatch, group, attempt, profile):
     for name, value in TOKENS.items():
         monkeypatch.setenv(name, value)
-    os.mkfifo(rig.workspace / "pipe")
-    reader = os.open(rig.workspace / "pipe", os.O_RDONLY | os.O_NONBLOCK)
-    leak = os.open(out / "secret", os.O_RDONLY)
-    os.set_inheritable(leak, True)
-    with socket.socket(socket.AF_UNIX) as inside, socket.socket(socket.AF_UNIX) as outside:
-        monkeypatch.chdir(rig.workspace)
-        inside.bind("door")
-        monkeypatch.chdir(out)
-        outside.bind("door")
-        inside.listen()
-        outside.listen()
-        places = {"ws": rig.workspace, "out": out, "sock": "door", **doors}
-        yield rig, places
-    os.close(reader)
-    os.close(leak)
-
-
-def vector(attempt: Attempt, places: dict[str, object]) -> tuple[str, ...]:
-    text = attempt.text
-    for name, value in places.items():
-        text = text.replace(f"{{{name}}}", str(value))
-    return ("/bin/bash", "-c", text) if attempt.language == "sh" else (HOST.interpreter, "-c", text)
-
-
-@pytest.mark.threat("T09")
-@pytest.mark.threat("T10")
-@pytest.mark.threat("T11")
-@pytest.mark.threat("T12")
-@pytest.mark.threat("T13")
-@pytest.mark.threat("T14")
-@pytest.mark.parametrize("attempt", ATTEMPTS, ids=lambda attempt: attempt.name.replace(" ", "-"))
-async def test_no_attempt_gets_out(scene, attempt):
-    rig, places = scene
-    for profile in attempt.profiles:
-        command = rig.vector(*vector(attempt, places), profile=profile)
-        limits = Limits(wall_s=8.0, tmp_bytes=10 << 20)
-        outcome = await rig.run(replace(command, limits=limits))
-        assert outcome.status != "error", (profile, outcome.message)
-        assert b"ESCAPED" not in outcome.stdout.head, (profile, outcome.stderr.head)
-        assert (places["out"] / "victim").read_text() == "victim"
-        assert (places["out"] / "victim").stat().st_mode & 0o777 != 0o777
-        assert not [path for path in rig.workspace.iterdir() if path.stat().st_mode & 0o6000]
+    said = stage.confined(group, attempt, profile)
+    assert "ESCAPED" not in said, said
 
 
 @pytest.mark.parametrize(
-    "attempt",
-    [a for a in ATTEMPTS if a.works_outside and (IS_ROOT or not a.as_root_only)],
-    ids=lambda attempt: attempt.name.replace(" ", "-"),
+    ("group", "attempt"),
+    [
+        pytest.param(group, attempt, id=slug(group, attempt))
+        for group, attempts in CLASSES.items()
+        for attempt in attempts
+        if can_be_shown(attempt)
+    ],
 )
-def test_the_attempt_is_real(scene, attempt):
-    _, places = scene
-    done = subprocess.run(vector(attempt, places), capture_output=True, timeout=20, check=False)
-    assert b"ESCAPED" in done.stdout, (done.stdout, done.stderr)
+def test_the_attempt_is_real(stage, group, attempt):
+    said = stage.outside(group, attempt)
+    assert "ESCAPED" in said, said
+
+
+def test_every_attempt_has_a_name_of_its_own():
+    names = [slug(group, attempt) for group, attempts in CLASSES.items() for attempt in attempts]
+    assert len(names) == len(set(names)) >= 130
