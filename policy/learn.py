@@ -2,20 +2,20 @@
 
 May touch: past actions, policies. May not touch: logs, files, clocks: the same actions give the
 same text, byte for byte.
-1 what ran without a question becomes allow, what ran after a yes becomes ask
+1 what ran without a question becomes allow, what ran after a yes asks again: by the default if
+  that asks, unless only the owner may answer
 2 what was also refused, or can never be known well enough, is never allowed
 3 three siblings become their folder, unless something there is hidden, secret or runs later
 4 the text is loaded again, and every action of the log is decided by it: that is the proof; where
   it fails, less is learned
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal
 
 from policy.facts import UNKNOWN_PATH, Facts, Place, facts, places
 from policy.globs import expand_braces, path_regex, policy_glob
-from policy.learned_text import Learned, LearnedRule, Line, as_yaml
+from policy.learned_text import LearnedRule, Line, as_yaml
 from policy.load import load
 from policy.model import PATH_OPERATIONS, Access, Effect
 from policy.overlap import inside
@@ -32,6 +32,7 @@ NEVER: Final = frozenset(
     }
 )  # fmt: skip
 SIBLINGS: Final = 3
+_MOST_ATTEMPTS: Final = 3
 SYSTEM_DEPTH: Final = 2  # names from the root before siblings outside a home mean one subject
 WIDENED: Final = frozenset({"fs.read", "fs.list", "fs.write", "fs.create"})
 CHANGES: Final = frozenset({"fs.write", "fs.create"})
@@ -48,80 +49,60 @@ BY_PROGRAM: Final = frozenset(
 _NOTHING: Final = Source("nothing.yaml", "version: 1\nrules: []\n")
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """What an attempt leaves out, after one that opened or stopped too much."""
-
-    widened: bool = True
-    barred: frozenset[Place | str] = frozenset()  # never allowed: places, or whole operations
-    unsaid: frozenset[str] = frozenset()  # operations whose asks are left to the default
-
-
 def learn(actions: Sequence[Past], wish: Wish, header: Sequence[str]) -> tuple[str, Proof]:
     """Return the text of the policy, and its proof.
 
     Where what is learned from some actions would allow another that did not run, less is learned:
     first no folders, then nothing of the place that the other touched, then of its operation.
     """
-    plan = _Plan()
-    text, proof = _attempt(actions, wish, header, plan)
-    for narrower in range(3):
-        if proof.holds:
-            break
-        opened = {one for past in proof.violations for one in _opened(past, narrower)}
-        plan = replace(plan, widened=False, barred=plan.barred | opened)
-        text, proof = _attempt(actions, wish, header, plan)
-    if wish.default == "ask" and proof.exceptions:
-        # An ask may also concern what ran freely; the default asks without concerning it.
-        quiet = replace(plan, unsaid=_operations(proof))
-        other = _attempt(actions, wish, header, quiet)
-        if len(other[1].exceptions) < len(proof.exceptions) and other[1].holds:
-            return other
-    return text, proof
+    return _attempt(actions, wish, header, frozenset(), 0)
 
 
 def _attempt(
-    actions: Sequence[Past], wish: Wish, header: Sequence[str], plan: _Plan
+    actions: Sequence[Past],
+    wish: Wish,
+    header: Sequence[str],
+    barred: frozenset[Place | str],  # never allowed: places, or whole operations
+    failed: int,
 ) -> tuple[str, Proof]:
-    found = _sorted_out(actions, wish, plan.barred)
-    text = as_yaml(_learned(found, wish, header, plan))
-    return text, prove(text, actions, wish)
+    allowed, asked = _sorted_out(actions, wish, barred)
+    rules = [*_allow_rules(allowed, widened=not failed), *_ask_rules(asked, wish)]
+    text = as_yaml(wish, header, rules)
+    proof = prove(text, actions, wish)
+    if proof.holds or failed == _MOST_ATTEMPTS:
+        return text, proof
+    opened = {one for past in proof.violations for one in _opened(past, failed)}
+    return _attempt(actions, wish, header, barred | opened, failed + 1)
 
 
-def _operations(proof: Proof) -> frozenset[str]:
-    stopped = (one.operations for one in proof.exceptions)
-    return frozenset[str]().union(*stopped) - NEVER
-
-
-def _opened(past: Past, narrower: int) -> Iterator[Place | str]:
-    """Yield what to leave out of the riskiest that an action did: nothing, its places, its kind."""
+def _opened(past: Past, failed: int) -> Iterable[Place | str]:
+    """Return what to leave out of the riskiest that an action did: nothing, places, its kind."""
     accesses = Replay(load([_NOTHING])).decision(past).accesses
     riskiest = max(accesses, key=lambda access: risk([access.operation]))
-    yield from ((), places(riskiest, past.context), (riskiest.operation,))[narrower]
+    return ((), places(riskiest, past.context), (riskiest.operation,))[failed]
 
 
 # --- 1 and 2: what becomes what -------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class _SortedOut:
-    allowed: list[tuple[Past, Access]] = field(default_factory=list)
-    asked: list[tuple[Past, Access]] = field(default_factory=list)
-
-
-def _sorted_out(actions: Sequence[Past], wish: Wish, barred: frozenset[Place | str]) -> _SortedOut:
+def _sorted_out(
+    actions: Sequence[Past], wish: Wish, barred: frozenset[Place | str]
+) -> tuple[Facts, Facts]:
+    """Return what may be allowed, and what else ran."""
     replay = Replay(load([_NOTHING]))
     refused = {past.what for past in actions if past.was_refused}
-    found = _SortedOut()
+    allowed, asked = list[tuple[Past, Access]](), list[tuple[Past, Access]]()
     for past in actions:
         if not past.ran:
             continue
         free = wanted(past, wish) is Effect.ALLOW and past.what not in refused
-        for access in replay.decision(past).accesses:
+        accesses = [one for one in replay.decision(past).accesses if _is_text(one.resource)]
+        for access in accesses:
             kept = barred.isdisjoint((access.operation, *places(access, past.context)))
-            known = free and kept and not _is_never(access) and _is_text(access.resource)
-            (found.allowed if known else found.asked).append((past, access))
-    return found
+            known = free and kept and not _is_never(access)
+            (allowed if known else asked).append((past, access))
+    free_facts = facts(allowed)
+    return free_facts, {at: seen for at, seen in facts(asked).items() if at not in free_facts}
 
 
 def _is_never(access: Access) -> bool:
@@ -136,20 +117,6 @@ def _is_text(resource: str) -> bool:
 
 
 # --- 3: rules -------------------------------------------------------------------------------------
-
-
-def _learned(found: _SortedOut, wish: Wish, header: Sequence[str], plan: _Plan) -> Learned:
-    allowed = facts(found.allowed)
-    asked = facts(
-        (past, access)
-        for past, access in found.asked
-        if _is_text(access.resource) and access.operation not in plan.unsaid
-    )
-    rules = [
-        *_allow_rules(allowed, widened=plan.widened),
-        *_ask_rules({place: seen for place, seen in asked.items() if place not in allowed}, wish),
-    ]
-    return Learned(wish.name, wish.default, tuple(header), tuple(rules))
 
 
 def _allow_rules(allowed: Facts, *, widened: bool) -> Iterator[LearnedRule]:
@@ -168,20 +135,16 @@ def _allow_rules(allowed: Facts, *, widened: bool) -> Iterator[LearnedRule]:
 
 
 def _ask_rules(asked: Facts, wish: Wish) -> Iterator[LearnedRule]:
-    """Yield what needed a yes. Where the default asks, only what can be named needs a rule."""
+    """Yield what needed a yes. Where the default asks, only what the owner answers needs a rule."""
     for operation, mine in _by_operation(asked):
         if operation in NEVER:
             name, why = _id(operation, "ask"), _line("", mine)
             yield LearnedRule(name, "ask", operation, (), why, level="owner")
-            continue
-        named = {
-            place: seen
-            for place, seen in mine.items()
-            if not place.glob.startswith((UNKNOWN_PATH, "/**"))
-            and (wish.default == "deny" or "*" not in place.glob)
-        }
-        if named:
-            yield _rule("ask", "ask", operation, named)
+        elif wish.default == "deny":
+            wide = (UNKNOWN_PATH, "/**")
+            named = {at: seen for at, seen in mine.items() if not at.glob.startswith(wide)}
+            if named:
+                yield _rule("ask", "ask", operation, named)
 
 
 def _by_operation(found: Facts) -> Iterator[tuple[str, Facts]]:

@@ -3,8 +3,11 @@
 May touch: values. The same rules give the same bytes: everything is sorted, nothing is dated.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
+
+from policy.proof import Wish
 
 INCLUDED: Final = "guardrails"  # what no learned rule may open
 _ESCAPED: Final = {'"': '\\"', "\\": "\\\\"}
@@ -35,23 +38,13 @@ class LearnedRule:
     level: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """A whole policy; `header` is said in comments above it."""
-
-    name: str
-    default: str
-    header: tuple[str, ...]
-    rules: tuple[LearnedRule, ...]
-
-
-def as_yaml(learned: Learned) -> str:
-    """Return the text of the policy file."""
-    lines = [f"# {text}" for text in learned.header]
-    lines += ["version: 1", f"name: {learned.name}", f"default: {learned.default}"]
+def as_yaml(wish: Wish, header: Sequence[str], rules: Sequence[LearnedRule]) -> str:
+    """Return the text of the policy file; `header` is said in comments above it."""
+    lines = [f"# {text}" for text in header]
+    lines += ["version: 1", f"name: {wish.name}", f"default: {wish.default}"]
     lines.append(f"include: [{INCLUDED}]")
-    lines.append("rules:" if learned.rules else "rules: []")
-    for rule in learned.rules:
+    lines.append("rules:" if rules else "rules: []")
+    for rule in rules:
         lines += _rule(rule)
     return "\n".join(lines) + "\n"
 

@@ -29,7 +29,6 @@ class Stopped:
 
     past: Past
     effect: Effect
-    operations: frozenset[str]
     why: str
 
 
@@ -86,7 +85,7 @@ def _stopped(ran: Iterable[Past], replay: Replay, wish: Wish) -> Iterator[Stoppe
                 one.access.operation for one in decision.verdicts if one.effect is decision.effect
             )
             why = f"{', '.join(sorted(operations))} by {rules}"
-            yield Stopped(past, decision.effect, operations, why)
+            yield Stopped(past, decision.effect, why)
 
 
 def wanted(past: Past, wish: Wish) -> Effect:

@@ -213,6 +213,13 @@ def test_an_ask_that_would_concern_what_ran_freely_is_left_to_the_default():
     assert [one.past.seq for one in denying.exceptions] == [0]
 
 
+def test_what_nobody_can_name_has_no_rule_of_its_own():
+    sweep = 'rm -rf "$DIR"'
+    both = history(sweep, "rm -rf src", approved=(sweep, "rm -rf src"))
+    assert rules(learn(both[:1], Wish(default="deny"), [])[0]) == {}
+    assert list(rules(learn(both, Wish(default="deny"), [])[0])) == ["fs-delete-ask"]
+
+
 def test_one_action_that_touches_a_place_twice_counts_once():
     text, _ = learn(history("cat a && head a", "cat a"), Wish(), [])
     assert "# 2 times, records 0 to 1" in text
