@@ -310,7 +310,7 @@ def test_learn_refuses_a_name_no_policy_has(worked):
 def test_a_policy_whose_proof_fails_is_not_printed(worked, log, monkeypatch):
     # Nothing known makes it fail, so the one thing that could is put in its place.
     wide = "version: 1\nrules:\n  - {id: a, allow: [fs.delete], resources: [/**]}\n"
-    monkeypatch.setattr("policy.learn.as_yaml", lambda _: wide)
+    monkeypatch.setattr("policy.learn.as_yaml", lambda *_: wide)
     found = worked.run("policy", "learn", "--log", str(log))
     assert (found.returncode, found.stdout) == (1, "")
     assert "would be allowed though it was not: record" in found.stderr
