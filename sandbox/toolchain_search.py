@@ -22,6 +22,7 @@ from sandbox.toolchain_table import Entry
 
 Root = tuple[str, str]  # path inside, real path on the host
 ENVIRONMENTS = (".venv", "venv")
+PARTS = ("bin", "include", "lib", "lib64", "libexec", "pyvenv.cfg", "share", "ssl")  # of a Python
 MAX_LINKS = 16
 MAX_NAMES = 2_000  # read of one directory
 MAX_SETTINGS_BYTES = 64 << 10
@@ -236,7 +237,11 @@ class Search:
         is_python = is_environment or any(prefix.glob("lib/python3*/os.py"))
         if not is_python or not os.access(prefix / "bin" / "python3", os.X_OK):
             return False
-        if str(prefix) not in self.found and self._take_root(target, str(prefix)):
+        if str(prefix) not in self.found and self._roots(str(prefix)):
+            # A project may be an environment itself: what else is in it is nobody's business.
+            roots = tuple(r for part in PARTS for r in self._shown(f"{prefix}/{part}", ""))
+            searched = tuple(path for path, _ in roots)
+            self.found[str(prefix)] = Toolchain(str(prefix), roots, searched=searched)
             self._follow(f"{prefix}/bin/python")
         return True
 

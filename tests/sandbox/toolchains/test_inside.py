@@ -157,6 +157,20 @@ async def test_credentials_of_shown_toolchains_are_not_seen(home, profile):
     assert (await rig.run(rig.script(before, profile=profile))).status == "ok"
 
 
+@pytest.mark.threat("T06")
+async def test_a_toolchain_that_appears_is_seen_and_one_that_everyone_may_write_no_more(home):
+    home.rust()
+    rig = Rig(home.base, home.host(".cargo/bin"))
+    looks = rig.script(f"ls {home.path}/.cargo/git {home.path}/.rustup/toolchains")
+    assert (
+        await rig.run(looks)
+    ).stdout.head == f"{home.path}/.rustup/toolchains:\nstable\n".encode()
+    home.write(".cargo/git/found", "")
+    assert b"found" in (await rig.run(looks)).stdout.head
+    (home.path / ".rustup").chmod(0o777)
+    assert b"stable" not in (await rig.run(looks)).stdout.head
+
+
 async def test_a_result_says_which_credentials_it_passed_by_and_not_what_it_saw(home):
     home.pyenv()
     home.write(".pyenv/versions/9.9.9/pip.conf", "tok-4711")

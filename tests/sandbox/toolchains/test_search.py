@@ -184,7 +184,19 @@ def test_a_link_among_ones_own_programs_shows_that_program_alone(home):
     ):  # fmt: skip
         home.link(f"bin/{name}", target)
     found = shown(home, home.host("bin"))
-    assert found == {"bin", "todo.sh", "clients/x/deploy.sh", "work/environment"}
+    assert found == {
+        "bin", "todo.sh", "clients/x/deploy.sh", "work/environment/bin", "work/environment/lib",
+    }  # fmt: skip
+
+
+@pytest.mark.threat("T10")
+def test_of_a_project_that_is_an_environment_only_that_is_shown(home):
+    home.python("project")
+    home.write("project/pyvenv.cfg", "")
+    home.write("project/notes", "")
+    home.venv(home.base / "workspace", "project/bin/python")
+    found = shown(home, home.host())
+    assert found == {"project/bin", "project/lib", "project/pyvenv.cfg"}
 
 
 @pytest.mark.threat("T06")
