@@ -177,9 +177,9 @@ def extra(calls: Calls, machine: str) -> bytes:
     Stacked on `build` of the widest calls it leaves `calls`, since the strictest answer wins; it
     cannot give back what the wide one refuses. Empty when there is nothing to take away.
     """
-    answers = _for_profile(calls)
-    widest = _for_profile(Calls((AF_UNIX, AF_INET, AF_INET6), (NETLINK_ROUTE,)))
-    return b"" if answers == widest else _program(machine, answers, _OTHERS)
+    wide = _for_profile(Calls((AF_UNIX, AF_INET, AF_INET6), (NETLINK_ROUTE,)))
+    less = {name: each for name, each in _for_profile(calls).items() if each != wide.get(name)}
+    return _program(machine, less, {0: ALLOW}) if less else b""
 
 
 def looking_only(machine: str) -> bytes:
