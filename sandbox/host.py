@@ -62,7 +62,6 @@ class HostFacts:
     home: str
     path_entries: tuple[str, ...]
     system: SystemPaths
-    pids_cgroup: str = ""
     cgroups: tuple[str, ...] = ()  # where a group per command bounds its memory and processes
     git_config: tuple[tuple[str, str], ...] = ()  # the owner's name, e-mail and line endings
     toolchains: Choice = "auto"

@@ -90,7 +90,6 @@ def probe(toolchains: Choice = "auto") -> HostFacts:
         home=home,
         path_entries=safe_entries(f"{os.environ.get('PATH', '')}:{STANDARD_PATH}"),
         system=system,
-        pids_cgroup=cgroups[0] if "pids" in bounds else "",
         cgroups=cgroups,
         git_config=git_config,
         extras=extras,

@@ -3,16 +3,19 @@
 import os
 import shlex
 import shutil
+import socket
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
 
 from sandbox.action import Limits
 from sandbox.canary import Canary, Stage
 from sandbox.enforcement import CONFINED, CONTROLS
 from sandbox.host import HostFacts
+from sandbox.outcome import Output
 from sandbox.profile import Profile, ProfileName
 from tests.sandbox.rig import HOST, Rig
 
@@ -162,6 +165,37 @@ async def is_seen_absent(canary: Canary, profile: ProfileName, control: str) -> 
     assert refusal is not None
     assert control in refusal
     assert "permitgate doctor" in refusal
+
+
+@pytest.mark.threat("T25")
+async def test_a_trial_that_ends_early_holds_nothing(tmp_path):
+    rig = Rig(tmp_path)
+
+    async def run(command):
+        whole = await rig.run(command)
+        some = b"".join(whole.stdout.head.splitlines(keepends=True)[:4])
+        return replace(whole, status="ok", stdout=Output.whole(some))
+
+    rows = await Canary(HOST, rig.state, run).rows("read")
+    untried = [row for row in rows if "could not be tried" in row.evidence]
+    assert len(untried) >= len(rows) - 2
+    assert {row.seen for row in untried} == {"absent"}
+
+
+@pytest.mark.threat("T25")
+async def test_what_reaches_the_host_counts_whatever_the_program_inside_says(tmp_path):
+    rig = Rig(tmp_path)
+
+    async def run(command):
+        told = dict(word.split("=", 1) for word in command.argv[5:])
+        await anyio.Path(told["tmp"]).touch()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(b"x", ("127.0.0.1", int(told["udp"])))
+        return await rig.run(command)
+
+    rows = {row.name: row for row in await Canary(HOST, rig.state, run).rows("read")}
+    assert "possible: leave a file in the host's /tmp" in rows["writes"].evidence
+    assert "possible: send to the host's loopback (UDP)" in rows["network"].evidence
 
 
 @pytest.mark.threat("T25")
