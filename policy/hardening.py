@@ -54,14 +54,8 @@ def hardened(tree: t.CommandTree, text: str, programs: Mapping[str, Spec]) -> t.
 
 def hardened_argv(argv: tuple[str, ...]) -> tuple[str, ...]:
     """Return the argument vector that is decided and run instead of the one that was given."""
-    inner = _shell_text(argv)
-    if inner is not None:
-        return (*argv[:2], inner, *argv[3:])
-    additions = _additions(argv)
-    hardened = list[str]()
-    for at, word in enumerate(argv):
-        hardened += [word, *additions.get(at, ())]
-    return tuple(hardened)
+    words = _quiet(t.SimpleCommand(words=tuple(t.Word((t.Literal(word),)) for word in argv))).words
+    return tuple(word.literal or "" for word in words)
 
 
 def unhardened(words: Sequence[Argument]) -> Sequence[Argument]:

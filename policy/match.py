@@ -75,7 +75,7 @@ class Target:
 
     def certainly(self, bound: BoundRule) -> bool:
         """Return whether all that the access can be lies in the rule, and nothing in `except`."""
-        if bound.hosts.texts and not (self._is_plain and self._host_is_in(bound.hosts)):
+        if bound.hosts.texts and self._host_effect(bound, Effect.ALLOW) is not Effect.ALLOW:
             return False
         if bound.resources is not None and not self._inside(bound.resources):
             return False
@@ -84,11 +84,12 @@ class Target:
     def _inside(self, globs: Globs) -> bool:
         access = self._access
         if not self._is_path:
-            return self._text_inside(globs)
+            return self._text_is(text_inside, globs)
         if self._is_plain:
             return globs.has_path(access.resource)
         if access.how == "dynamic":
-            if access.operation not in READS or not self._is_masked_or_listed():
+            is_masked = self._context.can_mask or access.operation == "fs.list"
+            if access.operation not in READS or not is_masked:
                 return False
             if access.resource.startswith(HOLE):
                 return UNKNOWN_PATH in globs.texts
@@ -134,15 +135,12 @@ class Target:
             self.comparisons += known[1]
         return known[0]
 
-    def _is_masked_or_listed(self) -> bool:
-        return self._context.can_mask or self._access.operation == "fs.list"
-
-    def _text_inside(self, globs: Globs) -> bool:
-        text = self._text
+    def _text_is(self, compare: Callable[[str, str], bool], globs: Globs) -> bool:
+        """Return whether a resource that is no path is inside one of the globs, or touches it."""
         if self._is_plain:
-            return globs.has_text(text)
+            return globs.has_text(self._text)
         self.comparisons += 4 * len(globs.texts)
-        return any(text_inside(text, glob) for glob in globs.texts)
+        return any(compare(self._text, glob) for glob in globs.texts)
 
     # --- ask, deny: any it can be ---
 
@@ -153,12 +151,14 @@ class Target:
             return None
         if bound.exceptions.texts and self._excepted(bound.exceptions):
             return None
-        if bound.hosts.texts:
-            host = host_of(self._access.resource) if self._is_plain else None
-            if host is None:
-                return Effect.ASK
-            return found if bound.hosts.has_text(host) else None
-        return found
+        return self._host_effect(bound, found) if bound.hosts.texts else found
+
+    def _host_effect(self, bound: BoundRule, found: Effect) -> Effect | None:
+        """Return the effect if the host is among the rule's, ASK where it is not known."""
+        host = host_of(self._access.resource) if self._is_plain else None
+        if host is None:
+            return Effect.ASK
+        return found if bound.hosts.has_text(host) else None
 
     def is_meant(self, bound: BoundRule) -> bool:
         """Return whether a rule that possibly matches names what is meant, not just what may be."""
@@ -246,7 +246,7 @@ class Target:
     def _touches(self, globs: Globs) -> bool:
         access = self._access
         if not self._is_path:
-            return self._text_touches(globs)
+            return self._text_is(text_overlaps, globs)
         is_tree = access.operation in TREE_OPERATIONS
         if self._is_plain and globs.has_path(access.resource):
             return True
@@ -264,22 +264,14 @@ class Target:
     def _overlaps_below(self, globs: Globs) -> bool:
         return self._overlaps(globs, below=(EVERYTHING_BELOW,))
 
-    def _text_touches(self, globs: Globs) -> bool:
-        text = self._text
-        if self._is_plain:
-            return globs.has_text(text)
-        self.comparisons += 4 * len(globs.texts)
-        return any(text_overlaps(text, glob) for glob in globs.texts)
-
     def _aims(self, globs: Globs) -> bool:
         if not self._is_path:
-            return self._text_inside(globs)
+            return self._text_is(text_inside, globs)
         if self._is_plain:
             return False
-        return self._remembered("aims", globs, self._aims_at)
-
-    def _aims_at(self, globs: Globs) -> bool:
-        return any(self._aims_of(shape, globs) for shape in self._shapes)
+        return self._remembered(
+            "aims", globs, lambda of: any(self._aims_of(shape, of) for shape in self._shapes)
+        )
 
     def _aims_of(self, shape: Path, globs: Globs) -> bool:
         names = {part.literal for part in shape if isinstance(part, Name)}
@@ -302,10 +294,6 @@ class Target:
         if not self._is_path or self._access.operation not in TREE_OPERATIONS:
             return self._inside(globs)
         return self._all_inside(globs, below=(EVERYTHING_BELOW,))
-
-    def _host_is_in(self, hosts: Globs) -> bool:
-        host = host_of(self._access.resource)
-        return host is not None and hosts.has_text(host)
 
 
 def _shapes(access: Access) -> tuple[Path, ...]:

@@ -77,15 +77,8 @@ class Rule:
     @property
     def narrows(self) -> bool:
         """Return whether something else than the resource must hold (narrowing.py)."""
-        return bool(
-            self.together_with
-            or self.programs
-            or self.args
-            or self.tools
-            or self.subjects
-            or self.ports
-            or self.remote_hosts
-        )
+        asked = self.tools or self.subjects or self.remote_hosts
+        return bool(asked or self.together_with or self.programs or self.args or self.ports)
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,16 +126,13 @@ def _xxd(words: Words, stdin: str | None) -> str | None:
     return _decoded(lambda: bytes.fromhex(re.sub(r"\s", "", stdin)))
 
 
-def _base64(words: Words, stdin: str | None) -> str | None:
-    if stdin is None or not _decodes(words):
-        return None
-    return _decoded(lambda: base64.b64decode(stdin))
+def _decoder(decode: Callable[[str], bytes]) -> _Printer:
+    def printer(words: Words, stdin: str | None) -> str | None:
+        if stdin is None or not _decodes(words):
+            return None
+        return _decoded(lambda: decode(stdin))
 
-
-def _base32(words: Words, stdin: str | None) -> str | None:
-    if stdin is None or not _decodes(words):
-        return None
-    return _decoded(lambda: base64.b32decode(stdin.strip()))
+    return printer
 
 
 def _openssl(words: Words, stdin: str | None) -> str | None:
@@ -166,7 +163,8 @@ def _decoded(decode: Callable[[], bytes]) -> str | None:
 
 _PRINTERS: Mapping[str, _Printer] = {
     "echo": _echo, "printf": _printf, "dirname": _dirname, "basename": _basename, "cat": _cat,
-    "tee": _cat, "rev": _rev, "tr": _tr, "xxd": _xxd, "base64": _base64,
-    "base32": _base32, "openssl": _openssl, "mktemp": _mktemp,
+    "tee": _cat, "rev": _rev, "tr": _tr, "xxd": _xxd, "base64": _decoder(base64.b64decode),
+    "base32": _decoder(lambda text: base64.b32decode(text.strip())), "openssl": _openssl,
+    "mktemp": _mktemp,
 }  # fmt: skip
 PRINTED = frozenset(_PRINTERS)
