@@ -8,7 +8,6 @@ Source: Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/{memory,pids}.rst.
 """
 
 import os
-import secrets
 import signal
 import subprocess  # noqa: TID251  # one constant process, to try a move on
 import time
@@ -16,10 +15,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from sandbox.leftovers import is_left_over, mark
+from sandbox.leftovers import is_left_over, own_name
 from sandbox.limits import tree
 
-PREFIX = "permitgate-"
+PREFIX = "permitgate"
 MOUNT = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
 FIRST_PROCESSES = 512  # of a tree that is moved; more than that is a bomb
@@ -41,7 +40,7 @@ class Group:
         self._paths = paths
         self._files = {name: path for path in self._paths for name in _names(path)}
         knobs = {"memory": MEMORY[:2], "pids": PROCESSES}
-        self.bounds = frozenset(name for name in knobs if self._files.keys() & knobs[name])
+        self.bounds = frozenset(what for what in knobs if self._files.keys() & knobs[what])
 
     @classmethod
     def make(cls, parents: tuple[str, ...]) -> "Group":
@@ -153,8 +152,8 @@ def parents() -> tuple[str, ...]:
 
 
 def _new(parents: tuple[str, ...]) -> tuple[str, ...]:
-    name = f"{PREFIX}{mark()}-{secrets.token_hex(4)}"
-    paths = tuple(f"{parent}/{name}" for parent in parents)
+    own = own_name(PREFIX)
+    paths = tuple(f"{parent}/{own}" for parent in parents)
     try:
         for path in paths:
             Path(path).mkdir()
@@ -202,8 +201,8 @@ def _is_usable(parent: Path) -> bool:
 
 
 def _clear(parent: Path) -> None:
-    for path in parent.glob(f"{PREFIX}*"):
-        if is_left_over(path.name.removeprefix(PREFIX).rpartition("-")[0]):
+    for path in parent.glob(f"{PREFIX}-*"):
+        if is_left_over(path.name):
             group = Group((str(path),))
             group.kill()
             group.close()

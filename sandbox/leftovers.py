@@ -1,12 +1,14 @@
-"""Whose is it, and is its owner dead? Marks on what a killed server would leave behind.
+"""Whose is it, and is its owner dead? Names of what a killed server would leave behind.
 
-May touch: /proc, to read. A process is known by its number, its start and its pid namespace, as
-numbers alone come again.
+May touch: /proc, to read; `sweep` removes below the state directory. A process is known by its
+number, its start and its pid namespace, as numbers alone come again.
 INVARIANT: what cannot be told to be a dead process's counts as alive, so two servers, or servers
 in two containers, never sweep each other.
 """
 
 import os
+import secrets
+import shutil
 from functools import cache
 from pathlib import Path
 
@@ -14,18 +16,25 @@ STAT_STATE, STAT_START = 0, 19  # fields of /proc/PID/stat, counted after the pr
 ENDED = (b"Z", b"X")
 
 
-def mark() -> str:
-    """Return what names this process for as long as the machine runs."""
-    return _mark(os.getpid())
+def own_name(what: str) -> str:
+    """Return a new name for a directory that must not outlive this process."""
+    return f"{what}-{_mark(os.getpid())}-{secrets.token_hex(4)}"
 
 
-def is_left_over(marked: str) -> bool:
-    """Return whether the process of this mark is certainly dead."""
-    match marked.split("-"):
-        case [pid, start, namespace] if pid.isdecimal() and namespace == _namespace():
+def is_left_over(named: str) -> bool:
+    """Return whether the process that made this name is certainly dead."""
+    match named.split("-"):
+        case [_, pid, start, namespace, _] if pid.isdecimal() and namespace == _namespace():
             return _start(pid) != start
         case _:
             return False
+
+
+def sweep(state_dir: Path) -> None:
+    """Remove the directories that dead servers left in the state directory."""
+    for path in state_dir.glob("*-*-*-*-*"):
+        if is_left_over(path.name):
+            shutil.rmtree(path, ignore_errors=True)  # another server may be faster
 
 
 @cache

@@ -9,7 +9,7 @@ import pytest
 
 from sandbox import cgroup
 from sandbox.cgroup import Group
-from sandbox.leftovers import mark
+from sandbox.leftovers import own_name
 from tests.mcp_server.rig import until
 
 PARENTS = cgroup.parents()
@@ -25,7 +25,7 @@ V1 = ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "pids.max", "cgrou
 V2 = (
     "memory.max", "memory.swap.max", "memory.oom.group", "pids.max", "cgroup.procs", "cgroup.kill",
 )  # fmt: skip
-DEAD = f"{2**22 + 1}-1-{mark().split('-')[2]}"
+DEAD = f"permitgate-{2**22 + 1}-1-{own_name('').split('-')[3]}-x"
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_a_child_that_is_there_already_is_moved_too(group):
 @pytest.mark.threat("T16")
 @bounds_pids
 def test_what_a_dead_server_left_is_ended_and_removed_and_what_lives_stays(monkeypatch):
-    monkeypatch.setattr(cgroup, "mark", lambda: DEAD)
+    monkeypatch.setattr(cgroup, "own_name", lambda _: DEAD)
     left = Group.make(PARENTS)
     monkeypatch.undo()
     mine = Group.make(PARENTS)
