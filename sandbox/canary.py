@@ -37,7 +37,11 @@ TryOut = Callable[[Command], Awaitable[CommandOutcome]]
 
 
 class Canary:
-    """Tries each profile once, before its first command, and remembers what was seen."""
+    """Tries a profile before its first command, and remembers that it held.
+
+    One that did not hold is tried again at the next command: a host may have been short of
+    something, or its owner has mended it.
+    """
 
     def __init__(self, host: HostFacts, state_dir: Path, try_out: TryOut) -> None:
         self._host, self._state_dir, self._try_out = host, state_dir, try_out
@@ -47,9 +51,12 @@ class Canary:
     async def rows(self, profile: ProfileName) -> tuple[Control, ...]:
         """Return one row per control of the profile, as the kernel answered."""
         async with self._lock:
-            if profile not in self._seen:
-                self._seen[profile] = await self._tried(profile)
-            return self._seen[profile]
+            if profile in self._seen:
+                return self._seen[profile]
+            rows = await self._tried(profile)
+            if all(row.seen != "absent" for row in rows):
+                self._seen[profile] = rows
+            return rows
 
     async def refusal(self, profile: ProfileName) -> str | None:
         """Return why nothing may run in the profile; None when every control held."""

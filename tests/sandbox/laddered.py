@@ -53,7 +53,7 @@ async def main() -> None:
     (rig.workspace / ".env").write_text("secret")
     (rig.outside / "private").write_text("private")
     ran = [await patiently(rig, profile, text) for profile, text in asked.get("runs", ())]
-    canary = Canary(host, rig.state, rig.run)
+    canary = Canary(host, rig.state, rig.runner._try_out)
     told = {
         "pid": os.getpid(),
         "rung": host.rung,

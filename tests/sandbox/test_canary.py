@@ -43,7 +43,8 @@ WRITABLE = "options = ['--bind' if o == '--ro-bind' else o for o in options]"
 
 
 def canary(rig: Rig) -> Canary:
-    return Canary(rig.host, rig.state, rig.run)
+    """Return a canary that runs its program as the runner's own does."""
+    return Canary(rig.host, rig.state, rig.runner._try_out)
 
 
 def deceived(tmp_path: Path, change: str) -> HostFacts:
@@ -113,7 +114,12 @@ async def test_what_bubblewrap_leaves_out_is_seen_and_nothing_runs(
     tmp_path, profile, control, change
 ):
     host = weaker(tmp_path, deceived(tmp_path, change), NO_LANDLOCK)
-    await is_seen_absent(canary(Rig(tmp_path, host=host)), profile, control)
+    rig = Rig(tmp_path, host=host)
+    await is_seen_absent(canary(rig), profile, control)
+    ran = await rig.run(rig.script("echo ran", profile))
+    assert (ran.status, ran.stdout.total_bytes) == ("error", 0)
+    assert f"profile {profile} was tried here and does not hold" in ran.message
+    assert "Nothing ran" in ran.message
 
 
 @pytest.mark.threat("T25")
@@ -131,7 +137,12 @@ async def test_what_our_own_stage_leaves_out_is_seen_and_nothing_runs(
     tmp_path, profile, control, change
 ):
     host = weaker(tmp_path, HOST, *{NO_LANDLOCK, change})
-    await is_seen_absent(canary(Rig(tmp_path, host=host)), profile, control)
+    rig = Rig(tmp_path, host=host)
+    await is_seen_absent(canary(rig), profile, control)
+    ran = await rig.run(rig.script("echo ran", profile))
+    assert (ran.status, ran.stdout.total_bytes) == ("error", 0)
+    assert f"profile {profile} was tried here and does not hold" in ran.message
+    assert "Nothing ran" in ran.message
 
 
 @pytest.mark.threat("T25")
@@ -141,7 +152,7 @@ async def test_a_view_that_shows_too_much_is_seen_and_nothing_runs(tmp_path, pro
 
     async def run(command):
         wide = replace(command.profile, read_roots=(f"{Path(command.cwd).parent}/outside/secret",))
-        return await rig.run(replace(command, profile=wide))
+        return await rig.runner._try_out(replace(command, profile=wide))
 
     await is_seen_absent(Canary(HOST, rig.state, run), profile, "reads")
 
@@ -151,7 +162,7 @@ async def test_a_bound_that_is_not_there_is_seen_and_nothing_runs(tmp_path):
     rig = Rig(tmp_path)
 
     async def run(command):
-        return await rig.run(replace(command, limits=Limits()))
+        return await rig.runner._try_out(replace(command, limits=Limits()))
 
     rows = {row.name: row for row in await Canary(HOST, rig.state, run).rows("read")}
     assert rows["memory"].seen == rows["process count"].seen == "absent"
@@ -172,7 +183,7 @@ async def test_a_trial_that_ends_early_holds_nothing(tmp_path):
     rig = Rig(tmp_path)
 
     async def run(command):
-        whole = await rig.run(command)
+        whole = await rig.runner._try_out(command)
         some = b"".join(whole.stdout.head.splitlines(keepends=True)[:4])
         return replace(whole, status="ok", stdout=Output.whole(some))
 
@@ -191,7 +202,7 @@ async def test_what_reaches_the_host_counts_whatever_the_program_inside_says(tmp
         await anyio.Path(told["tmp"]).touch()
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
             sender.sendto(b"x", ("127.0.0.1", int(told["udp"])))
-        return await rig.run(command)
+        return await rig.runner._try_out(command)
 
     rows = {row.name: row for row in await Canary(HOST, rig.state, run).rows("read")}
     assert "possible: leave a file in the host's /tmp" in rows["writes"].evidence
@@ -216,13 +227,27 @@ async def test_a_state_directory_that_cannot_be_written_runs_nothing(tmp_path):
     assert f"make {rig.state} writable" in row.fix
 
 
-async def test_each_profile_is_tried_once_and_nothing_is_left(tmp_path):
+async def test_a_profile_that_did_not_hold_is_tried_again(tmp_path):
+    rig = Rig(tmp_path)
+    trials = []
+
+    async def run(command):
+        trials.append(command)
+        limits = Limits() if len(trials) == 1 else command.limits
+        return await rig.runner._try_out(replace(command, limits=limits))
+
+    mended = Canary(HOST, rig.state, run)
+    assert await mended.refusal("read") is not None
+    assert await mended.refusal("read") is None
+
+
+async def test_a_profile_that_held_is_not_tried_again_and_nothing_is_left(tmp_path):
     rig = Rig(tmp_path)
     tried = []
 
     async def run(command):
         tried.append(shlex.join(command.argv[:1]))
-        return await rig.run(command)
+        return await rig.runner._try_out(command)
 
     once = Canary(HOST, rig.state, run)
     await once.rows("read")
