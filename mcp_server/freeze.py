@@ -74,7 +74,8 @@ class Freezer:
         )
         if isinstance(profile, NoProfile):
             return Unrunnable("blocked", profile.reason)
-        if wish.read_only and profile.name not in ("inspect", "look", "read"):
+        reads = profile.name in ("inspect", "look", "read") and not profile.output
+        if wish.read_only and not reads:
             return Unrunnable(
                 "blocked",
                 "profile: read was asked for and this command would do more than read. "
@@ -213,5 +214,7 @@ def _profile_facts(profile: Profile) -> Iterator[tuple[str, str]]:
             yield "reads", path
     for path in profile.sockets:
         yield "speaks-to", path
+    if profile.output:
+        yield "writes-only", profile.output
     if profile.unmasked:
         yield "not-covered", "some files that policy denies, among too many to search"

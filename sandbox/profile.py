@@ -50,6 +50,7 @@ class Profile:
     reads_only: bool = False  # the whole answer comes from `reads`, `list_paths` and `hidden`
     sockets: tuple[str, ...] = ()  # of one daemon, for exactly one reading sub-command of a client
     sees_session: bool = False  # names /tmp: sees what `live` commands of the session left there
+    output: str = ""  # the one file that a command which inspects writes: its redirect
     unmasked: bool = False  # a human knows that not every denied file could be found
 
 
@@ -142,6 +143,9 @@ def derive(
     a human's yes to exactly that.
     """
     needed: set[ProfileName] = {least(touch, workspace) for touch in touches}
+    output = _output(touches, workspace) if "inspect" in needed else ""
+    if output:
+        needed.discard("live")  # the runner passes that one file
     if set(programs.set_id) - NEED_NO_SET_ID:
         needed.add("unconfined")  # no_new_privs takes away what they are for
     name = next((n for n in BY_STRENGTH if all(covers(n, need) for need in needed)), None)
@@ -174,6 +178,7 @@ def derive(
         and not operations & RUNS_OTHER_CODE,
         reads_only=bool(operations) and operations <= {"fs.read", "fs.list"},
         sockets=sockets,
+        output=output,
         sees_session=name == "read" and any(_is_session(touch) for touch in touches),
     )
 
@@ -203,6 +208,19 @@ def place(touch: Touch, workspace: str) -> Place:
     if path in HARMLESS_DEVICES:
         return "device"
     return "scratch" if _is_scratch(path) else "elsewhere"
+
+
+def _output(touches: Sequence[Touch], workspace: str) -> str:
+    """Return the one file of the workspace that is all the touches write; else an empty text."""
+    written = [touch for touch in touches if least(touch, workspace) == "live"]
+    paths = {touch.resource for touch in written}
+    is_one = len(paths) == 1 and all(
+        touch.operation in {"fs.write", "fs.create"}
+        and touch.how == "exact"
+        and is_within(touch.resource, workspace)
+        for touch in written
+    )
+    return paths.pop() if is_one else ""
 
 
 def _looks(operations: frozenset[str], programs: Programs) -> bool:

@@ -7,7 +7,7 @@ import os
 import pwd
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sandbox import daemons
@@ -15,6 +15,7 @@ from sandbox.action import Command
 from sandbox.host import HostFacts
 from sandbox.masks import Masks, Walker
 from sandbox.profile import RECORDS, SCRATCH, TOO_WIDE, Profile, ProfileName, is_within
+from sandbox.redirect import CannotRedirectError, Redirect, prepare
 from sandbox.sweep import Identity, protected, sweep
 from sandbox.toolchain_search import Tools
 from sandbox.toolchains import Toolbox
@@ -50,9 +51,15 @@ class Scene:
     walker: Walker
     state_dir: Path
     protected: dict[str, Identity] = field(default_factory=dict)
+    redirect: Redirect | None = None
 
     def sweep(self) -> tuple[str, ...]:
-        """Move protected names that appeared or were replaced out of the workspace; return them."""
+        """Move protected names that appeared or were replaced out of the workspace; return them.
+
+        What was redirected to a file is put there; a failure to is returned like a name.
+        """
+        if self.redirect is not None:
+            return self.redirect.finish()
         if self.profile.name != "live" or self.profile.git_places_files:
             return ()
         return sweep(self.walker, self.profile.workspace, self.protected, self.state_dir / "held")
@@ -82,28 +89,29 @@ def look(
         return Unseen(f"the workspace {profile.workspace} is not a directory that can be shown")
     if profile.name in ("unconfined", "look"):
         return Scene(Sight(), "", profile.hidden, profile, walker, state)
-    missing = [path for path in profile.write_paths if not os.path.lexists(path)]
-    if missing:
-        return Unseen(
-            f"{missing[0]} is outside the workspace and does not exist, so it cannot be shown "
-            "writable; create it first"
-        )
     host, roots = tools.host, _roots(profile, tools, denies)
-    if not _is_visible(command.cwd, roots, host):
-        return Unseen(f"the working directory {command.cwd} is not visible in this profile")
     masks = walker.find(_walked(roots, host, profile.name))
     hidden = _hidden(profile, roots, host, masks, denies)
-    refusal = _too_much(masks, profile) or _untrue(profile, hidden)
+    refusal = (
+        _out_of_sight(command, roots, host) or _too_much(masks, profile) or _untrue(profile, hidden)
+    )
     if refusal:
         return Unseen(refusal)
+    redirect = _redirect(profile, masks, state)
+    if isinstance(redirect, Unseen):
+        return redirect
     return Scene(
-        _sight(command, host, masks, roots, state),
+        replace(
+            _sight(command, host, masks, roots, state),
+            output=(redirect.path, redirect.stand_in) if redirect else None,
+        ),
         str(empty_file(state)),
         hidden[:MAX_HIDDEN],
         profile,
         walker,
         state,
         protected(masks, profile.workspace),
+        redirect,
     )
 
 
@@ -115,6 +123,17 @@ def sees_all(
         return True
     roots = _roots(profile, tools, denies)
     return walker.find(_walked(roots, tools.host, profile.name)).complete
+
+
+def _redirect(profile: Profile, masks: Masks, state: Path) -> Redirect | Unseen | None:
+    if not profile.output:
+        return None
+    if _is_below(profile.output, {*masks.files, *masks.directories}):
+        return Unseen(f"{profile.output} may not be read, so nothing can be added to it here")
+    try:
+        return prepare(profile.output, profile.workspace, state)
+    except CannotRedirectError as error:
+        return Unseen(str(error))
 
 
 def _roots(profile: Profile, tools: Toolbox, denies: Callable[[str], bool]) -> _Roots:
@@ -146,6 +165,18 @@ def _walked(roots: _Roots, host: HostFacts, name: str) -> list[str]:
         tops = ["/etc", "/usr/local", *(path for path in RECORDS if Path(path).is_dir())]
     programs = set(roots.tools.paths) - set(roots.tools.searched)
     return [path for path in (*roots.all, *tops) if path not in programs]
+
+
+def _out_of_sight(command: Command, roots: _Roots, host: HostFacts) -> str:
+    missing = [path for path in command.profile.write_paths if not os.path.lexists(path)]
+    if missing:
+        return (
+            f"{missing[0]} is outside the workspace and does not exist, so it cannot be shown "
+            "writable; create it first"
+        )
+    if not _is_visible(command.cwd, roots, host):
+        return f"the working directory {command.cwd} is not visible in this profile"
+    return ""
 
 
 def _too_much(masks: Masks, profile: Profile) -> str:

@@ -53,6 +53,7 @@ class Sight:
     masked_directories: tuple[str, ...] = ()
     homes: tuple[str, ...] = ()  # shown empty
     doors: tuple[tuple[str, str], ...] = ()  # (path, source) of one daemon's sockets
+    output: tuple[str, str] | None = None  # (path, source) of the one file that is written
 
 
 def view(profile: Profile, host: HostFacts, sight: Sight, empty_file: str) -> tuple[Mount, ...]:
@@ -70,6 +71,8 @@ def view(profile: Profile, host: HostFacts, sight: Sight, empty_file: str) -> tu
     if writes:
         mounts += [Mount("rw", path, path) for path in sight.writable + sight.mount_points]
         mounts += [Mount("ro", path, path) for path in sight.guarded]
+    if sight.output is not None:
+        mounts.append(Mount("rw", *sight.output, rights=DATA))
     mounts += _masks(host, sight, inspects=profile.name == "inspect", empty_file=empty_file)
     mounts.append(Mount("ro", f"{INSIDE}/sandbox", host.package))
     if host.interpreter_prefix:

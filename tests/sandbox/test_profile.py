@@ -40,7 +40,11 @@ def test_another_touch_never_leads_to_a_profile_that_allows_less(found, another)
     if isinstance(before, NoProfile):
         assert isinstance(after, NoProfile) or after.name == "unconfined"
     elif isinstance(after, Profile):
-        assert covers(after.name, before.name)
+        # What wrote one file alone now inspects besides, and still writes that file alone.
+        assert covers(after.name, before.name) or (before.name, bool(after.output)) == (
+            "live",
+            True,
+        )
         assert set(after.read_roots) >= set(before.read_roots)
         assert set(after.write_paths) >= set(before.write_paths)
 
@@ -63,14 +67,23 @@ def test_covering_is_an_order():
                 assert covers(a, c)
 
 
-def test_inspecting_the_host_while_writing_has_to_be_split():
-    answer = derive(
-        [Touch("proc.inspect", "", "exact"), Touch("fs.write", "/w/a", "exact")],
-        workspace=W,
-        read_roots=(),
-    )
+@pytest.mark.threat("T09")
+@pytest.mark.parametrize(
+    "more",
+    [
+        Touch("fs.write", "/w/b", "exact"), Touch("fs.delete", "/w/a", "exact"),
+        Touch("code.exec", "/w/a", "exact"), Touch("fs.write", "/x/a", "exact"),
+        Touch("fs.write", "/w/*", "pattern"), Touch("fs.perm", "/w/a", "exact"),
+    ],
+)  # fmt: skip
+def test_inspecting_the_host_while_writing_more_than_one_file_has_to_be_split(more):
+    one = [Touch("proc.inspect", "", "exact"), Touch("fs.write", "/w/a", "exact")]
+    answer = derive([*one, more], workspace=W, read_roots=())
     assert isinstance(answer, NoProfile)
     assert "Split it" in answer.reason
+    alone = of(*one, Touch("fs.create", "/w/a", "exact"), Touch("fs.read", "/w/b", "exact"))
+    assert (alone.name, alone.output, alone.write_paths) == ("inspect", "/w/a", ())
+    assert of(Touch("fs.write", "/w/a", "exact")).output == ""
 
 
 def test_permitted_paths_elsewhere_are_shown_as_what_they_were_permitted_for():

@@ -58,7 +58,8 @@ persistence         -         -       -       -         -       -       -       
 audit.tamper        -         -       -       -         -       -       -       -
 never.heard.of      -         -       -       -         -       -       -       -
 """
-# A set of operations needs what each of its parts needs; inspecting goes with reading alone.
+# A set of operations needs what each of its parts needs; inspecting goes with reading alone, and
+# with writing one file: `inspect live` is split but for fs.write and fs.create of one path.
 SETS = """
 read    read    -> read        inspect live    -> split
 read    inspect -> inspect     inspect -       -> -
@@ -66,6 +67,7 @@ read    live    -> live        live    -       -> -
 inspect inspect -> inspect     read    -       -> -
 live    live    -> live        -       -       -> -
 """
+WRITTEN = {"fs.write", "fs.create"}
 HEAD, *ROWS = [line.split() for line in FULL.strip().splitlines()]
 CELLS = [
     (row[0], column, resource, how, "unconfined" if word == "-" else word)
@@ -102,9 +104,12 @@ def test_every_pair_of_operations_has_the_profile_of_both_or_is_split():
         for one, other, _, word in (words[:4], words[4:]):
             expected[one, other] = expected[other, one] = "unconfined" if word == "-" else word
     strength = {row[0]: row[1] for row in ROWS}
+    for one, other in itertools.product(("sys.inspect", "proc.inspect"), WRITTEN):
+        assert name(Touch(one, "", "exact"), Touch(other, f"{W}/b", "exact")) == "inspect"
     wrong = [
         (one, other, found)
         for one, other in itertools.product(strength, repeat=2)
+        if "inspect" not in (strength[one], strength[other]) or not WRITTEN & {one, other}
         if (found := name(Touch(one, f"{W}/a", "exact"), Touch(other, f"{W}/b", "exact")))
         != expected[strength[one], strength[other]]
     ]
@@ -114,6 +119,19 @@ def test_every_pair_of_operations_has_the_profile_of_both_or_is_split():
 @pytest.mark.parametrize("resource", [resource for cells in COLUMNS.values() for resource in cells])
 def test_every_resource_is_somewhere(resource):
     assert place(Touch("fs.read", *resource), W) in PLACES
+
+
+@pytest.mark.parametrize(
+    ("path", "how", "sees"),
+    [
+        ("/tmp/a", "exact", True), ("/tmp", "exact", True), ("/tmp/*", "pattern", True),
+        ("/tmpfs/a", "exact", False), (f"{W}/tmp", "exact", False), ("/var/tmp/a", "exact", False),
+    ],
+)  # fmt: skip
+def test_a_read_of_tmp_sees_what_the_session_left_there(path, how, sees):
+    profile = derive([Touch("fs.read", path, how)], workspace=W, read_roots=())
+    assert isinstance(profile, Profile)
+    assert profile.sees_session == sees
 
 
 def test_what_is_shown_is_what_the_touch_names_and_nothing_wider():
