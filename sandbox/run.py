@@ -20,7 +20,7 @@ from sandbox import environment
 from sandbox.action import Command, Limits
 from sandbox.canary import Canary
 from sandbox.cell import CellError, Cells, Plan
-from sandbox.host import HostFacts
+from sandbox.host import Control, HostFacts
 from sandbox.limits import met, sign_of
 from sandbox.masks import Walker
 from sandbox.outcome import NO_OUTPUT, CommandOutcome, Enforcement, Seen, Status
@@ -97,6 +97,10 @@ class CommandRunner:
         if refusal := await self._unheld(command):
             return self._error(command, refusal)
         return await self._in_thread(command, permit.session)
+
+    async def tried(self, profile: ProfileName) -> tuple[Control, ...]:
+        """Return what a constant program could not do in a profile: a row for each control."""
+        return await self._canary.rows(profile)
 
     async def _unheld(self, command: Command) -> str | None:
         """Return why the profile does not hold on this host, tried before its first command."""

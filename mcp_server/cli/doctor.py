@@ -21,11 +21,8 @@ from mcp_server.log_place import log_directory, open_log
 from mcp_server.owner import current_owner, workspace_roots
 from mcp_server.places import Places, places
 from mcp_server.policies import policy_files, quick_load
-from sandbox.action import Command, digest
-from sandbox.canary import Canary
 from sandbox.enforcement import CONFINED
 from sandbox.host import Accepted, Control, HostFacts
-from sandbox.outcome import CommandOutcome
 from sandbox.permit import PermitOffice
 from sandbox.probe import probe
 from sandbox.run import CommandRunner
@@ -77,21 +74,14 @@ def _row(control: Control, profile: str = "") -> Row:
 
 
 async def _profiles(host: HostFacts, state: Path) -> list[Row]:
-    """Try each profile that this host offers, with a permit for each trial."""
-    office = PermitOffice()
-    runner = CommandRunner(office, host, lambda _path: False, state)
-
-    async def try_out(command: Command) -> CommandOutcome:
-        permit = office.issue(command, approved_digest=digest(command), approval_id=None)
-        return await runner.run(permit)
-
-    canary = Canary(host, state, try_out)
+    """Try each profile that this host offers."""
+    runner = CommandRunner(PermitOffice(), host, lambda _path: False, state)
     try:
         return [
             _row(control, profile)
             for profile in CONFINED
             if host.refusal(profile) is None
-            for control in await canary.rows(profile)
+            for control in await runner.tried(profile)
         ]
     finally:
         runner.close()
