@@ -16,6 +16,8 @@ from sandbox.action import Limits
 
 MEMLOCK_BYTES = 1 << 20
 MESSAGE_QUEUE_BYTES = 1 << 20
+RLIMIT_SIGPENDING, SIGNALS_PENDING = 11, 4096  # timers count too
+NEIGHBOURS = 4  # commands with as many processes as they may, in one cell
 CPU_GRACE_S = 1  # the meter ends the whole tree first, and says why
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -69,17 +71,19 @@ SHELL_SIGNAL = 128
 def rlimits(limits: Limits, *, confined: bool) -> tuple[tuple[int, int], ...]:
     """Return (RLIMIT number, value) pairs, soft and hard alike.
 
-    Outside a user namespace the kernel counts every process of the user, so those that are there
-    come on top: a bomb still ends somewhere. It exempts root, whom only a control group holds.
+    RLIMIT_NPROC is a backstop behind the meter: the kernel counts all processes of the user in one
+    user namespace, so those of the cell's other commands too, and outside one all there are on the
+    host. It exempts root, whom only a control group holds.
     """
-    others = 0 if confined else _tasks_of_user()
+    bound = NEIGHBOURS * limits.processes if confined else _tasks_of_user() + limits.processes
     return (
-        (resource.RLIMIT_NPROC, others + limits.processes),
+        (resource.RLIMIT_NPROC, bound),
         (resource.RLIMIT_CPU, limits.cpu_s + CPU_GRACE_S),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
         (resource.RLIMIT_NOFILE, limits.open_files),
         (resource.RLIMIT_MEMLOCK, MEMLOCK_BYTES),
         (resource.RLIMIT_MSGQUEUE, MESSAGE_QUEUE_BYTES),
+        (RLIMIT_SIGPENDING, SIGNALS_PENDING),
         (resource.RLIMIT_CORE, 0),
     )
 

@@ -1,8 +1,9 @@
 """A server that dies: forked, given one command, killed at a moment, and asked what it left.
 
-Run as a program, with a directory. Each line of its input is JSON, [profile, script, moment]; the
-moment is in seconds, or the number of processes to wait for. Each line of its output says what was
-left a second later. It is the subreaper of its servers, so no orphan of theirs can hide from it.
+Run as a program, with a directory. Each line of its input is JSON, [profile, script, moment, warm];
+the moment is in seconds, or the number of processes to wait for; a warm server has run a command
+before. Each line of its output says what was left a second later. It is the subreaper of its
+servers, so no orphan of theirs can hide from it.
 """
 
 import ctypes
@@ -38,13 +39,24 @@ def main() -> None:
         print(json.dumps(left | {"files": files(directory, base / "tmp")}), flush=True)
 
 
-def kill_one(base: Path, profile: str, script: str, moment: float) -> dict[str, list[str]]:
+def kill_one(
+    base: Path, profile: str, script: str, moment: float, is_warm: bool
+) -> dict[str, list[str]]:
     """Return what is left of a server that was killed at a moment."""
     rig, mounts = Rig(base), mounted()
+    if is_warm:
+        rig.runner._canary._seen[profile] = ()  # the host was tried already
+    ready, is_ready = os.pipe()
     server = os.fork()
     if server == 0:
+        if is_warm:
+            anyio.run(rig.run, rig.script("true", profile))
+        os.write(is_ready, b"x")
         anyio.run(rig.run, rig.script(script, profile))
         os._exit(0)
+    os.read(ready, 1)
+    os.close(ready)
+    os.close(is_ready)
     if isinstance(moment, int):
         wait(lambda: sleepers(server) >= moment, PATIENCE_S)
     else:
@@ -74,6 +86,7 @@ def files(directory: Path, tmp: Path) -> list[str]:
     expected = {"workspace", "outside", "state", "state/empty"}
     sweep(directory / "state")  # as the next server does
     found = {str(path.relative_to(directory)) for path in directory.rglob("*")}
+    found = {path for path in found if not path.startswith("state/canary-")}
     return sorted(found - expected) + [path.name for path in tmp.iterdir()]
 
 

@@ -150,10 +150,12 @@ def test_a_tree_that_has_ended_holds_nothing():
 @pytest.mark.parametrize("profile", PROFILES)
 async def test_every_limit_of_a_process_is_set(rig, profile):
     limits = Limits(cpu_s=7, file_bytes=1 << 20, open_files=64)
-    command = replace(rig.script("ulimit -t; ulimit -f; ulimit -n; ulimit -c"), limits=limits)
+    command = replace(
+        rig.script("ulimit -t; ulimit -f; ulimit -n; ulimit -c; ulimit -i"), limits=limits
+    )
     shown = replace(command, profile=replace(command.profile, name=profile))
     said = (await rig.run(shown)).stdout.head.split()
-    assert said == [b"8", b"1024", b"64", b"0"]
+    assert said == [b"8", b"1024", b"64", b"0", b"4096"]
 
 
 @confined
@@ -194,7 +196,7 @@ async def test_a_fork_bomb_ends_and_the_next_command_works_at_once(rig, profile)
     began = time.monotonic()
     after = await rig.run(rig.script("echo ok", profile))
     assert (after.status, after.stdout.head) == ("ok", b"ok\n")
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 2
 
 
 @confined
@@ -297,7 +299,7 @@ async def test_a_gibibyte_of_output_is_counted_in_little_memory(rig):
     outcome = await rig.run(replace(command, limits=Limits(wall_s=30.0)))
     assert (outcome.status, outcome.stdout.total_bytes) == ("ok", 1 << 30)
     assert room.resident([os.getpid()]) - before < 20 << 20
-    assert outcome.duration_ms < 10_000
+    assert outcome.duration_ms < 20_000
     assert (await rig.run(rig.script("echo next"))).stdout.head == b"next\n"
 
 
