@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sandbox.busy import Busy
 from sandbox.names import GIT_DATA, GIT_PLANS, is_git_directory, is_protected
 from sandbox.profile import is_within
 from sandbox.watch import Watch
@@ -95,6 +96,7 @@ class Walker:
         self._max_entries = max_entries
         self._watch = Watch()
         self._lock = threading.Lock()
+        self.busy = Busy()
         self._edition: object = None
         self._known: dict[str, tuple[_Place, _Listing]] = {}
         self._found: dict[tuple[_Place, ...], _Listing] = {}

@@ -7,7 +7,7 @@ import os
 import pwd
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sandbox import daemons
@@ -16,7 +16,7 @@ from sandbox.host import HostFacts
 from sandbox.masks import Masks, Walker
 from sandbox.profile import RECORDS, SCRATCH, TOO_WIDE, Profile, ProfileName, is_within
 from sandbox.redirect import CannotRedirectError, Redirect, prepare
-from sandbox.sweep import Identity, protected, sweep
+from sandbox.sweep import Before, sweep
 from sandbox.toolchain_search import Tools
 from sandbox.toolchains import Toolbox
 from sandbox.view import PRIVATE, Sight, system_directories
@@ -50,7 +50,7 @@ class Scene:
     profile: Profile
     walker: Walker
     state_dir: Path
-    protected: dict[str, Identity] = field(default_factory=dict)
+    before: Before | None = None  # for commands that write the workspace
     redirect: Redirect | None = None
 
     def sweep(self) -> tuple[str, ...]:
@@ -60,9 +60,9 @@ class Scene:
         """
         if self.redirect is not None:
             return self.redirect.finish()
-        if self.profile.name != "live" or self.profile.git_places_files:
+        if self.before is None or self.profile.git_places_files:
             return ()
-        return sweep(self.walker, self.profile.workspace, self.protected, self.state_dir / "held")
+        return sweep(self.walker, self.profile.workspace, self.before, self.state_dir / "held")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def look(
         profile,
         walker,
         state,
-        protected(masks, profile.workspace),
+        Before.of(masks, profile.workspace, walker) if profile.name == "live" else None,
         redirect,
     )
 

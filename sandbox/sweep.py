@@ -11,10 +11,13 @@ import shutil
 import stat
 import tempfile
 import time
+from collections.abc import Hashable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox import dirfd
+from sandbox.busy import Turn
 from sandbox.masks import Masks, Walker
 from sandbox.profile import is_within
 
@@ -41,25 +44,55 @@ def identity(status: os.stat_result) -> Identity:
     return (status.st_dev, status.st_ino, kind, status.st_ctime_ns if stat.S_ISLNK(kind) else 0)
 
 
-def sweep(
-    walker: Walker, workspace: str, before: dict[str, Identity], held: Path
-) -> tuple[str, ...]:
+def texts(before: dict[str, Identity]) -> dict[str, tuple[int, int]]:
+    """Return (size, time) of the plain files among protected names, which no command may change."""
+    found = {}
+    for path in (path for path, what in before.items() if stat.S_ISREG(what[2])):
+        with suppress(OSError):
+            status = os.lstat(path)
+            found[path] = (status.st_size, status.st_mtime_ns)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the workspace held when the command began; `turn` ends with it."""
+
+    names: dict[str, Identity]
+    texts: dict[str, tuple[int, int]]
+    known: frozenset[Hashable]  # identities that nobody planted, wherever they are now
+    turn: Turn
+
+    @staticmethod
+    def of(masks: Masks, workspace: str, walker: Walker) -> "Before":
+        """Return what one search found, joined with what commands that still run saw."""
+        names = protected(masks, workspace)
+        turn, known = walker.busy.begin(names.values())
+        return Before(names, texts(names), known, turn)
+
+
+def sweep(walker: Walker, workspace: str, before: Before, held: Path) -> tuple[str, ...]:
     """Move protected names that appeared or were replaced to `held`; return them.
 
-    One that could not be moved is said, never passed over.
+    One that could not be moved is said, never passed over, and so is one that was changed in place.
     """
     now = _searched(walker, workspace)
     moved = [] if now.complete else [TOO_MANY]
-    # A directory that was moved took its protected names along, still as they were.
-    known = set(before.values())
-    for path, is_now in protected(now, workspace).items():
-        if before.get(path) == is_now or is_now in known:
+    found = protected(now, workspace)
+    for path, is_now in found.items():
+        # A directory that was moved took its protected names along, still as they were.
+        if before.names.get(path) == is_now or is_now in before.known:
             continue
         try:
             moved += [path] if _hold(Path(path), is_now, held) else []
         except (OSError, dirfd.PathRefusedError) as error:
             moved.append(f"{path} (it could not be moved: {error})")
-    return tuple(moved)
+    after = texts({path: is_now for path, is_now in found.items() if before.names.get(path)})
+    changed = (path for path, text in before.texts.items() if after.get(path, text) != text)
+    return (
+        *moved,
+        *(f"{path} (not moved: somebody changed its text meanwhile)" for path in changed),
+    )
 
 
 def _searched(walker: Walker, workspace: str) -> Masks:
