@@ -38,6 +38,7 @@ from policy.document import PolicyError
 from policy.model import Context, Decision, Effect, Request
 from policy.rules import Policy
 from sandbox.host import HostFacts
+from sandbox.leftovers import sweep
 from sandbox.patches.run import recover
 from sandbox.permit import PermitOffice
 from sandbox.probe import probe
@@ -131,6 +132,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     desk = _desk(where, journal, log_directory(config, where))
     host = probe(config.toolchains)
     recover(where.changes)
+    sweep(where.state)
     office = PermitOffice()
     runners = Runners(office, host, _Denied(live, caller), where)
     gate = Gate(

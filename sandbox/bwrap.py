@@ -3,6 +3,7 @@
 Pure: everything that is bound was found out before.
 """
 
+import errno
 from pathlib import PurePath
 
 from sandbox import mounting
@@ -30,7 +31,7 @@ def arguments(
         options += _option(mount, tmp_bytes)
     # Read-only: as root /proc/sys would be the host's to change.
     options += ["--remount-ro", "/proc", "--remount-ro", "/", "--chdir", "/"]
-    return b"\0".join(option.encode("utf-8", "surrogateescape") for option in options)
+    return _joined(options)
 
 
 def cell_arguments(
@@ -60,7 +61,7 @@ def cell_arguments(
     options += ["--ro-bind", empty_file, mounting.EMPTY.decode()]
     options += _option(Mount("mask", mounting.NOTHING.decode()), 0)
     options += ["--bind", "/", mounting.HOST.decode()]
-    return b"\0".join(option.encode("utf-8", "surrogateescape") for option in options)
+    return _joined(options)
 
 
 def _above(paths: list[str], lasting: list[Mount]) -> set[Mount]:
@@ -97,3 +98,10 @@ def interpreter(host: HostFacts) -> str:
     if not host.interpreter_prefix:
         return host.interpreter
     return f"{INSIDE}/python{host.interpreter.removeprefix(host.interpreter_prefix)}"
+
+
+def _joined(options: list[str]) -> bytes:
+    if any("\0" in option for option in options):
+        # What follows would be read as options of their own.
+        raise OSError(errno.EINVAL, "a path holds a NUL byte")
+    return b"\0".join(option.encode("utf-8", "surrogateescape") for option in options)

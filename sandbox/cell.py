@@ -38,7 +38,7 @@ class Plan:
     argv: tuple[str, ...]  # {0} bubblewrap's options, {1} control socket, {2} base
     options: bytes
     base: bytes
-    owner: tuple[str, str]  # whose it is: the session, and the class of profile
+    owner: tuple[str, ...]  # whose it is: session, class of profile, what else it may write
 
 
 class Seat:

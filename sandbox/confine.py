@@ -49,7 +49,8 @@ class Spec:
     @property
     def mounts(self) -> list[list[bytes]]:
         """Return (kind, path, source) for each mount, parents first."""
-        return [item.split(b"\n", 2) for item in self._lists[0]]
+        texts = self._lists[0]
+        return [texts[at : at + 3] for at in range(0, len(texts), 3)]
 
     @property
     def identities(self) -> list[bytes]:
@@ -76,6 +77,11 @@ class Spec:
         """Return (path, rights) for Landlock."""
         items = (item.split(b" ", 1) for item in self._lists[5])
         return [(os.fsdecode(path), int(rights)) for rights, path in items]
+
+    @property
+    def keeps(self) -> frozenset[int]:
+        """Return the capabilities that an exec by root may still gain."""
+        return frozenset(map(int, self._lists[7]))
 
     @property
     def filter(self) -> bytes:
@@ -126,8 +132,9 @@ def _confine(spec: Spec, report: int, ruleset: int) -> None:
     os.chdir(spec.cwd)
     hold(spec, ruleset)
     if spec.refuse_tcp:  # it shares the host's namespaces, so nobody has dropped them yet
-        drop_bounding()
-        drop_capabilities()
+        drop_bounding(spec.keeps)
+        if not spec.keeps:
+            drop_capabilities()
     for number, value in spec.rlimits:
         _limit(int(number), int(value))
     # Python ignores these two; a command expects what the kernel does by itself.
@@ -156,9 +163,11 @@ def _limit(number: int, value: int) -> None:
     resource.setrlimit(number, (value, value))
 
 
-def drop_bounding() -> None:
-    """Give up every capability that an exec could gain; what the process holds now stays."""
+def drop_bounding(keeps: frozenset[int] = frozenset()) -> None:
+    """Give up every capability but these that an exec could gain; what is held now stays."""
     for capability in range(CAPABILITIES):
+        if capability in keeps:
+            continue
         if _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0):
             return  # the kernel knows no more of them
 

@@ -8,6 +8,7 @@ Source: mount(2), mount_setattr(2), openat2(2).
 """
 
 import ctypes
+import errno
 import os
 import stat
 import struct
@@ -19,7 +20,7 @@ EMPTY, NOTHING = INSIDE + b"/empty", INSIDE + b"/nothing"  # what denied files a
 FRESH = INSIDE + b"/fresh"  # what becomes /run
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
-MS_BIND, MS_MOVE, MS_REC = 4096, 8192, 16384
+MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC = 32, 4096, 8192, 16384
 BYTES_PER_FILE = 4096  # of a file system in memory; the kernel counts names apart from content
 ATTR_READ_ONLY, ATTR_NOSUID, ATTR_NODEV = 1, 2, 4
 SYS_OPENAT2, SYS_MOUNT_SETATTR = 437, 442  # the same number on every architecture
@@ -37,11 +38,22 @@ class MovedError(OSError):
     """What was found a moment ago is not there any more; looking again may help."""
 
 
-def prepare() -> None:
-    """Make the places where views are built; once per cell."""
+def prepare(private: tuple[bytes, ...]) -> None:
+    """Make the places where views are built, and bound what the cell's own hold; once per cell."""
+    for path in private:
+        # As an ordinary user it is bubblewrap's outer namespace that owns them: then they are
+        # looked at after each command (seat.py).
+        flags = ctypes.c_ulong(MS_REMOUNT | MS_NOSUID | MS_NODEV)
+        _libc.mount(None, path, None, flags, b"nr_inodes=%d" % most_files(path))
     for place in (STAGE_DIRECTORY, FRESH):
         os.mkdir(place, 0o700)  # noqa: PTH102  # bytes, and no pathlib in here
     os.close(os.open(STAGE_FILE, os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def most_files(path: bytes) -> int:
+    """Return how many names a private file system may hold; each takes memory of its own."""
+    room = os.statvfs(path)
+    return room.f_blocks * room.f_frsize // BYTES_PER_FILE
 
 
 def private(mounts: list[list[bytes]]) -> list[list[bytes]]:
@@ -134,6 +146,7 @@ def _dress(
 ) -> None:
     kind, path, origin = mount
     target = _open(base, path, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+    _check(target, path, was)
     if kind == b"mask":
         _mount(EMPTY if origin else NOTHING, _fd(target), None, MS_BIND)
     else:
@@ -173,10 +186,14 @@ def rehearse() -> None:
 
 def _source(host: int, path: bytes, was: tuple[bytes, bytes] | None = None) -> int:
     source = _open(host, path.lstrip(b"/") or b".", RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
-    found = os.fstat(source)
+    _check(source, path, was)
+    return source
+
+
+def _check(fd: int, path: bytes, was: tuple[bytes, bytes] | None) -> None:
+    found = os.fstat(fd)
     if was is not None and was != (b"%d" % found.st_dev, b"%d" % found.st_ino):
         raise MovedError(f"{os.fsdecode(path)} was replaced while the command was set up")
-    return source
 
 
 def _open(base: int, path: bytes, resolve: int) -> int:
@@ -244,4 +261,6 @@ def _mount(
 def _checked(result: int, path: bytes) -> None:
     if result:
         number = ctypes.get_errno()
-        raise OSError(number, f"mount {os.fsdecode(path)}: {os.strerror(number)}")
+        # A place that moved away while it was mounted on is no mount point.
+        kind = MovedError if number == errno.EINVAL else OSError
+        raise kind(number, f"mount {os.fsdecode(path)}: {os.strerror(number)}")

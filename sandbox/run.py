@@ -23,6 +23,7 @@ from sandbox.cell import CellError, Cells, Plan
 from sandbox.host import Control, HostFacts
 from sandbox.limits import met, sign_of
 from sandbox.masks import Walker
+from sandbox.mounting import MovedError
 from sandbox.outcome import NO_OUTPUT, CommandOutcome, Enforcement, Seen, Status
 from sandbox.permit import Permit, PermitError, PermitOffice
 from sandbox.profile import Profile, ProfileName
@@ -164,7 +165,9 @@ class CommandRunner:
             ended = self._supervised(how, command, cancel_fd)
         except PermitError as error:
             return error
-        except OSError as error:
+        except MovedError:
+            return None
+        except (OSError, ValueError) as error:
             return self._error(command, f"the sandbox could not be started: {error}")
         if ended.report.startswith(AGAIN):
             return None

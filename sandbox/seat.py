@@ -23,6 +23,7 @@ from sandbox import confine, landlock, mounting  # found only once the path is k
 CLONE = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
 NEW_MOUNT, NEW_IPC, NEW_PID = 0x0002_0000, 0x0800_0000, 0x2000_0000
 DESCRIPTORS = 4  # the specification, and the three streams
+TMP = b"/tmp"  # the cell's own
 FULL = 0.98  # of /tmp or the home: the next command could not write
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -33,7 +34,7 @@ def main() -> int:
     base_fd = int(sys.argv[2])
     base = confine.Spec(base_fd)
     confine.hide()
-    mounting.prepare()
+    mounting.prepare((TMP, base.cwd))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended watchers leave no zombie
     # Python's own handler would let a command's `kill -INT 1` reach the watcher.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -72,7 +73,7 @@ def _watch(seat: int, base: confine.Spec, base_fd: int) -> None:
         spec = confine.Spec(descriptors[0])
         mounting.build(spec.mounts, spec.identities, covers)
         if spec.is_calm:
-            mounting.calm((b"/tmp", base.cwd))
+            mounting.calm((TMP, base.cwd))
         socket.send_fds(ours, [b"G"], descriptors)
         os.closerange(0, seat)
         os.closerange(seat + 1, confine.HIGHEST_FD)
@@ -117,11 +118,10 @@ def _end_all() -> None:
 
 def _fullness(base: confine.Spec) -> bytes:
     """Return a mark when /tmp or the home has no room left for the next command."""
-    for path in (b"/tmp", base.cwd):  # the cell's own
+    for path in (TMP, base.cwd):
         room = os.statvfs(path)
-        files = room.f_blocks * room.f_frsize // mounting.BYTES_PER_FILE
         is_short = room.f_bavail < (1 - FULL) * room.f_blocks
-        if room.f_blocks and (is_short or room.f_files - room.f_ffree > files):
+        if is_short or room.f_files - room.f_ffree > FULL * mounting.most_files(path):
             return b" full"
     return b""
 

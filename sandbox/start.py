@@ -4,11 +4,12 @@ May touch: the workspace's identity. The specification is what
 the stage inside reads (confine.py); it travels in memory, never in an argument list.
 """
 
+import errno
 import os
 import resource
+import stat
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Final
 
 from sandbox import allow_list, bwrap, environment, landlock, seccomp, view
@@ -17,6 +18,7 @@ from sandbox.cell import Plan
 from sandbox.host import HostFacts
 from sandbox.landlock import ABI_SCOPE
 from sandbox.limits import rlimits
+from sandbox.mounting import MovedError
 from sandbox.profile import Profile, is_within
 from sandbox.sight import Scene
 from sandbox.supervise import Start
@@ -33,6 +35,7 @@ CALLS: Final = {
 }
 WIDEST: Final = CALLS["live"]  # of the profiles that run in cells
 MAX_PLANS = 64
+LOOKING: Final = (2, 19)  # CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE: to see whose a socket is
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,7 @@ class Spec:
     rules: list[tuple[str, int]] = field(default_factory=list)  # for Landlock
     mounts: tuple[view.Mount, ...] = ()
     identities: tuple[str, ...] = ()  # "device inode path" of what must still be the same
+    keeps: tuple[int, ...] = ()  # capabilities, where the command would hold root's
     is_calm: bool = False  # /tmp and HOME are the session's, to look at
     refuse_tcp: bool = False
     filter_program: bytes = b""
@@ -53,17 +57,21 @@ class Spec:
     def encode(self) -> bytes:
         """Return the specification as tokens with NUL between them."""
         lists = (
-            [f"{mount.kind}\n{mount.path}\n{mount.source}" for mount in self.mounts],
+            [text for each in self.mounts for text in (each.kind, each.path, each.source)],
             self.identities,
             self.argv,
             [f"{name}={value}" for name, value in self.env],
             [f"{number} {value}" for number, value in self.rlimits],
             [f"{rights} {path}" for path, rights in self.rules],
             [self.filter_program.hex()],
+            [str(capability) for capability in self.keeps],
         )
         tokens = [self.cwd, "1" if self.refuse_tcp else "0", "1" if self.is_calm else "0"]
         for items in lists:
             tokens += [str(len(items)), *items]
+        if any("\0" in token for token in tokens):
+            # What follows would be read as the specification, from the command's own words.
+            raise OSError(errno.EINVAL, "an argument, variable or path holds a NUL byte")
         return b"\0".join(token.encode("utf-8", "surrogateescape") for token in tokens)
 
 
@@ -98,7 +106,7 @@ class Starter:
             spec,
             rules=self._rules(new)[1:],  # the cell's own begin with the root
             mounts=new,
-            identities=_identities(command.profile),
+            identities=_identities(command.profile, new),
             filter_program=_less(command.profile.name, host.machine),
             is_calm=command.profile.sees_session,
         )
@@ -118,6 +126,7 @@ class Starter:
         rules = [(path, landlock.RUN) for path in command.profile.read_roots]
         spec = replace(
             spec,
+            keeps=LOOKING,
             rules=rules if self._host.landlock_abi else [],
             rlimits=(*spec.rlimits, (resource.RLIMIT_FSIZE, 0)),
             # Not `refuse_tcp`: without capabilities, root is not told who owns what.
@@ -162,7 +171,9 @@ class Starter:
         """
         workspace, tmp_bytes = command.profile.workspace, command.limits.tmp_bytes
         # What a command that only reads leaves in its home must not steer one that writes.
-        owner = (session, "live" if command.profile.sees_session else command.profile.name)
+        # Nor one that was given more.
+        profile = command.profile
+        owner = (session, "live" if profile.sees_session else profile.name, *profile.write_paths)
         key = (scene.sight.tools, workspace, tmp_bytes, scene.empty_file, owner)
         if (known := self._plans.get(key)) and known[1].issubset(mounts):
             return known
@@ -191,10 +202,30 @@ class Starter:
         return view.rules(mounts) if self._host.landlock_abi else []
 
 
-def _identities(profile: Profile) -> tuple[str, ...]:
-    """Return what the workspace is now, so that the seat shows no other directory in its place."""
-    found = Path(profile.workspace).stat()
-    return (f"{found.st_dev} {found.st_ino} {profile.workspace}",)
+def _identities(profile: Profile, mounts: tuple[view.Mount, ...]) -> tuple[str, ...]:
+    """Return what the workspace and everything mounted in it are now.
+
+    A seat shows no other directory in its place and covers no other file. Two names of one file
+    that has one name only were seen while something moved.
+
+    Raises:
+        MovedError: look again.
+    """
+    found = {}
+    for path in (profile.workspace, *(mount.path for mount in mounts)):
+        if is_within(path, profile.workspace):
+            try:
+                found[path] = os.lstat(path)
+            except OSError as error:
+                raise MovedError(error.errno, f"{path} is gone") from None
+    single = [(s.st_dev, s.st_ino) for s in found.values() if s.st_nlink == 1 or _is_folder(s)]
+    if len(set(single)) != len(single):
+        raise MovedError(errno.ESTALE, "something moved while it was looked at")
+    return tuple(f"{one.st_dev} {one.st_ino} {path}" for path, one in found.items())
+
+
+def _is_folder(status: os.stat_result) -> bool:
+    return stat.S_ISDIR(status.st_mode)
 
 
 def _inside(host: HostFacts, stage: str) -> tuple[str, ...]:

@@ -102,6 +102,7 @@ def supervise(start: Start, limits: Limits, cancel_fd: int, seat: Seat | None = 
             cause = watch.until_end(streams, began + limits.wall_s)
             cause = cause or meter.ended() or ""
         finally:
+            meter.stop_births()
             running.kill(is_over=watch.is_over)
             meter.close()
         watch.drain(streams, time.monotonic() + DRAIN_S)
