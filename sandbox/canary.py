@@ -25,7 +25,7 @@ from sandbox.host import Control, HostFacts
 from sandbox.outcome import CommandOutcome, Seen
 from sandbox.profile import Profile, ProfileName
 
-LIMITS = Limits(wall_s=10.0, memory_bytes=32 << 20, processes=16, tmp_bytes=1 << 20)
+LIMITS = Limits(wall_s=10.0, memory_bytes=24 << 20, processes=16, tmp_bytes=1 << 20)
 MEMORY_MIB = 2 * LIMITS.memory_bytes >> 20
 FILES = ("file", ".git/HEAD", ".git/config")  # of the workspace; the last make it a repository
 BOUNDS = ("process count", "memory")  # what may be held by ending the trial
