@@ -59,7 +59,8 @@ def _classify(request: Request, policy: Policy, context: Context) -> Decision:
             else:
                 made = frozenset()  # what was put in cannot be followed, so it does not run
         ruling = _and(ruling, missed(rewrites, made, found.words))
-    return replace(_decision(request, policy, context, found, ruling), rewritten=done)
+    decision = _decision(request, policy, context, found, ruling)
+    return replace(decision, rewritten=done) if done else decision
 
 
 def _read(request: Request, policy: Policy, context: Context) -> tuple[Footprint, Ruling]:

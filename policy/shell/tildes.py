@@ -40,7 +40,7 @@ def finished(atoms: Iterable[Atom], context: Context, cursor: Cursor) -> t.Word:
             parts.append(t.Literal(atom.text))
         else:
             parts += tildes.parts(atom.text, index == 0, index + 1 < len(merged))
-    return t.Word(joined(parts) or (t.Literal(""),))
+    return t.Word(joined(parts) if len(parts) > 1 else tuple(parts) or (t.Literal(""),))
 
 
 def _merged(atoms: Iterable[Atom]) -> list[Atom]:
