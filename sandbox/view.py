@@ -60,7 +60,8 @@ def view(profile: Profile, host: HostFacts, sight: Sight, empty_file: str) -> tu
     """Return every mount of the command's view, parents before children."""
     mounts = _inspected(host, sight) if profile.name == "inspect" else _own(host, sight)
     mounts.append(Mount("dev", "/dev", lasts=True))
-    mounts.append(Mount("tmpfs", "/dev/shm"))  # noqa: S108
+    shared = DATA if profile.name == "inspect" else None
+    mounts.append(Mount("tmpfs", "/dev/shm", rights=shared))  # noqa: S108
     mounts += [Mount("list", path, path) for path in sight.listed]
     # What `inspect` may read beside the system is not run there: its programs are root's.
     rights = landlock.READ if profile.name == "inspect" else None
@@ -77,7 +78,9 @@ def view(profile: Profile, host: HostFacts, sight: Sight, empty_file: str) -> tu
     mounts.append(Mount("ro", f"{INSIDE}/sandbox", host.package))
     if host.interpreter_prefix:
         mounts.append(Mount("ro", f"{INSIDE}/python", host.interpreter_prefix))
-    return tuple(sorted(mounts, key=lambda mount: mount.path.count("/")))
+    # A path has one mount: what is permitted last, and a cover before all.
+    each = {(mount.path, mount.lasts): mount for mount in mounts}
+    return tuple(sorted(each.values(), key=lambda mount: mount.path.count("/")))
 
 
 def system_directories(host: HostFacts, name: ProfileName) -> tuple[str, ...]:
@@ -100,10 +103,11 @@ def _own(host: HostFacts, sight: Sight) -> list[Mount]:
 def _inspected(host: HostFacts, sight: Sight) -> list[Mount]:
     """Return the host's own system, processes included; homes are there, and empty."""
     shown = system_directories(host, "inspect")
+    data = host.system.inspect_only
     # A home elsewhere is not there at all, unless something in it is shown.
     homes = {host.home, *sight.homes}
     return [
-        *(Mount("ro", path, path) for path in shown),
+        *(Mount("ro", p, p, rights=landlock.READ if p in data else None) for p in shown),
         # A right counts for everything below, a workspace in /tmp too: nothing is run there.
         *(Mount("tmpfs", path, rights=DATA) for path in PRIVATE if path != "/run"),
         *(Mount("tmpfs", path, rights=landlock.LIST) for path in sorted({"/run", *homes})),

@@ -114,3 +114,36 @@ def test_a_host_meets_its_own_rung_and_weaker_ones():
     assert not HOST.meets("misspelt")
     assert "no x; get x" in weak.advice
     assert replace(weak, controls=()).advice
+
+
+def test_a_path_that_is_permitted_twice_is_mounted_once_as_what_it_was_permitted_for_last():
+    twice = replace(SIGHT, read=("/data", "/elsewhere/file"), listed=("/data",))
+    found = [mount for mount in mounts("live", twice) if mount.path in twice.read]
+    assert [(mount.kind, mount.path) for mount in found] == [
+        ("ro", "/data"), ("rw", "/elsewhere/file")
+    ]  # fmt: skip
+    covered = replace(SIGHT, masked_directories=("/data",))
+    assert [mount.kind for mount in mounts("read", covered) if mount.path == "/data"] == ["mask"]
+
+
+@pytest.mark.threat("T02")
+def test_inspect_runs_nothing_but_the_system_and_lists_homes_as_empty():
+    allowed = dict(view.rules(mounts("inspect", replace(SIGHT, homes=("/root",)))))
+    runs = {path for path, rights in allowed.items() if rights & landlock.EXECUTE}
+    assert runs == {"/usr", "/etc", "/run/permitgate/sandbox"}
+    assert allowed["/root"] == allowed["/home/u"] == landlock.LIST
+    assert not allowed[WORKSPACE] & landlock.WRITE_FILE
+
+
+@pytest.mark.threat("T10")
+def test_inspect_shows_no_more_of_the_system_than_its_list():
+    host = replace(HOST, system=replace(HOST.system, directories=("/usr", "/etc", "/opt")))
+    assert view.system_directories(host, "inspect") == ("/usr", "/etc", "/sys", "/var/log")
+    assert view.system_directories(host, "read") == ("/usr", "/etc", "/opt")
+
+
+@pytest.mark.threat("T09")
+def test_the_one_file_of_a_redirect_is_all_that_inspect_writes():
+    sight = replace(SIGHT, output=(f"{WORKSPACE}/out", "/state/redirects/1"))
+    found = [mount for mount in mounts("inspect", sight) if mount.kind == "rw"]
+    assert [(mount.path, mount.source) for mount in found] == [sight.output]
