@@ -91,11 +91,7 @@ def _is_known(part: t.Part, piece: Argument) -> bool:
 
 def _joined(pieces: list[Argument]) -> Argument:
     is_pattern = any(piece.how == "pattern" for piece in pieces)
-    text = "".join(
-        # Known text that bash would split or expand again, inside a longer word.
-        HOLE if _is_split(piece) else _quoted(piece) if is_pattern else piece.text
-        for piece in pieces
-    )
+    text = "".join(_within(piece, is_pattern) for piece in pieces)
     return Argument(
         text,
         "dynamic" if HOLE in text else "pattern" if is_pattern else "exact",
@@ -104,13 +100,13 @@ def _joined(pieces: list[Argument]) -> Argument:
     )
 
 
-def _is_split(piece: Argument) -> bool:
-    return piece.several and piece.computed and piece.how == "exact" and _changes(piece.text)
-
-
-def _quoted(piece: Argument) -> str:
-    """Return a piece as a part of a pattern: what was quoted in it stands for itself."""
-    return piece.text if piece.how != "exact" else _SPECIAL.sub(r"[\g<0>]", piece.text)
+def _within(piece: Argument, is_pattern: bool) -> str:
+    """Return a piece inside a longer word; what was quoted in a pattern stands for itself."""
+    if piece.how != "exact":
+        return piece.text
+    if piece.several and piece.computed and _changes(piece.text):
+        return HOLE  # known text that bash would split or expand again
+    return _SPECIAL.sub(r"[\g<0>]", piece.text) if is_pattern else piece.text
 
 
 def _changes(text: str) -> bool:

@@ -11,17 +11,7 @@ from typing import assert_never
 import policy.shell.tree as t
 from policy.aftermath import commands_in, followed, fresh_code, has_unread_code, is_doubtful, meant
 from policy.hardening import hardened, hardened_argv
-from policy.model import (
-    Access,
-    AuditRead,
-    Context,
-    Exec,
-    Executable,
-    Patch,
-    Read,
-    Ssh,
-    Undo,
-)
+from policy.model import Access, AuditRead, Context, Exec, Executable, Patch, Read, Ssh, Undo
 from policy.programs.environment import command_in, leads_outside, poison
 from policy.programs.index import packaged
 from policy.programs.words import Argument, Place, Stdin

@@ -223,11 +223,11 @@ def _literal(text: str) -> Name:
 
 def shell_pattern(pattern: str) -> Path:
     """Return the parts of an absolute shell pattern; a hole is not expected in it."""
-    return tuple(_shell_part(part) for part in pattern.split("/") if part)
-
-
-def _shell_part(text: str) -> Part:
-    return Many(hides=True) if text == "**" else _name(text, hidden=False)
+    return tuple(
+        Many(hides=True) if part == "**" else _name(part, hidden=False)
+        for part in pattern.split("/")
+        if part
+    )
 
 
 def with_holes(path: str) -> tuple[Path, ...]:

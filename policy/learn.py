@@ -14,11 +14,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal
 
 from policy.facts import UNKNOWN_PATH, Facts, Place, facts, places
-from policy.globs import expand_braces, path_regex, policy_glob
+from policy.globs import expand_braces, path_regex
 from policy.learned_text import LearnedRule, Line, as_yaml
 from policy.load import load
 from policy.model import PATH_OPERATIONS, Access, Effect
-from policy.overlap import inside
+from policy.needless import needless
 from policy.places import BUILD_FILES, RUNS_LATER
 from policy.proof import Proof, Wish, prove, wanted
 from policy.replay import Past, Replay
@@ -67,7 +67,12 @@ def _attempt(
 ) -> tuple[str, Proof]:
     allowed, asked = _sorted_out(actions, wish, barred)
     rules = [*_allow_rules(allowed, widened=not failed), *_ask_rules(asked, wish)]
-    text = as_yaml(wish, header, rules)
+    # What a pattern that was used opens, or asks about, anyway, needs no rule of its own.
+    all_of_them = load(
+        [Source(f"{wish.name}.yaml", as_yaml(wish, header, rules))], check_examples=False
+    )
+    covered = {finding.rule_id for finding in needless(all_of_them.rules)}
+    text = as_yaml(wish, header, [rule for rule in rules if rule.id not in covered])
     proof = prove(text, actions, wish)
     if proof.holds or failed == _MOST_ATTEMPTS:
         return text, proof
@@ -172,11 +177,7 @@ def _id(operation: str, kind: str) -> str:
 
 
 def _folders(mine: Facts, operation: str) -> Iterator[tuple[str, list[Place]]]:
-    """Yield the glob of each folder with enough files, and the files it stands for.
-
-    What a pattern that was used opens anyway, hidden names too, needs no folder.
-    """
-    used = [policy_glob(place.glob) for place in mine if not place.name]
+    """Yield the glob of each folder with enough files, and the files it stands for."""
     spared = path_regex([one for glob in _left_out(operation) for one in expand_braces(glob)])
     by_folder: dict[str, list[Place]] = {}
     for place in mine:
@@ -186,9 +187,7 @@ def _folders(mine: Facts, operation: str) -> Iterator[tuple[str, list[Place]]]:
         if len({place.name for place in members}) >= SIBLINGS:
             suffixes = {_suffix(place.name) for place in members}
             suffix = suffixes.pop() if len(suffixes) == 1 else ""
-            glob = f"{folder}/*{suffix}"
-            if not any(inside(policy_glob(glob), one) for one in used):
-                yield glob, members
+            yield f"{folder}/*{suffix}", members
 
 
 def _may_widen(place: Place) -> bool:

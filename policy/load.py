@@ -7,7 +7,7 @@ file leaves the caller with the policy it has.
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from types import MappingProxyType
@@ -73,7 +73,15 @@ def load(sources: Sequence[Source], *, check_examples: bool = True) -> Policy:
         place,
         _digest([file.source for file in files]),
         tuple(file.source.name for file in files),
-        MappingProxyType(dict(pair for file in files for pair in _revision(file))),
+        MappingProxyType(
+            {
+                file.source.name: positive(
+                    file.fields["revision"], "revision", digits=REVISION_DIGITS
+                )
+                for file in files
+                if "revision" in file.fields
+            }
+        ),
         tuple(rule for rule in read_rules if isinstance(rule, Rewrite)),
     )
     if check_examples:
@@ -219,12 +227,6 @@ def _default(file: _File) -> tuple[Effect, str]:
         what = "what no rule mentions is never allowed; write ask or deny"
         refuse(default.place, f"default {default.value!r}: {what}")
     return EFFECTS[default.value], default.place
-
-
-def _revision(file: _File) -> Iterator[tuple[str, int]]:
-    if "revision" in file.fields:
-        node = file.fields["revision"]
-        yield file.source.name, positive(node, "revision", digits=REVISION_DIGITS)
 
 
 def _rules(file: _File) -> list[Rule | Rewrite]:

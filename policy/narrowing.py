@@ -101,12 +101,12 @@ class Narrowing:
         if not vectors:
             return Truth.MAYBE
         own = [words for words in vectors if _may_hold(words, deeper)] or vectors
-        truths = [self._any(words[1:], bound.args) for words in own]
+        # One of the words must match; a word that is not known can be anything.
+        truths = [
+            max((self._one(word, bound.args) for word in words[1:]), default=Truth.NO)
+            for words in own
+        ]
         return min(truths) if bound.rule.effect is Effect.ALLOW else max(truths)
-
-    def _any(self, words: Words, globs: Globs) -> Truth:
-        """Return whether one of the words matches; a word that is not known can be anything."""
-        return max((self._one(word, globs) for word in words), default=Truth.NO)
 
     def _one(self, word: Argument, globs: Globs) -> Truth:
         if word.how == "exact":

@@ -79,7 +79,8 @@ def _meet(left: Path, right: Path, *, aimed_at: int) -> bool:
             if isinstance(other, Many):
                 row[j] = row[j + 1] or below[j]
             elif isinstance(part, Many):
-                row[j] = below[j] or (row[j + 1] and _admits(part, other, aimed=j == aimed_at))
+                hidden = part.hides and other.text.startswith(".")
+                row[j] = below[j] or (row[j + 1] and not hidden and j != aimed_at)
             elif below[j + 1]:
                 row[j] = _aims_at(part, other) if j == aimed_at else _names_meet(part, other)
         below = row
@@ -92,10 +93,6 @@ def _tail(right: Path) -> list[bool]:
     for j in reversed(range(len(right))):
         row[j] = row[j + 1] and isinstance(right[j], Many)
     return row
-
-
-def _admits(many: Many, name: Name, *, aimed: bool) -> bool:
-    return not aimed and not (many.hides and name.text.startswith("."))
 
 
 def _aims_at(part: Part, glob: Part) -> bool:

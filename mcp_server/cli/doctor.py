@@ -48,7 +48,7 @@ class Row:
 def examine(*, as_json: bool) -> int:
     """Print a row per control and room; exit 13 when commands would be refused."""
     config, where = load_config(places().config_file), places()
-    accepted = Accepted(config.minimum_enforcement)
+    accepted = Accepted(config.minimum_enforcement, config.accept_unprotected_git)
     host = replace(probe(config.toolchains), accepted=accepted)
     rows = {
         "host": [_row(control) for control in (*host.controls, *host.extras)],

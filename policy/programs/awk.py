@@ -86,7 +86,7 @@ class _Scan:
             yield Unknown("an awk function whose name is computed")
         elif token.kind == "op" and token.text in ("|", "|&"):
             yield self._pipe(index)
-        elif token.kind == "op" and token.text in (">", ">>") and self._writes():
+        elif token.text in (">", ">>") and self._printing and self._depth <= 0:
             yield self._file("fs.write", index)
         elif token.kind == "op" and token.text == "<" and self._after_getline(index):
             yield self._file("fs.read", index)
@@ -105,9 +105,6 @@ class _Scan:
             self._depth += 1
         elif token.text in (")", "]"):
             self._depth -= 1
-
-    def _writes(self) -> bool:
-        return self._printing and self._depth <= 0
 
     def _name(self, index: int, name: str) -> Iterator[Finding]:
         if name == "system" or name.endswith("::system"):

@@ -149,7 +149,8 @@ def _meaning(run: Run, spec: Spec, mode: Spec, line: Line) -> None:
     roles = mode.args if mode.args is not None else spec.args or ()
     bound = _positionals(run, roles, line, mode.stdin)
     waits = mode.stdin is not None and mode.stdin.name != "words" and not bound
-    if mode.stdin is not None and waits and not any(map(_takes_command, used)):
+    starts = any(one.option.takes is not None and one.option.takes.starts for one in used)
+    if mode.stdin is not None and waits and not starts:
         run.standard_input(mode.stdin)
 
 
@@ -166,10 +167,6 @@ def _order(used: Used) -> int:
     if role is not None and role.name == "name":
         return 0
     return 2 if role is not None and (role.starts or role.name == "command;") else 1
-
-
-def _takes_command(used: Used) -> bool:
-    return used.option.takes is not None and used.option.takes.starts
 
 
 def _used(run: Run, meaning: Spec, used: Used) -> None:

@@ -74,10 +74,6 @@ def _names_command(text: str, programs: Mapping[str, Spec]) -> bool:
     return name in programs and (not folder or folder in _SYSTEM)
 
 
-def _in_workspace(path: Argument, place: Place) -> bool:
-    return path.text.startswith(f"{place.context.workspace}/")
-
-
 def program(word: Argument, place: Place, programs: Mapping[str, Spec]) -> tuple[str, list[Access]]:
     """Return the name to look up, and what its being named by a path adds."""
     text = word.text
@@ -90,8 +86,9 @@ def program(word: Argument, place: Place, programs: Mapping[str, Spec]) -> tuple
     if path.how != "exact":
         return text, [Access("opaque", "a program whose folder is not known", "dynamic", base)]
     # A tool of the project's own is its code, and does what its name says besides.
-    own = folder.removeprefix(f"{place.context.workspace}/") in _PROJECT
-    if base not in programs or own or (_in_workspace(path, place) and programs[base].builds):
+    root = f"{place.context.workspace}/"
+    own = folder.removeprefix(root) in _PROJECT
+    if base not in programs or own or (path.text.startswith(root) and programs[base].builds):
         return base, [Access("code.exec", path.text, "exact", base)]
     unusual = f"<unknown program {text}, not the usual {base}>"
     return text, [

@@ -163,8 +163,7 @@ class SpecReader(NodeReader):
             for name in self.names(key):
                 if not (name[0] in "-+" or name.endswith("=")):
                     raise self.error(
-                        key,
-                        f"{name!r} is not an option: begin it with - or +, or end it with =",
+                        key, f"{name!r} is not an option: begin it with - or +, or end it with ="
                     )
                 if _MAY_BE_OFF in name:
                     options.setdefault(name.replace(_MAY_BE_OFF, "--no-"), Option())

@@ -146,18 +146,10 @@ def _cluster(text: str | None, flags: str, valued: str) -> bool | None:
     return None if not found else found[1] is not None and not found[2]
 
 
-def _refused(_: Words) -> str:
-    return "runs text or code in this shell"
-
-
 def _source(words: Words) -> str | None:
     """Understand a named file: it is a program, and the policy treats it as one."""
     name = words[0].literal if words else None
     return None if name and not _DEVICE.search(name) else "computed file for source"
-
-
-def _alias(words: Words) -> str | None:
-    return "changes aliases" if words else None
 
 
 def _names_after(builtin: str, flags: str, valued: str) -> Callable[[Words], str | None]:
@@ -285,14 +277,10 @@ def _is_test(literals: list[str | None]) -> bool:
             return False
 
 
-def _bracket(words: Words) -> str | None:
-    return _test(words[:-1]) if words and words[-1].literal == "]" else "form of test"
-
-
 RULES: dict[str, Callable[[Words], str | None]] = {
-    **dict.fromkeys(_RUNS_TEXT, _refused),
+    **dict.fromkeys(_RUNS_TEXT, lambda _: "runs text or code in this shell"),
     **dict.fromkeys(("source", "."), _source),
-    **dict.fromkeys(("alias", "unalias"), _alias),
+    **dict.fromkeys(("alias", "unalias"), lambda words: "changes aliases" if words else None),
     **dict.fromkeys(("mapfile", "readarray"), _names_after("mapfile", "t", "dnOsu")),
     **dict.fromkeys(("wait", "jobs", "hash"), _operands_only),
     "read": _names_after("read", "ers", "dinNptu"),
@@ -303,6 +291,6 @@ RULES: dict[str, Callable[[Words], str | None]] = {
     "set": _set,
     "shopt": _shopt,
     "test": _test,
-    "[": _bracket,
+    "[": lambda words: _test(words[:-1]) if words and words[-1].literal == "]" else "form of test",
 }
 BUILTINS = _PLAIN | DECLARATIONS | frozenset(RULES)

@@ -213,6 +213,13 @@ def test_an_ask_that_would_concern_what_ran_freely_is_left_to_the_default():
     assert [one.past.seq for one in denying.exceptions] == [0]
 
 
+def test_an_allow_that_an_ask_covers_is_left_out():
+    other = past(1, "LD_PRELOAD=x ls", approved=True, context=ELSEWHERE)
+    text, proof = learn([past(0, "ls -la ."), other], Wish(default="deny"), [])
+    assert list(rules(text)) == ["env-poison-ask", "fs-list-ask"]
+    assert [one.past.seq for one in proof.exceptions] == [0]
+
+
 def test_what_nobody_can_name_has_no_rule_of_its_own():
     sweep = 'rm -rf "$DIR"'
     both = history(sweep, "rm -rf src", approved=(sweep, "rm -rf src"))

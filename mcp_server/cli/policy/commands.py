@@ -18,8 +18,7 @@ Workspace = Annotated[
     Path | None, typer.Option("--workspace", help="The directory the agent works in.")
 ]
 Policies = Annotated[
-    list[str] | None,
-    typer.Option("--policy", help="A pack or a policy file; repeat for several."),
+    list[str] | None, typer.Option("--policy", help="A pack or a policy file; repeat for several.")
 ]
 Command = Annotated[
     list[str] | None,
