@@ -1,9 +1,8 @@
-"""Running: the sandbox against a plain process and plain bubblewrap, the gate against no gate.
+"""Running: the whole gate around a command, against the same sandbox without a gate.
 
 May touch: processes of the sandbox, and a directory of its own.
 """
 
-import subprocess
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -31,10 +30,6 @@ from sandbox.probe import probe
 from sandbox.run import CommandRunner
 
 ROUNDS = 60
-PLAIN_BWRAP = (
-    "--ro-bind", "/", "/", "--unshare-all", "--die-with-parent", "--new-session", "--proc", "/proc",
-    "--dev", "/dev", "--", "/bin/true",
-)  # fmt: skip
 
 
 class _Nobody:
@@ -55,7 +50,6 @@ class _House:
         where, config = Places(base / "c.yaml", base / "policy.d", base / "state"), Config()
         policy = load([pack("dev-safe")], check_examples=False)
         host, self.office, redactor = probe(), PermitOffice(), Redactor()
-        self.bwrap = host.bwrap
         self.runner = CommandRunner(self.office, host, lambda _: False, where.state)
         self.journal = Journal(open_log(config, where), log_directory(config, where), redactor)
         self._freezer = Freezer(lambda: policy, host, config.limits, config.minimum_enforcement)
@@ -105,19 +99,9 @@ async def _rows(base: Path) -> list[Row]:
     if command.profile.name != "read":
         raise RuntimeError(f"/bin/true would run in {command.profile.name}, not in read")
 
-    async def plain(*argv: str) -> None:
-        await anyio.to_thread.run_sync(partial(subprocess.run, argv, check=True))
-
-    works = (
-        partial(house.without_the_gate, command),
-        partial(plain, "/bin/true"),
-        partial(plain, house.bwrap, *PLAIN_BWRAP),
-        house.through_the_gate,
-    )
-    sandboxed, process, bubblewrap, gated = await in_turns_async(works, ROUNDS)
+    works = (partial(house.without_the_gate, command), house.through_the_gate)
+    sandboxed, gated = await in_turns_async(works, ROUNDS)
     house.journal.close()
     return [
-        ratio("/bin/true in `read`", sandboxed, process, "a plain process"),
-        ratio("/bin/true in `read`", sandboxed, bubblewrap, "plain bubblewrap"),
         ratio("/bin/true through the whole gate", gated, sandboxed, "the sandbox without the gate"),
     ]

@@ -285,6 +285,7 @@ async def test_a_permitted_write_elsewhere_needs_the_path_to_exist(rig):
 async def test_a_time_out_kills_the_whole_tree_and_keeps_what_was_said(rig, profile):
     marker = f"31{rig.base.stat().st_ino}"
     command = rig.script(f"echo said; setsid sleep {marker} & sleep {marker}", profile)
+    assert (await rig.run(rig.script("true", profile))).status == "ok"  # the canary has run
     began = time.monotonic()
     outcome = await rig.run(replace(command, limits=Limits(wall_s=0.4)))
     assert time.monotonic() - began < 1.4
@@ -307,6 +308,7 @@ async def test_a_daemon_neither_outlives_nor_delays_its_command(rig, profile):
 @pytest.mark.parametrize("profile", ["live", "unconfined"])
 async def test_cancellation_kills_the_whole_tree(rig, profile):
     marker = f"33{rig.base.stat().st_ino}"
+    assert (await rig.run(rig.script("true", profile))).status == "ok"  # the canary has run
     outcome = None
     with anyio.move_on_after(0.4):
         outcome = await rig.run(rig.script(f"setsid sleep {marker} & sleep {marker}", profile))

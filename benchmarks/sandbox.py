@@ -1,0 +1,183 @@
+"""The sandbox alone: starting, and work inside it, against a plain process and plain bubblewrap.
+
+May touch: processes of the sandbox, and a directory of its own. Everything is timed as a caller
+sees it: from the call to the collected output.
+"""
+
+import io
+import shutil
+import subprocess
+import tarfile
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import anyio
+
+from benchmarks.measure import Row, in_turns_async, ratio
+from sandbox.action import Command, Limits, digest
+from sandbox.permit import PermitOffice
+from sandbox.probe import probe
+from sandbox.profile import Profile, ProfileName
+from sandbox.run import CommandRunner
+
+START_ROUNDS, COLD_ROUNDS, WORK_ROUNDS = 200, 15, 12
+FILES = 10_000
+CAT_BYTES = 256 << 20
+PLAIN_BWRAP = (
+    "--bind", "/", "/", "--unshare-all", "--die-with-parent", "--new-session", "--proc", "/proc",
+    "--dev", "/dev", "--",
+)  # fmt: skip
+PROGRAM = "#include <stdio.h>\n" + "".join(
+    f"int f{n}(int a) {{ for (int i = 0; i < a; i++) a ^= i * {n}; return a; }}\n"
+    for n in range(800)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One piece of work: bash text, and what must be so before each turn."""
+
+    name: str
+    text: str
+    profile: ProfileName = "read"
+    again: str = "true"  # run outside before each turn
+
+
+TASKS = (
+    Task("CPU", "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done"),
+    Task("stat-heavy", "find tree -type f -size +1M"),
+    Task("cat", "cat big | tail -c 1"),
+    Task("C compile", "gcc -O1 -c many.c -o many.o", "live", "rm -f many.o"),
+    Task("git status", "git status --porcelain"),
+    Task("untar 10k", "tar -xf tree.tar -C out", "live", "rm -rf out; mkdir out"),
+)
+
+
+class _Bench:
+    """One runner over one workspace full of files."""
+
+    def __init__(self, base: Path) -> None:
+        self.workspace = base / "workspace"
+        self.workspace.mkdir()
+        self._state = base / "state"
+        self._office, self._host = PermitOffice(), probe()
+        self.runner = self._runner()
+
+    def _runner(self) -> CommandRunner:
+        return CommandRunner(self._office, self._host, lambda _: False, self._state)
+
+    def command(self, argv: Sequence[str], profile: ProfileName) -> Command:
+        limits = Limits(wall_s=300.0)
+        shown = Profile(profile, str(self.workspace))
+        cwd = str(self.workspace)
+        return Command(tuple(argv), None, False, cwd, (), None, shown, limits, (), "0" * 64)
+
+    async def run(self, command: Command, runner: CommandRunner | None = None) -> None:
+        permit = self._office.issue(command, approved_digest=digest(command), approval_id=None)
+        outcome = await (runner or self.runner).run(permit)
+        if outcome.status != "ok":
+            raise RuntimeError(f"{command.argv} did not run: {outcome.message}")
+
+    async def plain(self, argv: Sequence[str]) -> None:
+        await anyio.to_thread.run_sync(partial(self._plain, argv))
+
+    def _plain(self, argv: Sequence[str]) -> None:
+        subprocess.run(
+            argv, stdin=subprocess.DEVNULL, capture_output=True, check=True, cwd=self.workspace
+        )
+
+    async def in_bwrap(self, argv: Sequence[str]) -> None:
+        await self.plain((self._host.bwrap, *PLAIN_BWRAP, *argv))
+
+    def fill(self) -> None:
+        """Make the workspace that the tasks work in."""
+        (self.workspace / "many.c").write_text(PROGRAM)
+        with (self.workspace / "big").open("wb") as file:
+            file.truncate(CAT_BYTES)
+        with tarfile.open(self.workspace / "tree.tar", "w") as archive:
+            for number in range(FILES):
+                entry = tarfile.TarInfo(f"tree/{number // 100}/{number}")
+                entry.size = 500
+                archive.addfile(entry, io.BytesIO(b"x" * 500))
+        for argv in (("tar", "-xf", "tree.tar"), ("git", "init", "-q"), ("git", "add", "tree")):
+            self._plain(argv)
+
+
+def rows(base: Path) -> list[Row]:
+    """Return the cost of starting in the sandbox, and of working in it."""
+    return anyio.run(_rows, base)
+
+
+async def _rows(base: Path) -> list[Row]:
+    bench = _Bench(base)
+    started = [*await _starts(bench), *await _cold(bench)]
+    bench.fill()
+    worked = [row for task in TASKS for row in await _work(bench, task)]
+    bench.runner.close()
+    return started + worked
+
+
+async def _starts(bench: _Bench) -> list[Row]:
+    true = ("/bin/true",)
+    works: list[Callable[[], Awaitable[object]]] = [
+        partial(bench.plain, true),
+        partial(bench.in_bwrap, true),
+        partial(bench.run, bench.command(true, "read")),
+        partial(bench.run, bench.command(true, "live")),
+        partial(bench.run, bench.command(true, "inspect")),
+    ]
+    process, bubblewrap, read, live, inspect = await in_turns_async(works, START_ROUNDS)
+    return [
+        ratio("warm read /bin/true", read, process, "a plain process"),
+        ratio("warm live /bin/true", live, process, "a plain process"),
+        ratio("inspect /bin/true", inspect, process, "a plain process"),
+        ratio("plain bubblewrap /bin/true", bubblewrap, process, "a plain process"),
+        ratio("warm read /bin/true", read, bubblewrap, "plain bubblewrap"),
+    ]
+
+
+async def _cold(bench: _Bench) -> list[Row]:
+    """Each turn in a session that has no cell yet; its canary has run."""
+    true, turns = ("/bin/true",), 0
+
+    async def cold(profile: ProfileName) -> None:
+        nonlocal turns
+        turns += 1
+        command = bench.command(true, profile)
+        # Another size of /tmp is another cell.
+        other = replace(command.limits, tmp_bytes=command.limits.tmp_bytes + (turns << 12))
+        await bench.run(replace(command, limits=other))
+
+    works = (partial(bench.plain, true), partial(cold, "read"), partial(cold, "live"))
+    process, read, live = await in_turns_async(works, COLD_ROUNDS)
+    return [
+        ratio("cold read /bin/true", read, process, "a plain process", tail=False),
+        ratio("cold live /bin/true", live, process, "a plain process", tail=False),
+    ]
+
+
+async def _work(bench: _Bench, task: Task) -> list[Row]:
+    argv = ("/bin/bash", "-c", task.text)
+    if shutil.which(task.text.split()[0].rstrip(";")) is None and task.name != "CPU":
+        return []
+    samples: tuple[list[float], ...] = ([], [], [])
+    ways = (bench.plain, bench.in_bwrap, lambda _: bench.run(bench.command(argv, task.profile)))
+    for number in range(-1, WORK_ROUNDS):
+        for which in range(len(ways)):
+            way = (which + number) % len(ways)
+            await bench.plain(("/bin/bash", "-c", task.again))
+            began = time.perf_counter()
+            await ways[way](argv)
+            if number >= 0:
+                samples[way].append(time.perf_counter() - began)
+    process, bubblewrap, inside = samples
+    name = f"{task.name} in {task.profile}"
+    return [
+        ratio(name, inside, process, "a plain process", tail=False),
+        ratio(
+            f"{task.name} in plain bubblewrap", bubblewrap, process, "a plain process", tail=False
+        ),
+    ]
