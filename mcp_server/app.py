@@ -6,7 +6,7 @@ built here, never to a module.
 
 import logging
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -37,10 +37,10 @@ from policy.decide import DeniedReads, denied_reads
 from policy.document import PolicyError
 from policy.model import Context, Decision, Effect, Request
 from policy.rules import Policy
-from sandbox.host import HostFacts
+from sandbox.host import Accepted, HostFacts
 from sandbox.leftovers import sweep
 from sandbox.patches.run import recover
-from sandbox.permit import PermitOffice
+from sandbox.permit import PermitOffice, SandboxError
 from sandbox.probe import probe
 
 Auth = Literal["stdio", "http", "cli"]
@@ -110,7 +110,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
         PolicyError, AuditError, ApprovalError, SandboxError, CallRefusedError: a room cannot do
             its job, so nothing may run; the message says what to do.
     """
-    where.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _make_state(where.state)
     owner = current_owner()
     roots = workspace_roots(config, wishes.workspace, owner.home)
     # The command line is one session for its user, so a yes outlives the process that asked.
@@ -130,7 +130,8 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
         journal.close()
         raise
     desk = _desk(where, journal, log_directory(config, where))
-    host = probe(config.toolchains)
+    accepted = Accepted(config.minimum_enforcement, config.accept_unprotected_git)
+    host = replace(probe(config.toolchains), accepted=accepted)
     recover(where.changes)
     sweep(where.state)
     office = PermitOffice()
@@ -149,6 +150,16 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
         live.current, host, config.limits, config.minimum_enforcement, runners.sees_all
     )
     return App(config, where, caller, live, host, journal, desk, freezer, Road(gate), runners)
+
+
+def _make_state(state: Path) -> None:
+    try:
+        state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise SandboxError(
+            f"{error.filename}: {error.strerror}. Permitgate keeps its log and keys in {state}: "
+            "make that writable for you, or set XDG_STATE_HOME to a directory that is. Nothing ran."
+        ) from None
 
 
 def check_levels(policy: Policy, approvals: ApprovalSettings) -> None:

@@ -88,7 +88,8 @@ class Config(_Strict):
     workspace_roots: tuple[Path, ...] = ()
     policy: tuple[str, ...] = ("dev-safe",)
     policy_signers: Path | None = None  # who may sign policies, in ssh-keygen's format
-    minimum_enforcement: Literal["namespaces"] = "namespaces"
+    minimum_enforcement: Literal["namespaces", "landlock"] = "namespaces"
+    accept_unprotected_git: bool = False  # on the rung landlock, `live` may write git's own files
     toolchains: Choice = "auto"  # which of the home's toolchains commands see
     approvals: ApprovalSettings = ApprovalSettings()
     limits: LimitSettings = LimitSettings()

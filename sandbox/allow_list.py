@@ -11,7 +11,7 @@ from sandbox import landlock
 from sandbox.profile import is_within
 from sandbox.view import RIGHTS, Mount
 
-MAX_RULES = 8_192
+MAX_RULES = 32_768  # some 10 µs each
 WITH_HOST = ("ro", "rw", "list")  # kinds that show what the host has at the same path
 DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 # Of /proc only what tells nothing of a process: a process's own part cannot be named for its

@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import socket
-import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from pathlib import Path
 import anyio
 from anyio import to_thread
 
-from sandbox import attempts
+from sandbox import attempts, leftovers
 from sandbox.action import Command, Limits
 from sandbox.enforcement import CONTROLS, Law
 from sandbox.host import Control, HostFacts
@@ -92,7 +91,8 @@ class Stage:
 
     def __init__(self, state_dir: Path, stack: ExitStack, *, has_doors: bool = True) -> None:
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        base = Path(tempfile.mkdtemp(prefix="canary-", dir=state_dir))
+        base = state_dir / leftovers.own_name("canary")  # swept by the next start, if this one dies
+        base.mkdir(mode=0o700)
         stack.callback(shutil.rmtree, base, ignore_errors=True)
         self._token = f"permitgate-canary-{secrets.token_hex(8)}"
         self._secret, self._workspace = base / "outside" / "secret", base / "workspace"

@@ -140,6 +140,7 @@ OBEYED = {
     "workspace_roots": "test_workspace_roots_are_the_workspaces",
     "policy": "test_policy_names_what_is_in_force",
     "minimum_enforcement": "test_below_the_minimum_enforcement_nothing_runs",
+    "accept_unprotected_git": "test_the_rung_landlock_runs_only_what_the_owner_accepted",
     "toolchains": "test_commands_see_the_toolchains_that_are_configured",
     "known_hosts": "test_hosts_and_their_known_keys_are_what_a_human_approves",
     "approvals.unreachable": "test_a_level_that_nobody_can_reach_is_a_no_if_the_operator_says_so",

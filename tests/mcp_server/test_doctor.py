@@ -67,3 +67,30 @@ def test_a_state_directory_that_cannot_be_made_is_named(rig):
     assert "make /proc/nope/permitgate writable for you, or set XDG_STATE_HOME" in " ".join(
         done.stdout.split()
     )
+
+
+@pytest.mark.threat("T25")
+def test_nothing_is_run_without_a_place_for_the_log(rig):
+    done = permitgate(rig, "exec", "--", "touch ran", XDG_STATE_HOME="/proc/nope")
+    assert done.returncode == 13
+    assert "set XDG_STATE_HOME to a directory that is. Nothing ran." in done.stderr
+    assert not (rig.workspace / "ran").exists()
+
+
+@pytest.mark.threat("T25")
+@pytest.mark.parametrize(
+    ("settings", "reads", "writes"),
+    [
+        ("", False, False),
+        ("minimum_enforcement: landlock\n", True, False),
+        ("minimum_enforcement: landlock\naccept_unprotected_git: true\n", True, True),
+    ],
+)
+def test_the_rung_landlock_runs_only_what_the_owner_accepted(rig, settings, reads, writes):
+    (rig.base / "config" / "permitgate" / "config.yaml").write_text(settings)
+    (rig.workspace / "notes.txt").write_text("notes")
+    place = ("--workspace", str(rig.workspace))
+    read = permitgate(rig, "exec", *place, "--", "cat notes.txt", without="namespaces")
+    assert (read.returncode == 0, read.stdout) == (reads, "notes" if reads else ""), read
+    write = permitgate(rig, "exec", *place, "--", "echo x > ran", without="namespaces")
+    assert (write.returncode == 0, (rig.workspace / "ran").exists()) == (writes, writes), write
