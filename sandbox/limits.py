@@ -115,13 +115,15 @@ def resident(pids: Iterable[int]) -> int:
 def memory(pids: Iterable[int]) -> int:
     """Return the bytes these processes hold; shared pages count once, vanished ones nothing.
 
-    Anonymous files count too, though nobody need map them; mapped ones are not counted twice.
+    Anonymous files count too, though nobody need map them; mapped ones are not counted twice. So
+    do page tables: to read a large hole is to fill them.
     """
     pids = list(pids)
+    tables = sum(_kibibytes(_fields(f"/proc/{pid}/status"), b"VmPTE:") for pid in pids)
     rollups = [_fields(f"/proc/{pid}/smaps_rollup") for pid in pids]
     everything = sum(_kibibytes(rollup, b"Pss:") for rollup in rollups)
     shared = sum(_kibibytes(rollup, b"Pss_Shmem:") for rollup in rollups)
-    return (everything - shared << 10) + max(shared << 10, _anonymous_files(pids))
+    return (tables + everything - shared << 10) + max(shared << 10, _anonymous_files(pids))
 
 
 def cpu_s(pids: Iterable[int]) -> float:

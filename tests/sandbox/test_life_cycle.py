@@ -46,7 +46,7 @@ description: What lies in the workspace runs.
 default: deny
 rules:
   - id: run
-    allow: [code.exec]
+    allow: [code.exec, fs.read]
     resources: ["${workspace}/**", "/usr/**", "<*"]
 """
 SLEEPERS = 4
