@@ -30,7 +30,11 @@ SECRETS = (
     "/etc/sudoers.d", "/etc/ssl/private", "/etc/wireguard", "/etc/krb5.keytab",
     "/etc/NetworkManager/system-connections", "/etc/security/opasswd",
 )  # fmt: skip
-PROC_SECRETS = ("/proc/kcore", "/proc/kmsg", "/proc/keys", "/proc/sysrq-trigger")
+PROC_SECRETS = (
+    "/proc/kcore", "/proc/kmsg", "/proc/keys", "/proc/sysrq-trigger", "/proc/kpagecount",
+    "/proc/kpageflags", "/proc/kpagecgroup", "/proc/vmallocinfo", "/proc/pagetypeinfo",
+    "/proc/timer_list", "/proc/kallsyms", "/proc/vmcore",
+)  # fmt: skip
 INSPECTED = ("/sys", "/var/log", "/var/lib/dpkg", "/var/lib/rpm", "/var/lib/apt", "/var/lib/pacman")
 
 ENFORCED = {

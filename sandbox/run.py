@@ -35,6 +35,7 @@ from sandbox.toolchains import Toolbox
 MAX_PARALLEL = 128
 LOOKS = 3  # what a view is made of may move while it is made; then it is looked at again
 AGAIN = b"Fagain: "
+SAID = (b"R", b"F")  # a stage that says neither was killed before it ran anything
 CANARY_SESSION = "canary"
 UNTRIED: Final = ("unconfined", "look")  # the first holds nothing, the second has no namespace
 # Hints only: the words programs print for what a profile refuses.
@@ -185,7 +186,7 @@ class CommandRunner:
     def _in_cell(self, plan: Plan, how: Start, command: Command, cancel_fd: int) -> Ended:
         with self._cells.seat(plan) as (cell, seat):
             ended = supervise(how, command.limits, cancel_fd, seat)
-            if not ended.report and not ended.cause:
+            if not ended.report.startswith(SAID) and not ended.cause:
                 raise CellError("the cell ended before the command ran")
         if ended.report.endswith(b" full"):
             self._cells.retire(cell)  # its /tmp or home has no room left; a new one has

@@ -179,7 +179,7 @@ class Starter:
             return known
         host = self._host
         old = tuple(mount for mount in mounts if not view.is_new(mount))
-        lasting = [mount.path for mount in old if mount.kind == "ro"]
+        lasting = [mount.path for mount in old if mount.kind in ("ro", "proc")]
         covers = tuple(
             mount
             for mount in mounts

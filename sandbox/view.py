@@ -120,7 +120,7 @@ def _masks(host: HostFacts, sight: Sight, *, inspects: bool, empty_file: str) ->
     files = (
         host.system.secret_files
         + sight.masked_files
-        + (host.system.proc_secrets if inspects else ())
+        + (host.system.proc_secrets if inspects or host.uid == 0 else ())
     )
     folders = host.system.secret_directories + sight.masked_directories
     return [
