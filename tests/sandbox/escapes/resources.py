@@ -79,6 +79,9 @@ return True
     py("lift a limit of its own", "T14", """
 return resource.setrlimit(resource.RLIMIT_NOFILE, (1 << 16, 1 << 16)) is None
 """, why_not_shown=MACHINE),
+    py("queue signals without end", "T14", """
+return resource.getrlimit(resource.RLIMIT_SIGPENDING)[1] > 10_000
+""", why_not_shown=MACHINE),
     py("take the host's requests for input", "T14", """
 return call("io_setup", 60_000, ctypes.byref(ctypes.c_ulong())) == 0
 """, why_not_shown="what is left of them differs"),
