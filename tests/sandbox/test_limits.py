@@ -207,7 +207,7 @@ async def test_a_fork_bomb_ends_and_the_next_command_works_at_once(rig, profile)
 async def test_no_command_has_more_processes_than_it_may(tmp_path, profile, cgroups):
     rig = Rig(tmp_path, host=replace(HOST, cgroups=cgroups))
     many = "i=0; while [ $i -lt 300 ]; do sleep 60 & i=$((i+1)); done; wait"  # no bomb: it ends
-    limits = Limits(wall_s=1.5, processes=40)
+    limits = Limits(wall_s=0.8, processes=40)
     outcome = await rig.run(replace(rig.script(many, profile), limits=limits))
     assert outcome.status in ("killed", "timeout", "failed")
     refused = b"fork" in outcome.stderr.head + outcome.stderr.tail
