@@ -226,13 +226,13 @@ def _start(plan: Plan) -> tuple[socket.socket, "subprocess.Popen[bytes]"]:
 
 
 def _seat(control: socket.socket, taken: Callable[[], None]) -> Seat:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-    with theirs:
-        socket.send_fds(control, [b"S"], [theirs.fileno()])
-    ours.settimeout(ANSWER_S)
     with ExitStack() as stack:
-        stack.callback(ours.close)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        stack.enter_context(ours)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        with theirs:
+            socket.send_fds(control, [b"S"], [theirs.fileno()])
+        ours.settimeout(ANSWER_S)
         said, ancillary, _, _ = ours.recvmsg(1 << 10, socket.CMSG_SPACE(CREDENTIALS.size))
         if said == b"P":
             # The kernel names the sender in our own pid namespace.
@@ -240,7 +240,7 @@ def _seat(control: socket.socket, taken: Callable[[], None]) -> Seat:
             seat = Seat(ours, pid, taken)
             stack.pop_all()
             return seat
-    raise CellError(said[1:].decode("utf-8", "replace") or "it ended")
+    raise CellError(errno.EPIPE, said[1:].decode("utf-8", "replace") or "it ended")
 
 
 def _answer(channel: socket.socket, size: int) -> bytes:

@@ -34,7 +34,7 @@ class SystemPaths:
     secret_files: tuple[str, ...]
     secret_directories: tuple[str, ...]
     inspect_only: tuple[str, ...]  # logs and package databases
-    proc_secrets: tuple[str, ...] = ()  # covered where root reads them, or the host's own /proc is shown
+    proc_secrets: tuple[str, ...] = ()  # covered for root, and where the host's /proc is shown
 
 
 @dataclass(frozen=True, slots=True)
