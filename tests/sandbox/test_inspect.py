@@ -152,6 +152,23 @@ async def test_a_client_reaches_its_daemons_socket_and_no_other(rig: Rig):
 
 
 @pytest.mark.threat("T13")
+@pytest.mark.root_only
+@pytest.mark.parametrize("prefix", ["", "/var"])
+async def test_a_socket_below_run_is_there_by_both_its_names(rig: Rig, prefix: str):
+    path = f"/run/permitgate-test-{os.getpid()}"
+    try:
+        with socket.socket(socket.AF_UNIX) as daemon:
+            daemon.bind(path)
+            daemon.listen()
+            profile = Profile("inspect", str(rig.workspace), sockets=(prefix + path,))
+            vector = rig.vector("/usr/bin/python3", "-c", CONNECT, prefix + path)
+            assert (await rig.run(replace(vector, profile=profile))).stdout.head == b"connected\n"
+            assert (await rig.says("ls -A /run", "inspect")) == "permitgate\n"
+    finally:
+        Path(path).unlink()  # noqa: ASYNC240  # at once
+
+
+@pytest.mark.threat("T13")
 @pytest.mark.parametrize("profile", ["inspect", "read", "live"])
 async def test_a_pipe_with_a_name_leads_nowhere(rig: Rig, profile):
     os.mkfifo(rig.workspace / "pipe")

@@ -93,6 +93,12 @@ async def test_owners_are_seen(rig: Rig):
         assert f"pid={os.getpid()}," in outcome.stdout.head.decode()
 
 
+async def test_open_files_are_seen(rig: Rig, tmp_path: Path):
+    with (tmp_path / "busy").open("w"):
+        outcome = await looks(rig, "lsof", "-t", str(tmp_path / "busy"))
+        assert outcome.stdout.head.decode().split() == [str(os.getpid())]
+
+
 @pytest.mark.threat("T09")
 async def test_nothing_is_written_and_nobody_is_signalled(rig: Rig, tmp_path: Path):
     busy = tmp_path / "busy"
