@@ -21,7 +21,7 @@ from sandbox import attempts, leftovers
 from sandbox.action import Command, Limits
 from sandbox.enforcement import CONTROLS, Law
 from sandbox.host import Control, HostFacts
-from sandbox.outcome import CommandOutcome, Seen
+from sandbox.outcome import CommandOutcome
 from sandbox.profile import Profile, ProfileName
 
 LIMITS = Limits(wall_s=10.0, memory_bytes=24 << 20, processes=16, tmp_bytes=1 << 20)
@@ -192,11 +192,9 @@ class _Judge:
 
     def row(self, law: Law) -> Control:
         """Return what the answers say of one control."""
-        untried = [what for what in law.attempts if what not in self.answers]
+        untried = self._untried(law)
         if untried and law.name in BOUNDS and self.outcome.status == "killed":
-            return Control(
-                law.name, self._bound(law.name), "the whole trial was ended at its limit"
-            )
+            return self._ended(law.name)
         if untried:
             return Control(law.name, "absent", f"could not be tried: {', '.join(untried)}", REPORT)
         done = [what for what in law.attempts if self.answers[what].is_done]
@@ -209,12 +207,21 @@ class _Judge:
         )
         return Control(law.name, "partial" if done else "enforced", evidence)
 
+    def _ended(self, name: str) -> Control:
+        """Return the row of a bound whose trial ended the whole program, or came after such."""
+        by = next(law.name for law in CONTROLS if law.name in BOUNDS and self._untried(law))
+        if name != by:
+            return Control(name, "partial", f"not tried alone: the trial was ended by its {by}")
+        held = {control.name: control.seen for control in self.host.controls}
+        is_sure = bool(self.host.cgroups) and held.get(name) == "enforced"
+        evidence = "the whole trial was ended at its limit"
+        return Control(name, "enforced" if is_sure else "partial", evidence)
+
+    def _untried(self, law: Law) -> list[str]:
+        return [what for what in law.attempts if what not in self.answers]
+
     def _where(self) -> tuple[str, str]:
         return self.profile, self.host.rung
-
-    def _bound(self, name: str) -> Seen:
-        held = {control.name: control.seen for control in self.host.controls}
-        return "enforced" if self.host.cgroups and held.get(name) == "enforced" else "partial"
 
 
 def _unwritable(state_dir: Path, error: OSError) -> Control:

@@ -194,6 +194,22 @@ async def test_a_trial_that_ends_early_holds_nothing(tmp_path):
 
 
 @pytest.mark.threat("T25")
+async def test_a_bound_that_was_not_reached_is_not_claimed(tmp_path):
+    rig = Rig(tmp_path)
+
+    async def run(command):
+        whole = await rig.runner._try_out(command)
+        lines = whole.stdout.head.splitlines(keepends=True)
+        said = b"".join(line for line in lines if not line.startswith(b"process count"))
+        return replace(whole, stdout=Output.whole(said))
+
+    rows = {row.name: row for row in await Canary(HOST, rig.state, run).rows("read")}
+    assert rows["process count"].evidence == "the whole trial was ended at its limit"
+    assert rows["memory"].seen == "partial"
+    assert rows["memory"].evidence.startswith("not tried alone")
+
+
+@pytest.mark.threat("T25")
 async def test_what_reaches_the_host_counts_whatever_the_program_inside_says(tmp_path):
     rig = Rig(tmp_path)
 
