@@ -13,6 +13,10 @@ import os
 import stat
 import struct
 
+TYPE_CHECKING = False  # typing and collections would be paid for by every cell
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 INSIDE = b"/run/permitgate"
 HOST = INSIDE + b"/host"  # the whole host; covered before any command runs
 STAGE_DIRECTORY, STAGE_FILE = INSIDE + b"/stage", INSIDE + b"/file"
@@ -21,6 +25,7 @@ FRESH = INSIDE + b"/fresh"  # what becomes /run
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC = 32, 4096, 8192, 16384
+SHM_PAGES = 16_384  # 64 MiB
 BYTES_PER_FILE = 4096  # of a file system in memory; the kernel counts names apart from content
 ATTR_READ_ONLY, ATTR_NOSUID, ATTR_NODEV = 1, 2, 4
 SYS_OPENAT2, SYS_MOUNT_SETATTR = 437, 442  # the same number on every architecture
@@ -62,8 +67,10 @@ def private(mounts: list[list[bytes]]) -> list[list[bytes]]:
     `mounts` are ("tmpfs", path, bytes it may hold) and ("mask", path, source); /proc comes first.
     The new /run is put aside until `build` ends.
     """
+    _mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    _bound_shared_memory()
     # Read-only: as root /proc/sys would be the host's to change.
-    _mount(b"proc", b"/proc", b"proc", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC)
+    _restrict(b"/proc", ATTR_READ_ONLY, 0)
     # Device nodes are the host's own: as root their modes could be changed. Writing to them works.
     _restrict(b"/dev", ATTR_READ_ONLY, AT_RECURSIVE)
     options = b"newinstance,ptmxmode=0666,mode=0620"
@@ -78,6 +85,15 @@ def private(mounts: list[list[bytes]]) -> list[list[bytes]]:
     for _, path, source in covers:
         _cover(path, source)
     return covers
+
+
+def _bound_shared_memory() -> None:
+    """Bound System V segments, which belong to no process; before Linux 6.9 root alone may."""
+    try:
+        with open("/proc/sys/kernel/shmall", "wb") as file:  # noqa: PTH123  # no pathlib in here
+            file.write(b"%d" % SHM_PAGES)
+    except OSError:
+        return
 
 
 def build(mounts: list[list[bytes]], identities: list[bytes], covers: list[list[bytes]]) -> None:
@@ -213,8 +229,8 @@ def _mount_point(path: bytes, *, is_directory: bool) -> int:
         here = _step(here, part)
     if is_directory:
         return _step(here, name)
-    if not os.path.lexists(_fd(here) + b"/" + name):
-        os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=here))
+    flags = os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    _make(lambda: os.close(os.open(name, flags, 0o600, dir_fd=here)))
     found = _open(here, name, RESOLVE_NO_SYMLINKS)
     os.close(here)
     return found
@@ -225,12 +241,19 @@ def _step(here: int, name: bytes) -> int:
     try:
         below = os.open(name, flags, dir_fd=here)
     except FileNotFoundError:
-        os.mkdir(name, 0o755, dir_fd=here)
+        _make(lambda: os.mkdir(name, 0o755, dir_fd=here))
         below = os.open(name, flags, dir_fd=here)
     except NotADirectoryError as error:
         raise MovedError(error.errno, f"{os.fsdecode(name)} is a link or a file") from None
     os.close(here)
     return below
+
+
+def _make(what: "Callable[[], None]") -> None:
+    try:
+        what()
+    except FileExistsError:
+        return  # made for another command of the cell
 
 
 def _fd(number: int) -> bytes:
