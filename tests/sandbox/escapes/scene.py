@@ -109,11 +109,22 @@ def _swallow(terminal: int) -> None:
             pass
 
 
-@contextmanager
-def scene(base: Path, template: Path, around: dict[str, object]) -> Iterator[tuple[Rig, Places]]:
-    """Set up one workspace with its surroundings; everything of it ends on leaving."""
+def shared_rig(base: Path) -> Rig:
+    """Return a rig whose runner serves many scenes, so that its profiles are tried only once."""
     rig = Rig(base)
-    rig.runner = type(rig.runner)(rig.office, rig.host, _denies, rig.state)
+    rig.runner.close()
+    rig.runner = type(rig.runner)(rig.office, rig.host, denies, rig.state)
+    return rig
+
+
+@contextmanager
+def scene(
+    base: Path, template: Path, around: dict[str, object], shared: Rig
+) -> Iterator[tuple[Rig, Places]]:
+    """Set up one workspace with its surroundings; everything of it ends on leaving."""
+    rig = Rig(base, office=shared.office)
+    rig.runner.close()
+    rig.runner, rig.state = shared.runner, shared.state
     copy_workspace(template, rig.workspace)
     out = base / "out"
     out.mkdir()
@@ -140,9 +151,9 @@ def scene(base: Path, template: Path, around: dict[str, object]) -> Iterator[tup
         os.fchdir(here)
         victim = stack.enter_context(subprocess.Popen(["/bin/sleep", "300"], cwd=out, env=TOKENS))
         stack.callback(victim.send_signal, signal.SIGKILL)
-        stack.callback(rig.runner.close)
         yield rig, Places(rig.workspace, out, Path(rig.host.home), victim.pid, around)
 
 
-def _denies(path: str) -> bool:
+def denies(path: str) -> bool:
+    """Return whether policy keeps a file of the workspace from being read."""
     return path.endswith("/.env") or ("/secrets/" in path and path.endswith(".pem"))

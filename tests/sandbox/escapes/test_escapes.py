@@ -25,7 +25,7 @@ from tests.sandbox.escapes import (
     terminals,
 )
 from tests.sandbox.escapes.attempt import Attempt, Places, batch, single
-from tests.sandbox.escapes.scene import TOKENS, doors, make_workspace, scene
+from tests.sandbox.escapes.scene import TOKENS, doors, make_workspace, scene, shared_rig
 from tests.sandbox.rig import HOST, Rig
 
 pytestmark = [
@@ -54,6 +54,8 @@ class Stage:
         self._said: dict[tuple[str, str], dict[str, str]] = {}
         self._template = base / "template"
         make_workspace(self._template)
+        (base / "shared").mkdir()
+        self.rig = shared_rig(base / "shared")
 
     def confined(self, group: str, attempt: Attempt, profile: str) -> str:
         """Return what a confined attempt came to: "held …", or else what it did."""
@@ -78,7 +80,7 @@ class Stage:
         base = self._base / str(self._scenes)
         base.mkdir()
         try:
-            with scene(base, self._template, self._around) as (rig, places):
+            with scene(base, self._template, self._around, self.rig) as (rig, places):
                 if profile:
                     outcome = anyio.run(confined, rig, places, attempts, profile)
                     said = read(attempts, outcome.stdout.head, places, outcome)
@@ -168,7 +170,9 @@ def unharmed(places: Places, rig: Rig) -> str:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory) -> Iterator[Stage]:
     with doors() as around:
-        yield Stage(tmp_path_factory.mktemp("escapes"), around)
+        stage = Stage(tmp_path_factory.mktemp("escapes"), around)
+        yield stage
+        stage.rig.runner.close()
 
 
 def cases() -> list[object]:
