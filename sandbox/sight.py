@@ -4,13 +4,12 @@ May touch: the file system, to look. Anything uncertain is `Unseen`, and then no
 """
 
 import os
-import pwd
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sandbox import daemons
+from sandbox import inspected
 from sandbox.action import Command
 from sandbox.host import HostFacts
 from sandbox.masks import Masks, Walker
@@ -26,11 +25,6 @@ MAX_COVERS = 2_000  # mounts that one view can be made of
 ALWAYS_SHOWN = ("/proc", "/dev")
 WALKED = ("/etc", "/opt", "/usr/local")  # of the system: where files and doors of others may lie
 PARTLY = frozenset({"/", *SCRATCH})  # hidden, but what is there is an answer too
-# As root, what of the kernel must not even be read in the host's own /proc and /sys.
-KERNEL_FILES = ("/proc/kallsyms", "/proc/kpagecount", "/proc/kpageflags", "/proc/kpagecgroup",
-                "/proc/vmcore")  # fmt: skip
-KERNEL_DIRECTORIES = ("/sys/kernel/debug", "/sys/kernel/tracing", "/sys/kernel/security",
-                      "/sys/fs/bpf", "/sys/fs/pstore", "/sys/firmware/efi/efivars")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +230,7 @@ def _hidden(
 
 def _sight(command: Command, host: HostFacts, masks: Masks, roots: _Roots, state: Path) -> Sight:
     profile, workspace = command.profile, command.profile.workspace
+    inspects = profile.name == "inspect"
     own = [str(state)] if any(is_within(str(state), root) for root in roots.all) else []
     secrets = {path: Path(path).is_dir() for path in roots.tools.masked()}
     covered = _topmost(
@@ -243,10 +238,11 @@ def _sight(command: Command, host: HostFacts, masks: Masks, roots: _Roots, state
             *masks.directories,
             *(path for path in own if state.is_dir()),
             *(path for path, is_directory in secrets.items() if is_directory),
-            *_kernel(KERNEL_DIRECTORIES, profile),
+            *(inspected.kernel_directories() if inspects else ()),
         }
     )
     system = {*host.system.secret_files, *host.system.secret_directories}
+    kernel = inspected.kernel_files() if inspects or host.uid == 0 else ()
     kept = (*masks.protected, *(() if profile.git_places_files else masks.plans))
     inside = [p for p in (*kept, *masks.git_directories, *masks.pins) if is_within(p, workspace)]
     free = [path for path in inside if not _is_below(path, covered)]
@@ -259,12 +255,12 @@ def _sight(command: Command, host: HostFacts, masks: Masks, roots: _Roots, state
         guarded=tuple(sorted(_guarded(set(kept) & set(free), workspace) - covered)),
         masked_files=tuple(
             path
-            for path in dict.fromkeys((*masks.files, *secrets, *_kernel(KERNEL_FILES, profile)))
+            for path in dict.fromkeys((*masks.files, *secrets, *kernel))
             if path not in system and not _is_below(path, covered) and path not in profile.sockets
         ),
         masked_directories=tuple(sorted(covered - system)),
-        homes=_homes(roots, _system(host, "inspect")) if profile.name == "inspect" else (),
-        doors=_doors(command),
+        homes=inspected.homes((*roots.read, *_system(host, "inspect"))) if inspects else (),
+        doors=inspected.doors(command),
     )
 
 
@@ -276,31 +272,6 @@ def _guarded(paths: set[str], workspace: str) -> set[str]:
         for target in real.values()
         if is_within(target, workspace) and target != workspace and os.path.lexists(target)
     }
-
-
-def _kernel(paths: tuple[str, ...], profile: Profile) -> tuple[str, ...]:
-    return tuple(p for p in paths if profile.name == "inspect" and os.path.lexists(p))
-
-
-def _homes(roots: _Roots, system: tuple[str, ...]) -> tuple[str, ...]:
-    """Return where homes are kept, and every home of this host in what would be shown."""
-    found = {"/home", "/root"}
-    for home in {user.pw_dir for user in pwd.getpwall()} - TOO_WIDE:
-        is_shown = any(is_within(home, root) for root in (*roots.read, *system))
-        try:
-            if is_shown and os.lstat(home).st_uid != 0 and os.path.realpath(home) == home:
-                found.add(home)
-        except OSError:
-            continue
-    return tuple(sorted(path for path in found if Path(path).is_dir()))
-
-
-def _doors(command: Command) -> tuple[tuple[str, str], ...]:
-    """Return the sockets one client may speak to, and what it looks at first: (path, source)."""
-    if not command.profile.sockets:
-        return ()
-    paths = (*command.profile.sockets, *daemons.beside(command.argv or ()))
-    return tuple((path, os.path.realpath(path)) for path in paths if Path(path).exists())
 
 
 def _topmost(paths: set[str]) -> set[str]:

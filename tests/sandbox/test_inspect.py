@@ -107,6 +107,14 @@ async def test_secrets_of_the_system_look_empty(rig: Rig, path: str):
                           "inspect") == ""  # fmt: skip
 
 
+@pytest.mark.threat("T12")
+@pytest.mark.root_only
+@pytest.mark.parametrize("profile", ["inspect", "read", "live"])
+async def test_root_is_not_told_of_the_kernels_memory(rig: Rig, profile):
+    paths = "/proc/kpagecount /proc/kpageflags /proc/kallsyms /proc/vmallocinfo /proc/kcore"
+    assert await rig.says(f"head -qc 9 {paths} 2>/dev/null", profile) == ""
+
+
 @pytest.mark.threat("T10")
 @pytest.mark.parametrize("what", ["environ", "maps", "mem", "root/etc/hostname", "cwd/conftest.py"])
 async def test_other_processes_are_seen_and_not_read(rig: Rig, what: str):
