@@ -400,6 +400,7 @@ async def test_git_adds_and_commits_in_live(rig):
     "attempt",
     [
         "echo evil > .git/hooks/pre-commit",
+        "echo evil >> .bashrc; echo evil >> .git/config",
         "git config core.fsmonitor evil",
         "mv .git .git2; mkdir -p .git/hooks; echo evil > .git/hooks/pre-commit",
         "mkdir .vscode; echo evil > .vscode/tasks.json",
