@@ -13,7 +13,8 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: setup
+test:
+	@sh setup.sh tests
 	@$(BIN)/python -m tests.suite
 
 run: setup

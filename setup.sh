@@ -1,6 +1,7 @@
 #!/bin/sh
 # Installs what Permitgate needs: Debian packages (as root; else it says which), a virtual
-# environment from hash-locked requirements, and Permitgate itself. Safe to repeat.
+# environment from hash-locked requirements, and Permitgate itself. Safe to repeat. With the word
+# `tests` also what the suite needs.
 set -eu
 cd "$(dirname "$0")"
 
@@ -12,6 +13,13 @@ need git git
 need sshd openssh-server
 need ssh-keygen openssh-client
 need setpriv util-linux
+if [ "${1:-}" = tests ]; then
+    # What the suite runs inside the sandbox besides.
+    need node nodejs
+    need ss iproute2
+    need lsof lsof
+    need fuser psmisc
+fi
 
 # An interpreter ordinary users can run too: the sandbox binds it, and the suite runs as both.
 python=""
