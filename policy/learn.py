@@ -68,10 +68,8 @@ def _attempt(
     allowed, asked = _sorted_out(actions, wish, barred)
     rules = [*_allow_rules(allowed, widened=not failed), *_ask_rules(asked, wish)]
     # What a pattern that was used opens, or asks about, anyway, needs no rule of its own.
-    all_of_them = load(
-        [Source(f"{wish.name}.yaml", as_yaml(wish, header, rules))], check_examples=False
-    )
-    covered = {finding.rule_id for finding in needless(all_of_them.rules)}
+    whole = Source(f"{wish.name}.yaml", as_yaml(wish, header, rules))
+    covered = {one.rule_id for one in needless(load([whole], check_examples=False).rules)}
     text = as_yaml(wish, header, [rule for rule in rules if rule.id not in covered])
     proof = prove(text, actions, wish)
     if proof.holds or failed == _MOST_ATTEMPTS:
