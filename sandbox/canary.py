@@ -32,6 +32,7 @@ REPORT = (
     "the sandbox does not hold on this host: run permitgate doctor, update bubblewrap and the "
     "kernel, and report it if that does not help"
 )
+AGAIN = "the next command tries again; if this stays, run permitgate doctor"
 TryOut = Callable[[Command], Awaitable[CommandOutcome]]
 
 
@@ -76,7 +77,7 @@ class Canary:
             answers = _read(outcome.stdout.head.decode("utf-8", "replace"), stage.heard())
         if not answers:
             said = outcome.message or outcome.stderr.head.decode("utf-8", "replace")
-            return (Control("trial", "absent", f"it did not run: {said}", REPORT),)
+            return (Control("trial", "absent", f"it did not run: {said}", AGAIN),)
         judge = _Judge(self._host, profile, outcome, answers)
         return tuple(judge.row(law) for law in laws)
 

@@ -170,6 +170,7 @@ async def test_a_bound_that_is_not_there_is_seen_and_nothing_runs(tmp_path):
 
 async def is_seen_absent(canary: Canary, profile: ProfileName, control: str) -> None:
     rows = {row.name: row for row in await canary.rows(profile)}
+    assert control in rows, rows
     assert rows[control].seen == "absent", rows
     assert "possible: " in rows[control].evidence
     refusal = await canary.refusal(profile)
