@@ -181,12 +181,17 @@ def _controls(answers: Mapping[str, str], bwrap: str) -> tuple[Control, ...]:
 
 def _extras(answers: Mapping[str, str], bwrap: str) -> tuple[Control, ...]:
     remedies = Remedies(bwrap, is_root=os.getuid() == 0)
-    return tuple(
-        Control(name, "absent", answers[name], remedies.cells(answers[name]))
-        if answers[name]
-        else Control(name, "enforced", f"tried: {meaning}")
-        for name, meaning in EXTRAS.items()
-    )
+    found = []
+    for name, meaning in EXTRAS.items():
+        reason = answers[name]
+        if not reason:
+            found.append(Control(name, "enforced", f"tried: {meaning}"))
+            continue
+        # What kept bubblewrap itself from working keeps these, too.
+        is_the_same = reason == answers[ISOLATING[0]]
+        fix = remedies.namespaces(reason) if is_the_same else remedies.cells(reason)
+        found.append(Control(name, "absent", reason, fix))
+    return tuple(found)
 
 
 def _bounds(cgroups: tuple[str, ...]) -> frozenset[str] | set[str]:

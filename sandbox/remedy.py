@@ -53,7 +53,7 @@ class Remedies:
 
     def namespaces(self, said: str) -> str:
         """Return how to allow what bubblewrap was refused; `said` is what it printed."""
-        if not self._bwrap:
+        if not self._bwrap or said.startswith("[Errno"):  # it could not even be started
             return self.install()
         if option := re.search(r"[Uu]nknown option (\S+)", said):
             return (
