@@ -197,6 +197,8 @@ class Walker:
             listing.git.append(place.path)
         for entry in entries:
             is_directory = entry.is_dir(follow_symlinks=False)
+            if not place.denied:  # a name may be both denied and protected
+                _protect(entry, listing, is_directory=is_directory, in_git=in_git)
             if place.denied or self._is_denied(entry):
                 _deny(entry, listing, is_directory=is_directory, is_top=not place.denied)
             else:
@@ -227,12 +229,18 @@ def _deny(entry: os.DirEntry[str], listing: _Listing, *, is_directory: bool, is_
         listing.files += [entry.path] if is_top else []
 
 
-def _keep(entry: os.DirEntry[str], listing: _Listing, *, is_directory: bool, in_git: bool) -> None:
-    """Note one name that is not denied: whether it is protected, a door, or a way further down."""
+def _protect(
+    entry: os.DirEntry[str], listing: _Listing, *, is_directory: bool, in_git: bool
+) -> None:
+    """Note a name that makes other tools run code."""
     if is_protected(entry.name, is_directory=is_directory, in_git=in_git):
         listing.protected.append(entry.path)
     if in_git and entry.name in GIT_PLANS:
         listing.plans.append(entry.path)
+
+
+def _keep(entry: os.DirEntry[str], listing: _Listing, *, is_directory: bool, in_git: bool) -> None:
+    """Note one name that is not denied: whether it is a door, or a way further down."""
     if not is_directory:
         listing.files += [entry.path] if _is_door(entry) else []
     elif len(os.fsencode(entry.path)) > MAX_PATH:

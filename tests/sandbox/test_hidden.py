@@ -50,7 +50,7 @@ MOVES = {  # these need a workspace that can be written
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:
-    made = Rig(tmp_path, denied={".env", "private", ".linked"})
+    made = Rig(tmp_path, denied={".env", "private", ".linked", ".ssh"})
     private = made.workspace / "deep" / "private"
     private.mkdir(parents=True)
     above = made.workspace / "above" / "secret.d"
@@ -158,6 +158,8 @@ async def test_a_file_that_is_denied_from_now_on_is_covered_from_now_on(rig: Rig
         ("rm link; ln -s evil link2; mv link2 .envrc", ".envrc"),
         ("mkdir -p bare; cd bare; echo > HEAD; echo ../evil > commondir", "bare/commondir"),
         ("echo x > evil.code-workspace", "evil.code-workspace"),
+        ("mkdir k; ln -s k .ssh", ".ssh"),
+        ("mkdir .ssh; echo x > .ssh/rc", ".ssh"),
         ("for i in $(seq 6); do mkdir -p e/$i; chmod 0 e/$i; done; echo > .envrc; chmod 0 e",
          ".envrc"),
     ],
