@@ -80,6 +80,7 @@ class Starter:
 
     def __init__(self, host: HostFacts) -> None:
         self._host = host
+        self._views: dict[tuple[object, ...], tuple[Plan, tuple[view.Mount, ...]]] = {}
         self._plans: dict[tuple[object, ...], tuple[Plan, frozenset[view.Mount]]] = {}
 
     def start(self, command: Command, scene: Scene, session: str) -> Start:
@@ -95,24 +96,35 @@ class Starter:
             return self._on_host(command, spec)
         if command.profile.name == "look":
             return self._looking(command, spec)
+        if command.profile.name != "inspect" and host.rung == "namespaces" and host.can_cell:
+            return self._in_cell(command, scene, spec, session)
         mounts = view.view(command.profile, host, scene.sight, scene.empty_file)
         if host.rung == "landlock":
             return self._by_landlock(command, mounts, spec)
-        if command.profile.name == "inspect" or not host.can_cell:
-            return self._alone(command, mounts, spec)
-        plan, covers = self._plan(command, scene, mounts, session)
-        new = tuple(_real(mount) for mount in mounts if view.is_new(mount) and mount not in covers)
+        return self._alone(command, mounts, spec)
+
+    def _in_cell(self, command: Command, scene: Scene, spec: Spec, session: str) -> Start:
+        profile = command.profile
+        key = (profile, scene.sight, scene.empty_file, command.limits.tmp_bytes, session)
+        if key not in self._views:
+            mounts = view.view(profile, self._host, scene.sight, scene.empty_file)
+            plan, covers = self._plan(command, scene, mounts, session)
+            new = (mount for mount in mounts if view.is_new(mount) and mount not in covers)
+            if len(self._views) >= MAX_PLANS:
+                self._views.clear()
+            self._views[key] = plan, tuple(new)
+        plan, mounts = self._views[key]
+        mounts = tuple(_real(mount, profile.workspace) for mount in mounts)
         spec = replace(
             spec,
-            rules=self._rules(new)[1:],  # the cell's own begin with the root
-            mounts=new,
-            identities=_identities(command.profile, new),
-            filter_program=_less(command.profile.name, host.machine),
-            is_calm=command.profile.sees_session,
+            rules=self._rules(mounts)[1:],  # the cell's own begin with the root
+            mounts=mounts,
+            identities=_identities(profile, mounts),
+            filter_program=_less(profile.name, self._host.machine),
+            is_calm=profile.sees_session,
         )
-        return Start(
-            (), b"", spec.encode(), command.stdin, host.cgroups, has_reaper=False, plan=plan
-        )
+        groups = self._host.cgroups
+        return Start((), b"", spec.encode(), command.stdin, groups, has_reaper=False, plan=plan)
 
     def _on_host(self, command: Command, spec: Spec) -> Start:
         """Start the stage on the host itself; what holds the command is in the specification."""
@@ -246,9 +258,11 @@ def _filter(profile: Profile, host: HostFacts) -> bytes:
     return seccomp.build(calls, host.machine)
 
 
-def _real(mount: view.Mount) -> view.Mount:
-    """Return a mount with its source as it is: a seat follows no link."""
-    source = os.path.realpath(mount.source) if mount.source else ""
+def _real(mount: view.Mount, workspace: str) -> view.Mount:
+    """Return a mount with its source as it is now: a seat follows no link."""
+    if not mount.source or is_within(mount.source, workspace):
+        return mount  # found by walking, which follows none
+    source = os.path.realpath(mount.source)
     return mount if source == mount.source else replace(mount, source=source)
 
 
