@@ -45,6 +45,11 @@ def cells() -> list[int]:
     return [pid for pid in inside if b"seat.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
+def permitted(pid: int) -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1], 16) for line in lines if line.startswith("CapPrm"))
+
+
 # What stays
 
 
@@ -91,6 +96,13 @@ async def test_a_command_has_no_capability_and_cannot_gain_one(rig):
     for profile in ("read", "live"):
         text = await says(rig, "grep -h ^Cap /proc/self/status", profile)
         assert {line.split()[1] for line in text.splitlines()} == {"0" * 16}
+
+
+@pytest.mark.threat("T12")
+async def test_whoever_watches_a_command_keeps_nothing_it_does_not_need(rig):
+    text = "while grep -q '^CapEff.*[1-9a-f]' /proc/1/status; do :; done; echo none"
+    assert await says(rig, text) == "none\n"
+    assert {permitted(pid) for pid in cells()} == {1 << 8 | 1 << 21}  # CAP_SETPCAP, CAP_SYS_ADMIN
 
 
 @pytest.mark.threat("T10")
