@@ -45,6 +45,8 @@ class Canary:
 
     def __init__(self, host: HostFacts, state_dir: Path, try_out: TryOut) -> None:
         self._host, self._state_dir, self._try_out = host, state_dir, try_out
+        # One name for all trials, so they share a cell; the next start sweeps it if this one dies.
+        self._base = state_dir / leftovers.own_name("canary")
         self._seen: dict[ProfileName, tuple[Control, ...]] = {}
         self._lock = anyio.Lock()
 
@@ -84,15 +86,14 @@ class Canary:
     def _stage(self, profile: ProfileName, stack: ExitStack) -> "Stage":
         # Where nothing can be covered, a door in a directory that may be written refuses the run.
         has_doors = not (self._host.rung == "landlock" and profile == "live")
-        return Stage(self._state_dir, stack, has_doors=has_doors)
+        return Stage(self._base, stack, has_doors=has_doors)
 
 
 class Stage:
     """What the trial is given to try: files, sockets and listeners that nothing else uses."""
 
-    def __init__(self, state_dir: Path, stack: ExitStack, *, has_doors: bool = True) -> None:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        base = state_dir / leftovers.own_name("canary")  # swept by the next start, if this one dies
+    def __init__(self, base: Path, stack: ExitStack, *, has_doors: bool = True) -> None:
+        base.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         base.mkdir(mode=0o700)
         stack.callback(shutil.rmtree, base, ignore_errors=True)
         self._token = f"permitgate-canary-{secrets.token_hex(8)}"

@@ -88,7 +88,7 @@ async def test_outside_the_sandbox_the_same_program_can_do_it_all(tmp_path):
     rig = Rig(tmp_path)
     laws = [law for law in CONTROLS if law.name != "memory"]
     with ExitStack() as stack:
-        stage = Stage(rig.state, stack)
+        stage = Stage(rig.state / "stage", stack)
         command = stage.command("live", laws, HOST)
         outcome = await rig.run(replace(command, profile=Profile("unconfined", command.cwd)))
         heard = stage.heard()
