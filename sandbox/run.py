@@ -286,9 +286,10 @@ class _End:
         if limit := sign_of(self.exit_code, self.signal, said):
             hint = f"{met(limit, self._limits)} (a hint, from how it ended.)"
             return ("killed" if self.signal else "failed"), hint
+        if self.signal is not None:
+            return "killed", f"ended by {_signal_name(self.signal)}."
         if self.exit_code is None:
-            name = signal.Signals(self.signal).name if self.signal else "an unknown signal"
-            return "killed", f"ended by {name}."
+            return "killed", "somebody killed the sandbox from outside while the command ran."
         for words, meaning in REFUSALS:
             if confined and words in said:
                 return "blocked", f"it looks as if {meaning} (a hint, from what it printed)."
@@ -301,6 +302,13 @@ class _End:
         said = self._ended.stderr.head.decode("utf-8", "replace").strip()
         reason = self._trouble.removeprefix("F") or said or self._ended.cause or "no report"
         return f"the sandbox could not be set up: {reason}. The command did not run."
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has no name of its own
+        return f"signal {number}"
 
 
 async def _signal_cancellation(cancel_fd: int) -> None:
