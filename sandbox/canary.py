@@ -135,7 +135,8 @@ class Stage:
         return Command(
             (host.interpreter, "-I", "-S", "-c", program, *words), None, verbatim=False,
             cwd=str(self._workspace), env=(), stdin=None,
-            profile=Profile(profile, str(self._workspace), roots), limits=LIMITS, pins=(),
+            profile=Profile(profile, str(self._workspace), roots, unmasked=True), limits=LIMITS,
+            pins=(),
             policy_digest="0" * 64,
         )  # fmt: skip
 

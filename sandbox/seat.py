@@ -79,7 +79,8 @@ def _watch(seat: int, base: confine.Spec, base_fd: int) -> None:
         os.closerange(seat + 1, confine.HIGHEST_FD)
         confine.drop_capabilities()
     except Exception as error:  # noqa: BLE001  # whatever failed, the command must not run
-        again = "again: " if isinstance(error, mounting.MovedError) else ""
+        # A broken pipe: the process that was to become the command was killed while it waited.
+        again = "again: " if isinstance(error, (mounting.MovedError, BrokenPipeError)) else ""
         os.write(seat, f"F{again}{error}".encode())
         os._exit(126)
     report = confine.reap(child)
