@@ -25,7 +25,6 @@ STARTERS = {
     "sandbox/probe.py": "constant canaries, before any permit exists",
     "sandbox/tries.py": "each try of the probe in a process of its own",
     "sandbox/cgroup.py": "one constant process, to try a move of it",
-    "sandbox/attempts.py": "nothing: its text is the program of the canary, run as a command",
 }
 OTHER_HOSTS = {"sandbox/remote/ssh.py"}
 # What can start a process or load code by name; `os.` calls by their first letters.
