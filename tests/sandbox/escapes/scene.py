@@ -156,4 +156,4 @@ def scene(
 
 def denies(path: str) -> bool:
     """Return whether policy keeps a file of the workspace from being read."""
-    return path.endswith("/.env") or ("/secrets/" in path and path.endswith(".pem"))
+    return path.endswith(("/.env", "/.ssh")) or ("/secrets/" in path and path.endswith(".pem"))

@@ -108,9 +108,9 @@ async def confined(
     command = rig.vector(*program(attempts, places), profile=profile)
     limits = replace(LIMITS, wall_s=ALONE_S if attempts[0].alone else LIMITS.wall_s)
     outcome = await rig.run(replace(command, limits=limits))
+    assert outcome.status != "error", outcome.message
     if attempts[0].then:
         script = rig.script(places.fill(attempts[0].then), attempts[0].then_in)
-        assert outcome.status != "error", outcome.message
         outcome = await rig.run(script)
     return outcome
 

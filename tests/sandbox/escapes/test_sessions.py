@@ -1,6 +1,10 @@
 """What one command of a session could leave for the next, take from another, or do to its cell."""
 
+import os
+import signal
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import anyio
 import pytest
@@ -52,6 +56,19 @@ async def run(rig: Rig, text: str, profile: str = "live", session: str = "") -> 
         command, approved_digest=digest(command), approval_id=None, session=session
     )
     return await rig.runner.run(issued)
+
+
+def seats() -> list[int]:
+    """Return every process that serves a cell of this test's process."""
+    found, waiting = [], [os.getpid()]
+    while waiting:
+        pid = waiting.pop()
+        for children in Path(f"/proc/{pid}/task").glob("*/children"):
+            waiting += [int(child) for child in children.read_text().split()]
+        with suppress(OSError):  # it may have ended since
+            if b"seat.py" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
 
 
 @pytest.mark.threat("T13")
@@ -140,3 +157,14 @@ async def test_a_full_tmp_or_home_does_not_stop_the_next_command(rig, fill):
         await run(rig, f"{fill.replace('{names}', names)} {place}")
     outcome = await run(rig, "echo x > /tmp/next && cat /tmp/next; ls > $HOME/next && echo y")
     assert outcome.stdout.head == b"x\ny\n", outcome
+
+
+@pytest.mark.threat("T14")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+async def test_a_cell_that_was_ended_from_outside_is_replaced(rig, number):
+    assert (await run(rig, "echo one")).stdout.head == b"one\n"
+    for pid in seats():
+        with suppress(OSError):  # process 1 took the others with it
+            os.kill(pid, number)
+    outcome = await run(rig, "echo two")
+    assert outcome.stdout.head == b"two\n", (outcome.status, outcome.message)
