@@ -18,6 +18,7 @@ MEMLOCK_BYTES = 1 << 20
 MESSAGE_QUEUE_BYTES = 1 << 20
 RLIMIT_SIGPENDING, SIGNALS_PENDING = 11, 4096  # timers count too
 NEIGHBOURS = 4  # commands with as many processes as they may, in one cell
+WAITING = 8  # processes of a cell that are no command's
 CPU_GRACE_S = 1  # the meter ends the whole tree first, and says why
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -68,14 +69,16 @@ SIGNALS: dict[int, Limit] = {signal.SIGXFSZ: "file size", signal.SIGXCPU: "cpu"}
 SHELL_SIGNAL = 128
 
 
-def rlimits(limits: Limits, *, confined: bool) -> tuple[tuple[int, int], ...]:
+def rlimits(limits: Limits, *, confined: bool, in_group: bool) -> tuple[tuple[int, int], ...]:
     """Return (RLIMIT number, value) pairs, soft and hard alike.
 
-    RLIMIT_NPROC is a backstop behind the meter: the kernel counts all processes of the user in one
-    user namespace, so those of the cell's other commands too, and outside one all there are on the
-    host. It exempts root, whom only a control group holds.
+    The kernel counts all processes of the user in one user namespace for RLIMIT_NPROC, so those of
+    the cell's other commands too, and outside one all there are on the host. Where a control group
+    holds each command, it is a backstop with room for several; else it is the bound. It exempts
+    root, whom only a control group holds.
     """
-    bound = NEIGHBOURS * limits.processes if confined else _tasks_of_user() + limits.processes
+    own = NEIGHBOURS * limits.processes if in_group else limits.processes + WAITING
+    bound = own if confined else _tasks_of_user() + limits.processes
     return (
         (resource.RLIMIT_NPROC, bound),
         (resource.RLIMIT_CPU, limits.cpu_s + CPU_GRACE_S),

@@ -90,7 +90,7 @@ class Starter:
             command.cwd,
             command.argv if command.argv is not None else (*BASH, command.script or "", "bash"),
             tuple(environment.build(host, command).items()),
-            rlimits(command.limits, confined=is_confined),
+            rlimits(command.limits, confined=is_confined, in_group=bool(host.cgroups)),
         )
         if not is_confined:
             return self._on_host(command, spec)
@@ -152,7 +152,7 @@ class Starter:
         calls = seccomp.Calls((), (), may_signal=host.landlock_abi >= ABI_SCOPE, shares_host=True)
         spec = replace(
             spec,
-            rlimits=rlimits(command.limits, confined=False),
+            rlimits=rlimits(command.limits, confined=False, in_group=bool(host.cgroups)),
             rules=allow_list.rules(mounts),
             refuse_tcp=True,
             filter_program=seccomp.build(calls, host.machine),

@@ -61,7 +61,7 @@ COUNTS = [
 for _ in range(200):
     if os.fork() == 0:
         time.sleep(1); os._exit(0)
-time.sleep(0.4); return True
+time.sleep(0 if os.getuid() else 0.4); return True  # root is held by what counts
 """, alone=True, profiles=("inspect", "live")),
     py("start threads without end", "T14", """
 import threading
@@ -71,7 +71,7 @@ for _ in range(200):
         threading.Thread(target=time.sleep, args=(1,), daemon=True).start()
     except RuntimeError:
         return False
-time.sleep(0.4); return True
+time.sleep(0 if os.getuid() else 0.4); return True  # root is held by what counts
 """, alone=True, profiles=("inspect", "live")),
     sh("open files without end", "T14", "ulimit -n 100000 && test $(ulimit -n) -ge 100000",
        only_root=True, why_not_shown=MACHINE),
