@@ -1,5 +1,6 @@
 import os
 import signal
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +44,15 @@ def cells() -> list[int]:
     """Return the first processes of this process's cells."""
     inside = [pid for child in children_of(os.getpid()) for pid in children_of(child)]
     return [pid for pid in inside if b"seat.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def names() -> set[str]:
+    """Return the names of all processes, also of those that are about to be gone."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/comm"):
+        with suppress(OSError):
+            found.add(path.read_text().strip())
+    return found
 
 
 def permitted(pid: int) -> int:
@@ -96,6 +106,18 @@ async def test_a_reader_that_names_tmp_looks_at_what_was_written_there(rig):
 async def test_no_process_of_a_command_is_there_for_the_next(rig):
     assert await says(rig, "setsid sleep 77 & disown; echo started", "live") == "started\n"
     assert await says(rig, "ps -eo args= | grep -c '[s]leep 77'", "live") == "0\n"
+
+
+@pytest.mark.threat("T14")
+async def test_all_that_a_command_started_is_dead_when_its_end_is_said(tmp_path):
+    rig = Rig(tmp_path, host=replace(HOST, cgroups=()))  # a group would end it all once more
+    large = "import time; x = b'x' * (60 << 20); time.sleep(78)"  # it takes a while to be gone
+    start = f'setsid /tmp/lingers -ISc "{large}" >&/dev/null &'
+    for _ in range(4):
+        text = f"ln -sf {HOST.interpreter} /tmp/lingers; for n in 1 2 3; do {start} done; sleep 0.4"
+        assert await says(rig, text) == ""
+        assert "lingers" not in names()
+    rig.runner.close()
 
 
 @pytest.mark.threat("T12")
@@ -189,6 +211,17 @@ async def test_directories_that_change_places_meanwhile_uncover_nothing(rig):
         for _ in range(40):
             outcome = await ran(rig, rig.script("cat one/.env two/.env; cat one/.env two/.env"))
             assert b"secret" not in outcome.stdout.head
+
+
+@pytest.mark.threat("T09")
+@pytest.mark.threat("T10")
+@pytest.mark.parametrize("name", ["", "/.env"])
+async def test_what_is_no_longer_what_was_found_is_not_shown(rig, monkeypatch, name):
+    found = (f"0 0 {rig.workspace}{name}",)  # the device and inode of nothing
+    monkeypatch.setattr("sandbox.start._identities", lambda *_: found)
+    outcome = await ran(rig, rig.script("echo ran"))
+    assert (outcome.status, outcome.stdout.head) == ("error", b"")
+    assert "kept changing" in outcome.message
 
 
 @pytest.mark.threat("T10")
