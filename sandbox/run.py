@@ -18,14 +18,14 @@ import anyio.to_thread
 
 from sandbox import environment
 from sandbox.action import Command, Limits
-from sandbox.canary import Canary
+from sandbox.canary import Canary, TryOut
 from sandbox.cell import CellError, Cells, Plan
 from sandbox.host import Control, HostFacts
 from sandbox.limits import met, sign_of
 from sandbox.masks import Walker
 from sandbox.mounting import MovedError
 from sandbox.outcome import NO_OUTPUT, CommandOutcome, Enforcement, Seen, Status
-from sandbox.permit import Permit, PermitError, PermitOffice
+from sandbox.permit import Permit, PermitError, PermitOffice, SandboxError
 from sandbox.profile import Profile, ProfileName
 from sandbox.sight import Unseen, look, sees_all
 from sandbox.start import Starter
@@ -71,7 +71,7 @@ class CommandRunner:
         self._limiter = anyio.CapacityLimiter(MAX_PARALLEL)
         self._tools = Toolbox(host)
         self._starter = Starter(host)
-        self._canary = Canary(host, state_dir, self._try_out)
+        self._canary = Canary(host, state_dir, _weakly(weakref.WeakMethod(self._try_out)))
         self._controls: dict[ProfileName, tuple[tuple[str, Seen], ...]] = {}
         self._cells = Cells()
         weakref.finalize(self, self._cells.close)
@@ -302,6 +302,18 @@ class _End:
         said = self._ended.stderr.head.decode("utf-8", "replace").strip()
         reason = self._trouble.removeprefix("F") or said or self._ended.cause or "no report"
         return f"the sandbox could not be set up: {reason}. The command did not run."
+
+
+def _weakly(method: "weakref.WeakMethod[TryOut]") -> TryOut:
+    """Return a call of the runner that does not keep it: its descriptors end with its last user."""
+
+    async def try_out(command: Command) -> CommandOutcome:
+        alive = method()
+        if alive is None:
+            raise SandboxError("the runner was closed while its canary ran; nothing ran")
+        return await alive(command)
+
+    return try_out
 
 
 def _signal_name(number: int) -> str:

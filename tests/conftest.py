@@ -1,7 +1,8 @@
 """What holds for every test: hypothesis profiles, and no skip where it would hide a gap."""
 
 import os
-from collections.abc import Generator
+import sys
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -23,6 +24,16 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def no_cell_is_left() -> Iterator[None]:
+    """End the cells of every rig that the test made; those of wider fixtures go on."""
+    rigs = getattr(sys.modules.get("tests.sandbox.rig"), "OPEN", [])
+    before = len(rigs)
+    yield
+    while len(rigs) > before:
+        rigs.pop().runner.close()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -12,6 +12,7 @@ from sandbox.profile import Profile, ProfileName
 from sandbox.run import CommandRunner
 
 HOST = probe()
+OPEN: "list[Rig]" = []  # those whose cells still wait; conftest.py closes them
 
 
 @dataclass
@@ -32,6 +33,7 @@ class Rig:
         self.runner = CommandRunner(
             self.office, self.host, lambda path: Path(path).name in self.denied, self.state
         )
+        OPEN.append(self)
 
     def script(self, text: str, profile: ProfileName = "read") -> Command:
         return Command(
