@@ -19,7 +19,7 @@ import anyio
 
 from sandbox.leftovers import sweep
 from sandbox.limits import children_of, tree
-from tests.sandbox.rig import Rig
+from tests.sandbox.rig import SEEN, Rig
 
 PR_SET_CHILD_SUBREAPER = 36
 GONE_S = 1.0
@@ -43,13 +43,14 @@ def kill_one(
     base: Path, profile: str, script: str, moment: float, is_warm: bool
 ) -> dict[str, list[str]]:
     """Return what is left of a server that was killed at a moment."""
-    rig, mounts = Rig(base), mounted()
-    if is_warm:
-        rig.runner._canary._seen[profile] = ()  # the host was tried already
+    mounts = mounted()
     ready, is_ready = os.pipe()
     server = os.fork()
     if server == 0:
+        SEEN.clear()
+        rig = Rig(base)
         if is_warm:
+            SEEN[profile] = ()  # the host was tried already
             anyio.run(rig.run, rig.script("true", profile))
         os.write(is_ready, b"x")
         anyio.run(rig.run, rig.script(script, profile))
