@@ -74,10 +74,10 @@ def _watch(seat: int, base: confine.Spec, base_fd: int) -> None:
         mounting.build(spec.mounts, spec.identities, covers)
         if spec.is_calm:
             mounting.calm((TMP, base.cwd))
+        confine.drop_capabilities()
         socket.send_fds(ours, [b"G"], descriptors)
         os.closerange(0, seat)
         os.closerange(seat + 1, confine.HIGHEST_FD)
-        confine.drop_capabilities()
     except Exception as error:  # noqa: BLE001  # whatever failed, the command must not run
         # A broken pipe: the process that was to become the command was killed while it waited.
         again = "again: " if isinstance(error, (mounting.MovedError, BrokenPipeError)) else ""

@@ -473,7 +473,7 @@ async def test_processes_are_bounded_for_root_too_and_no_group_is_left(rig):
         return
     limits = Limits(wall_s=1.0, processes=30)
     outcome = await rig.run(replace(rig.script(MANY), limits=limits))
-    assert b"fork" in outcome.stderr.head
+    assert b"fork" in outcome.stderr.head or "30 processes" in outcome.message
     rig.runner.close()
     assert await eventually(lambda: not groups())
 
