@@ -23,7 +23,7 @@ from sandbox.probe import probe
 from sandbox.profile import Profile, ProfileName
 from sandbox.run import CommandRunner
 
-START_ROUNDS, COLD_ROUNDS, WORK_ROUNDS = 200, 15, 12
+START_ROUNDS, COLD_ROUNDS, WORK_ROUNDS = 200, 15, 5
 FILES = 10_000
 CAT_BYTES = 256 << 20
 PLAIN_BWRAP = (
