@@ -10,45 +10,79 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 PROJECT = Path(__file__).resolve().parents[1]
 WHOLLY_COVERED = "policy/*,approvals/*,audit/*,mcp_server/gate.py"
 NAME = "permitgate-test"
+STARTING = ["tests/mcp_server", "tests/sandbox", "tests/test_laws.py"]  # processes, and waits
+COMPUTING = ["tests", *(f"--ignore={path}" for path in STARTING)]
 
 
 def main() -> int:
-    """Run everything and return the exit code."""
+    """Run everything and return the exit code; with arguments, pytest runs just these."""
     os.chdir(PROJECT)
     with tempfile.TemporaryDirectory(prefix="permitgate-suite-") as scratch:
-        data = f"{scratch}/coverage"
-        environment = {**os.environ, "COVERAGE_FILE": data}
-        coverage = [sys.executable, "-m", "coverage"]
-        code = _call([*coverage, "run", "-m", "pytest", "-q", *sys.argv[1:]], environment)
+        code = (
+            _pytest(sys.argv[1:], f"{scratch}/data.1") if sys.argv[1:] else _in_two_lanes(scratch)
+        )
         if code:
             return code
+        environment = {**os.environ, "COVERAGE_FILE": f"{scratch}/coverage"}
+        coverage = [sys.executable, "-m", "coverage"]
+        _call([*coverage, "combine", "-q", *map(str, Path(scratch).glob("data.*"))], environment)
         _call([*coverage, "report"], environment)
         code = _call(
             [*coverage, "report", f"--include={WHOLLY_COVERED}", "--fail-under=100"], environment
         )
     if code:
         print(f"suite: {WHOLLY_COVERED} must be wholly covered; the table above names the lines")
-        return code
-    return _as_ordinary_user() if os.geteuid() == 0 else 0
+    return code
 
 
-def _call(command: list[str], environment: dict[str, str]) -> int:
-    return subprocess.run(command, env=environment, check=False).returncode
+def _in_two_lanes(scratch: str) -> int:
+    """Run what starts processes in one lane, and in the other what computes, then the other user.
+
+    What the second lane says is printed when both have ended.
+    """
+    said = Path(scratch) / "said"
+    with said.open("wb") as output, ThreadPoolExecutor() as lanes:
+        beside = lanes.submit(_beside, scratch, output)
+        code = _pytest(STARTING, f"{scratch}/data.1")
+        code = beside.result() or code
+    print(said.read_text("utf-8", "replace"), flush=True)
+    return code
 
 
-def _as_ordinary_user() -> int:
+def _beside(scratch: str, output: BinaryIO) -> int:
+    code = _pytest(COMPUTING, f"{scratch}/data.2", output)
+    if os.geteuid() == 0:
+        code = _as_ordinary_user(output) or code
+    return code
+
+
+def _pytest(arguments: list[str], data: str, output: BinaryIO | None = None) -> int:
+    command = [sys.executable, "-m", "coverage", "run", "-m", "pytest", "-q", *arguments]
+    return _call(command, {**os.environ, "COVERAGE_FILE": data}, output)
+
+
+def _call(command: list[str], environment: dict[str, str], output: BinaryIO | None = None) -> int:
+    return subprocess.run(
+        command, env=environment, check=False, stdout=output, stderr=output and subprocess.STDOUT
+    ).returncode
+
+
+def _as_ordinary_user(output: BinaryIO) -> int:
     """Run the tests marked as_user again without root's powers.
 
     The user exists only in the mount namespace of the run: its line is in a copy of /etc/passwd
     bound over the real one. The project is bound too, as it may lie where only root can go.
     """
     uid = _free_uid()
-    print(f"suite: once more as an ordinary user (uid {uid})", flush=True)
+    output.write(f"suite: once more as an ordinary user (uid {uid})\n".encode())
+    output.flush()
     home = Path(tempfile.mkdtemp(prefix="permitgate-user-"))
     try:
         os.chown(home, uid, uid)
@@ -73,7 +107,7 @@ def _as_ordinary_user() -> int:
             "TMPDIR": str(home),
             **({"CI": os.environ["CI"]} if "CI" in os.environ else {}),
         }
-        return _call(["unshare", "--mount", "/bin/sh", "-c", script], environment)
+        return _call(["unshare", "--mount", "/bin/sh", "-c", script], environment, output)
     finally:
         shutil.rmtree(home, ignore_errors=True)
 
