@@ -167,7 +167,7 @@ SHOWN = [
     ("a=(; rm -rf src", ["Unread      ", "Runs        as written"]),
     ("touch /opt/x", ["also writable: /opt/x"]),
     ("curl -o two/a https://x.org", ["Blocked     this would run with network, and the policy"]),
-    ("ps aux; touch x", ["Blocked     one part inspects the host"]),
+    ("ps aux; touch x y", ["Blocked     one part inspects the host"]),
     ("cat <<E\n1\n2\n3\n4\n5\n6\n7\n8\n9\nE\n", ["… 4 more lines"]),
 ]  # fmt: skip
 
