@@ -17,8 +17,8 @@ from typing import BinaryIO
 PROJECT = Path(__file__).resolve().parents[1]
 WHOLLY_COVERED = "policy/*,approvals/*,audit/*,mcp_server/gate.py"
 NAME = "permitgate-test"
-STARTING = ["tests/mcp_server", "tests/sandbox", "tests/test_laws.py"]  # processes, and waits
-COMPUTING = ["tests", *(f"--ignore={path}" for path in STARTING)]
+CONFINED = ["tests/sandbox", "tests/test_laws.py"]
+OTHERS = ["tests", *(f"--ignore={path}" for path in CONFINED)]
 
 
 def main() -> int:
@@ -43,21 +43,21 @@ def main() -> int:
 
 
 def _in_two_lanes(scratch: str) -> int:
-    """Run what starts processes in one lane, and in the other what computes, then the other user.
+    """Run the sandbox's tests in one lane, then the other user's; all others in the second.
 
-    What the second lane says is printed when both have ended.
+    What the first lane says is printed when both have ended.
     """
     said = Path(scratch) / "said"
     with said.open("wb") as output, ThreadPoolExecutor() as lanes:
         beside = lanes.submit(_beside, scratch, output)
-        code = _pytest(STARTING, f"{scratch}/data.1")
+        code = _pytest(OTHERS, f"{scratch}/data.1")
         code = beside.result() or code
     print(said.read_text("utf-8", "replace"), flush=True)
     return code
 
 
 def _beside(scratch: str, output: BinaryIO) -> int:
-    code = _pytest(COMPUTING, f"{scratch}/data.2", output)
+    code = _pytest(CONFINED, f"{scratch}/data.2", output)
     if os.geteuid() == 0:
         code = _as_ordinary_user(output) or code
     return code

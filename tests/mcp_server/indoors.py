@@ -21,6 +21,7 @@ from mcp_server.config import parse_config
 from mcp_server.places import Places
 from mcp_server.surface import build_server
 from tests.mcp_server.rig import Answer, Rig
+from tests.sandbox.rig import SEEN
 
 ATTESTED = """\
 version: 1
@@ -76,6 +77,8 @@ class Indoors:
         app = open_app(
             parse_config(config, "config.yaml"), places, Wishes("stdio", workspace, named)
         )
+        # The canary has tests of its own; here the host is tried once, not in every test.
+        app.runners._command._controls = SEEN
         return cls(app, build_server(app), workspace)
 
     @property
