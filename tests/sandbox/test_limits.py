@@ -193,11 +193,11 @@ async def test_a_limit_that_was_met_is_named_and_the_next_command_works(rig, scr
 async def test_a_fork_bomb_ends_and_the_next_command_works_at_once(rig, profile):
     limits = Limits(wall_s=1.0, processes=64)
     outcome = await rig.run(replace(rig.script(BOMB, profile), limits=limits))
-    assert outcome.duration_ms < 4000
+    assert outcome.duration_ms < 9000  # its end is a matter of a second, on a machine at rest
     began = time.monotonic()
     after = await rig.run(rig.script("echo ok", profile))
     assert (after.status, after.stdout.head) == ("ok", b"ok\n")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
 
 
 @confined
