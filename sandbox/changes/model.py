@@ -1,0 +1,69 @@
+"""The words of a change set: what changed, and the renames that make it so.
+
+May touch: nothing. Paths are relative to the root, as `os.fsdecode` gives them, so a name that is
+not UTF-8 survives.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["file", "directory", "symlink"]
+Operation = Literal["created", "modified", "deleted", "attributes"]
+# place: ours where nothing was · exchange: ours for theirs · take: theirs away · dress: mode, owner,
+# attributes of a directory that both have
+Move = Literal["place", "exchange", "take", "dress"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One name of the workspace that is not as it was; what a person reads and policy decides on."""
+
+    path: str
+    operation: Operation  # attributes: mode, owner, times or extended attributes alone
+    kind: Kind  # of what is there afterwards; of a deletion, of what was there
+    bytes_before: int = 0
+    bytes_after: int = 0
+    mode_before: int = 0  # permission bits with set-id and sticky; 0 where nothing was
+    mode_after: int = 0
+    mtime_ns: int = 0  # afterwards; a file that is younger now was changed by somebody else
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One rename, or one `dress`: all changes below `path` happen with it."""
+
+    move: Move
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Everything one command did to a workspace."""
+
+    changes: tuple[Change, ...] = ()  # sorted by path; every file, directories too
+    steps: tuple[Step, ...] = ()  # parents before children
+    # Directories of both layers: (path, modification time in ns it has afterwards).
+    times: tuple[tuple[str, int], ...] = ()
+    left_out: tuple[str, ...] = ()  # sockets, pipes and devices: they do not outlive the command
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """Whose change set it is, and since when the workspace may have been changed by others."""
+
+    root: str  # absolute, no symbolic link in it
+    since_ns: int  # CLOCK_REALTIME_COARSE before the command started
+    after: int  # number of the last transition in the store at that moment
+    source: Literal["exec", "patch"]
+    summary: str  # the command as it ran, for people; redacted, bounded
+    session: str
+    created_s: float  # Unix time
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a person should see a change set before it is committed."""
+
+    rule: str  # protected-name, git-directory, set-id, deletions, bytes, names, preview, policy
+    text: str  # for people, with the number or the name
+    paths: tuple[str, ...] = ()
