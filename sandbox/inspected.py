@@ -11,20 +11,11 @@ from sandbox import daemons
 from sandbox.action import Command
 from sandbox.profile import TOO_WIDE, is_within
 
-# What of the kernel must not even be read: in the host's own /proc and /sys, and as root in any.
-KERNEL_FILES = (
-    "/proc/kallsyms", "/proc/kpagecount", "/proc/kpageflags", "/proc/kpagecgroup", "/proc/vmcore",
-    "/proc/vmallocinfo", "/proc/pagetypeinfo", "/proc/timer_list",
-)  # fmt: skip
+# What of the kernel must not even be read in the host's own /sys; of /proc, probe.py finds it.
 KERNEL_DIRECTORIES = (
     "/sys/kernel/debug", "/sys/kernel/tracing", "/sys/kernel/security", "/sys/fs/bpf",
     "/sys/fs/pstore", "/sys/firmware/efi/efivars",
 )  # fmt: skip
-
-
-def kernel_files() -> tuple[str, ...]:
-    """Return the files of /proc that this kernel has and nobody is shown."""
-    return tuple(path for path in KERNEL_FILES if os.path.lexists(path))
 
 
 def kernel_directories() -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from sandbox import cgroup, landlock, seccomp
 from sandbox.host import Choice, Control, HostFacts, Rung, SystemPaths
 from sandbox.outcome import Seen
+from sandbox.profile import RECORDS
 from sandbox.programs import safe_entries
 from sandbox.remedy import NO_SECCOMP, Remedies
 from sandbox.toolchains import equip
@@ -35,7 +36,7 @@ PROC_SECRETS = (
     "/proc/kpageflags", "/proc/kpagecgroup", "/proc/vmallocinfo", "/proc/pagetypeinfo",
     "/proc/timer_list", "/proc/kallsyms", "/proc/vmcore",
 )  # fmt: skip
-INSPECTED = ("/sys", "/var/log", "/var/lib/dpkg", "/var/lib/rpm", "/var/lib/apt", "/var/lib/pacman")
+INSPECTED = ("/sys", *RECORDS)
 
 ENFORCED = {
     "filesystem": "/usr could not be written",

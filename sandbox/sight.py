@@ -242,7 +242,6 @@ def _sight(command: Command, host: HostFacts, masks: Masks, roots: _Roots, state
         }
     )
     system = {*host.system.secret_files, *host.system.secret_directories}
-    kernel = inspected.kernel_files() if inspects or host.uid == 0 else ()
     kept = (*masks.protected, *(() if profile.git_places_files else masks.plans))
     inside = [p for p in (*kept, *masks.git_directories, *masks.pins) if is_within(p, workspace)]
     free = [path for path in inside if not _is_below(path, covered)]
@@ -255,7 +254,7 @@ def _sight(command: Command, host: HostFacts, masks: Masks, roots: _Roots, state
         guarded=tuple(sorted(_guarded(set(kept) & set(free), workspace) - covered)),
         masked_files=tuple(
             path
-            for path in dict.fromkeys((*masks.files, *secrets, *kernel))
+            for path in dict.fromkeys((*masks.files, *secrets))
             if path not in system and not _is_below(path, covered) and path not in profile.sockets
         ),
         masked_directories=tuple(sorted(covered - system)),
