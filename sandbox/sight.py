@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from sandbox import inspected
@@ -59,7 +60,7 @@ class Scene:
         return sweep(self.walker, self.profile.workspace, self.before, self.state_dir / "held")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Roots:
     """What is shown besides the system: every path exists and is no symbolic link."""
 
@@ -72,6 +73,11 @@ class _Roots:
     @property
     def all(self) -> tuple[str, ...]:
         return (self.workspace, *self.read, *self.listed, *self.tools.paths, *self.written)
+
+    @cached_property
+    def secrets(self) -> tuple[str, ...]:
+        """Return the credential files of the toolchains, as they are at this look."""
+        return self.tools.masked()
 
 
 def look(
@@ -222,7 +228,7 @@ def _hidden(
     }
     secret = {
         path
-        for path in (tools.masked() if profile.reads else ())
+        for path in (roots.secrets if profile.reads else ())
         if any(is_within(path, root) for root in profile.reads)
     }
     return tuple(sorted({*profile.hidden, *unseen, *covered, *secret}))
@@ -232,7 +238,7 @@ def _sight(command: Command, host: HostFacts, masks: Masks, roots: _Roots, state
     profile, workspace = command.profile, command.profile.workspace
     inspects = profile.name == "inspect"
     own = [str(state)] if any(is_within(str(state), root) for root in roots.all) else []
-    secrets = {path: Path(path).is_dir() for path in roots.tools.masked()}
+    secrets = {path: Path(path).is_dir() for path in roots.secrets}
     covered = _topmost(
         {
             *masks.directories,
