@@ -8,25 +8,14 @@ Report: "R" the command is about to run, "E<errno>" exec failed, "F<text>" set-u
 "X<wait status> <user s> <system s> <peak KiB>" it ended.
 """
 
-import ctypes
 import errno
 import os
 import resource
 import signal
-import struct
+
+from sandbox import privileges
 
 HIGHEST_FD = 1 << 16
-PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS = 4, 22, 24, 38
-SECCOMP_MODE_FILTER = 2
-CAPABILITY_VERSION_3 = 0x20080522
-CAPABILITIES = 64
-_libc = ctypes.CDLL(None, use_errno=True)
-
-
-class _Program(ctypes.Structure):
-    """struct sock_fprog: how many instructions, and where."""
-
-    _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_char_p))
 
 
 class Spec:
@@ -89,15 +78,6 @@ class Spec:
         return bytes.fromhex(self._lists[6][0].decode("ascii"))
 
 
-def hide() -> None:
-    """Make this process undumpable: no command reaches its descriptors or root through /proc.
-
-    Raises:
-        OSError: the kernel refused.
-    """
-    _checked(_libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0), "dumpable")
-
-
 def become(spec: Spec, report: int, ruleset: int = -1) -> None:
     """Take the last restrictions and execute the command; on any failure say which, and exit."""
     try:
@@ -130,20 +110,20 @@ def _confine(spec: Spec, report: int, ruleset: int) -> None:
     os.closerange(low + 1, high)
     os.closerange(high + 1, HIGHEST_FD)
     os.chdir(spec.cwd)
-    hold(spec, ruleset)
+    _hold(spec, ruleset)
     if spec.refuse_tcp:  # it shares the host's namespaces, so nobody has dropped them yet
-        drop_bounding(spec.keeps)
+        privileges.drop_bounding(spec.keeps)
         if not spec.keeps:
-            drop_capabilities()
+            privileges.drop_capabilities()
     for number, value in spec.rlimits:
         _limit(int(number), int(value))
     # Python ignores these two; a command expects what the kernel does by itself.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-    install_filter(spec.filter)
+    privileges.install_filter(spec.filter)
 
 
-def hold(spec: Spec, ruleset: int) -> None:
+def _hold(spec: Spec, ruleset: int) -> None:
     """Enforce the Landlock list: the one begun before, or a new one."""
     rules = spec.rules
     if not rules and ruleset < 0:
@@ -163,39 +143,6 @@ def _limit(number: int, value: int) -> None:
     resource.setrlimit(number, (value, value))
 
 
-def drop_bounding(keeps: frozenset[int] = frozenset()) -> None:
-    """Give up every capability but these that an exec could gain; what is held now stays."""
-    for capability in range(CAPABILITIES):
-        if capability in keeps:
-            continue
-        if _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0):
-            return  # the kernel knows no more of them
-
-
-def drop_capabilities() -> None:
-    """Give up every capability this process holds.
-
-    Raises:
-        OSError: the kernel refused.
-    """
-    header = struct.pack("=Ii", CAPABILITY_VERSION_3, 0)
-    _checked(_libc.capset(header, bytes(24)), "capabilities")
-
-
-def install_filter(program: bytes) -> None:
-    """Hold this process to a seccomp program for ever; an empty one refuses nothing.
-
-    Raises:
-        OSError: the kernel did not take it.
-    """
-    if not program:
-        return
-    header = _Program(len(program) // 8, program)
-    _checked(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
-    mode = SECCOMP_MODE_FILTER
-    _checked(_libc.prctl(PR_SET_SECCOMP, mode, ctypes.byref(header), 0, 0), "seccomp")
-
-
 def reap(child: int) -> bytes:
     """Wait for the command, reaping what it orphans, and return the report of its end."""
     while True:
@@ -204,9 +151,3 @@ def reap(child: int) -> bytes:
             break
     report = f"X{status} {used.ru_utime:.3f} {used.ru_stime:.3f} {used.ru_maxrss}"
     return report.encode("ascii")
-
-
-def _checked(result: int, step: str) -> None:
-    if result:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{step}: {os.strerror(number)}")

@@ -9,7 +9,7 @@ import signal
 import sys
 
 sys.path.insert(0, __file__.rsplit("/", 2)[0])
-from sandbox import confine  # found only once the path is known
+from sandbox import confine, privileges  # found only once the path is known
 
 
 def main() -> int:
@@ -17,7 +17,7 @@ def main() -> int:
     spec_fd, report = int(sys.argv[1]), int(sys.argv[2])
     spec = confine.Spec(spec_fd)
     # Undumpable, so the command cannot reach the report through /proc and forge its end.
-    confine.hide()
+    privileges.hide()
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # as process 1, it is not hit by it then
     child = os.fork()  # noqa: TID251  # this stage exists to become the permitted command
     if child == 0:

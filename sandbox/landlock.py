@@ -10,10 +10,11 @@ import os
 import stat
 import struct
 
+from sandbox import privileges
+
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446  # the same number on every architecture
 OPENAT2, AT_FDCWD, RESOLVE_NO_SYMLINKS = 437, -100, 0x04
 RULE_PATH_BENEATH = 1
-PR_SET_NO_NEW_PRIVS = 38
 
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 REMOVE_DIR, REMOVE_FILE, MAKE_CHAR, MAKE_DIR = 1 << 4, 1 << 5, 1 << 6, 1 << 7
@@ -53,7 +54,7 @@ def restrict(rules: list[tuple[str, int]], *, refuse_tcp: bool) -> int:
     Signals and abstract sockets are scoped to the new domain where the kernel can (ABI 6).
 
     Raises:
-        LandlockError: any step failed; nothing is restricted then.
+        OSError: any step failed; nothing is restricted then.
     """
     ruleset = create(refuse_tcp=refuse_tcp)
     allow(ruleset, rules)
@@ -83,7 +84,7 @@ def allow(ruleset: int, rules: list[tuple[str, int]]) -> None:
 
 def enforce(ruleset: int) -> None:
     """Hold this thread to a list for ever, and close it."""
-    _checked(_libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    privileges.gain_none()
     _checked(_syscall(RESTRICT_SELF, ruleset, 0), "restrict self")
     os.close(ruleset)
 

@@ -18,7 +18,7 @@ import socket
 import sys
 
 sys.path.insert(0, __file__.rsplit("/", 2)[0])
-from sandbox import confine, landlock, mounting  # found only once the path is known
+from sandbox import confine, landlock, mounting, privileges  # found only once the path is known
 
 CLONE = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
 NEW_MOUNT, NEW_IPC, NEW_PID = 0x0002_0000, 0x0800_0000, 0x2000_0000
@@ -33,7 +33,7 @@ def main() -> int:
     control = socket.socket(fileno=int(sys.argv[1]))
     base_fd = int(sys.argv[2])
     base = confine.Spec(base_fd)
-    confine.hide()
+    privileges.hide()
     mounting.prepare((TMP, base.cwd))
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # ended watchers leave no zombie
     # Python's own handler would let a command's `kill -INT 1` reach the watcher.
@@ -74,7 +74,7 @@ def _watch(seat: int, base: confine.Spec, base_fd: int) -> None:
         mounting.build(spec.mounts, spec.identities, covers)
         if spec.is_calm:
             mounting.calm((TMP, base.cwd))
-        confine.drop_capabilities()
+        privileges.drop_capabilities()
         socket.send_fds(ours, [b"G"], descriptors)
         os.closerange(0, seat)
         os.closerange(seat + 1, confine.HIGHEST_FD)
@@ -135,9 +135,9 @@ def _wait_for_command(seat: int, orders: socket.socket, base: confine.Spec, base
         if rules := base.rules:
             ruleset = landlock.create(refuse_tcp=base.refuse_tcp)
             landlock.allow(ruleset, rules)
-        confine.drop_bounding()
-        confine.drop_capabilities()
-        confine.install_filter(base.filter)
+        privileges.drop_bounding()
+        privileges.drop_capabilities()
+        privileges.install_filter(base.filter)
         _rehearse(base_fd)
         spec_fd, *streams = _receive(orders)
         spec = confine.Spec(spec_fd)

@@ -15,7 +15,7 @@ import struct
 import sys
 from _socket import AF_INET, SOCK_DGRAM, socket  # socket itself costs 7 ms
 
-from sandbox import landlock
+from sandbox import landlock, privileges
 
 TYPE_CHECKING = False  # typing and collections cost 8 ms; mypy takes this name as true
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 SCRATCH = "/mnt"  # a tmpfs of this bubblewrap
 OWN_PROCESSES = 8
 NOWHERE = ("192.0.2.1", 9)  # RFC 5737: documentation, never routed
-PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 PTRACE_TRACEME = 0
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -140,10 +139,7 @@ def _landlock() -> None:
 def _seccomp(program: bytes) -> None:
     if not program:
         raise OSError("no table of system calls for this machine; use x86_64 or aarch64")
-    code = ctypes.create_string_buffer(program, len(program))
-    header = struct.pack("=HxxxxxxQ", len(program) // 8, ctypes.addressof(code))
-    _checked(_libc.prctl(landlock.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
-    _checked(_libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, header, 0, 0), "seccomp")
+    privileges.install_filter(program)
     if _libc.ptrace(PTRACE_TRACEME, 0, 0, 0) != -1:
         raise OSError("a refused system call went through")
 

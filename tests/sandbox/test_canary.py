@@ -129,8 +129,8 @@ async def test_what_bubblewrap_leaves_out_is_seen_and_nothing_runs(
         ("inspect", "processes", NO_LANDLOCK),
         ("read", "workspace", ("mounting.py", '(0 if kind == b"rw"', "(0 if True")),
         ("live", "protected names", ("mounting.py", '(0 if kind == b"rw"', "(0 if True")),
-        ("live", "kernel", ("confine.py", "    if not program:", "    if True:")),
-        ("live", "set-id", ("confine.py", "_libc.capset(header, bytes(24))", "0")),
+        ("live", "kernel", ("privileges.py", "    if not program:", "    if True:")),
+        ("live", "set-id", ("privileges.py", "_libc.capset(header, bytes(24))", "0")),
     ],
 )
 async def test_what_our_own_stage_leaves_out_is_seen_and_nothing_runs(
