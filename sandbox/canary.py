@@ -50,11 +50,15 @@ class Canary:
         self._seen: dict[ProfileName, tuple[Control, ...]] = {}
         self._lock = anyio.Lock()
 
+    def seen(self, profile: ProfileName) -> tuple[Control, ...] | None:
+        """Return the rows of a profile that was tried and held, else None."""
+        return self._seen.get(profile)
+
     async def rows(self, profile: ProfileName) -> tuple[Control, ...]:
         """Return one row per control of the profile, as the kernel answered."""
         async with self._lock:
-            if profile in self._seen:
-                return self._seen[profile]
+            if (seen := self.seen(profile)) is not None:
+                return seen
             rows = await self._tried(profile)
             if all(row.seen != "absent" for row in rows):
                 self._seen[profile] = rows

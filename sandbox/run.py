@@ -24,7 +24,7 @@ from sandbox.host import Control, HostFacts
 from sandbox.limits import met, sign_of
 from sandbox.masks import Walker
 from sandbox.mounting import MovedError
-from sandbox.outcome import NO_OUTPUT, CommandOutcome, Enforcement, Seen, Status
+from sandbox.outcome import NO_OUTPUT, CommandOutcome, Enforcement, Status
 from sandbox.permit import Permit, PermitError, PermitOffice, SandboxError
 from sandbox.profile import Profile, ProfileName
 from sandbox.sight import Unseen, look, sees_all
@@ -72,7 +72,6 @@ class CommandRunner:
         self._tools = Toolbox(host)
         self._starter = Starter(host)
         self._canary = Canary(host, state_dir, _weakly(weakref.WeakMethod(self._try_out)))
-        self._controls: dict[ProfileName, tuple[tuple[str, Seen], ...]] = {}
         self._cells = Cells()
         weakref.finalize(self, self._cells.close)
 
@@ -107,13 +106,9 @@ class CommandRunner:
     async def _unheld(self, command: Command) -> str | None:
         """Return why the profile does not hold on this host, tried before its first command."""
         name = command.profile.name
-        if name in UNTRIED or name in self._controls or self._refusal(command) is not None:
+        if name in UNTRIED or self._canary.seen(name) is not None or self._refusal(command):
             return None
-        if refusal := await self._canary.refusal(name):
-            return refusal
-        rows = await self._canary.rows(name)
-        self._controls[name] = tuple((row.name, row.seen) for row in rows)
-        return None
+        return await self._canary.refusal(name)
 
     async def _try_out(self, command: Command) -> CommandOutcome:
         """Run the canary's constant program as a command is run; nobody else asks for it."""
@@ -216,7 +211,8 @@ class CommandRunner:
             return Enforcement("unconfined", "none", (("time-out", "enforced"),))
         if command.profile.name == "look":
             return Enforcement("look", "seccomp-only", LOOKING)
-        controls = self._controls.get(command.profile.name, ())
+        rows = self._canary.seen(command.profile.name) or ()
+        controls = tuple((row.name, row.seen) for row in rows)
         return Enforcement(command.profile.name, self._host.rung, controls)
 
     def _error(self, command: Command, message: str) -> CommandOutcome:
@@ -245,7 +241,7 @@ class CommandRunner:
 
 
 class _End:
-    """The stage's report (see init.py), read."""
+    """The stage's report (see confine.py), read."""
 
     def __init__(self, ended: Ended, limits: Limits) -> None:
         self._ended, self._limits = ended, limits

@@ -78,7 +78,7 @@ class Indoors:
             parse_config(config, "config.yaml"), places, Wishes("stdio", workspace, named)
         )
         # The canary has tests of its own; here the host is tried once, not in every test.
-        app.runners._command._controls = SEEN
+        app.runners._command._canary._seen = SEEN
         return cls(app, build_server(app), workspace)
 
     @property

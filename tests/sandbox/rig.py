@@ -4,15 +4,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sandbox.action import Command, Limits, Pin, digest
-from sandbox.host import HostFacts
-from sandbox.outcome import CommandOutcome, Seen
+from sandbox.host import Control, HostFacts
+from sandbox.outcome import CommandOutcome
 from sandbox.permit import Permit, PermitOffice
 from sandbox.probe import probe
 from sandbox.profile import Profile, ProfileName
 from sandbox.run import CommandRunner
 
 HOST = probe()
-SEEN: dict[ProfileName, tuple[tuple[str, Seen], ...]] = {}  # what the canary saw of HOST once
+SEEN: dict[ProfileName, tuple[Control, ...]] = {}  # what the canary saw of HOST once
 OPEN: "list[Rig]" = []  # those whose cells still wait; conftest.py closes them
 
 
@@ -35,7 +35,7 @@ class Rig:
             self.office, self.host, lambda path: Path(path).name in self.denied, self.state
         )
         if self.host == HOST:
-            self.runner._controls = SEEN  # each runner would try each profile again
+            self.runner._canary._seen = SEEN  # each runner would try each profile again
         OPEN.append(self)
 
     def script(self, text: str, profile: ProfileName = "read") -> Command:
