@@ -12,6 +12,10 @@ from sandbox.profile import Profile, is_within
 from sandbox.view import INSIDE, SHM_BYTES, Mount
 
 ANCESTOR_BYTES = 16 << 20
+# The probe tries a bubblewrap with all of these, so that one which lacks an option is found there.
+APART = ("--unshare-user", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
+ALONE = ("--unshare-pid", "--as-pid-1", "--unshare-net")  # what `inspect` shares with the host
+BARE = ("--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL")
 
 
 def arguments(
@@ -21,10 +25,9 @@ def arguments(
 
     `inspect` shares the host's pid and network namespaces: an own one would give wrong answers.
     """
-    options = ["--unshare-user", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    options = [*APART, *BARE]
     if profile.name != "inspect":
-        options += ["--unshare-pid", "--as-pid-1", "--unshare-net"]
-    options += ["--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
+        options += ALONE
     for path, target in host.system.links:
         options += ["--symlink", target, path]
     for mount in mounts:
@@ -44,9 +47,7 @@ def cell_arguments(
     divert what a later one will be shown.
     """
     tmp_bytes, empty_file = sizes
-    options = ["--unshare-user", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
-    options += ["--unshare-pid", "--as-pid-1", "--unshare-net", "--die-with-parent"]
-    options += ["--new-session", "--clearenv", "--cap-drop", "ALL"]
+    options = [*APART, *ALONE, *BARE]
     options += ["--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETPCAP"]
     for path, target in host.system.links:
         options += ["--symlink", target, path]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox import cgroup, landlock, seccomp
+from sandbox.bwrap import ALONE, APART, BARE
 from sandbox.host import Choice, Control, HostFacts, Rung, SystemPaths
 from sandbox.outcome import Seen
 from sandbox.profile import RECORDS
@@ -57,10 +58,9 @@ EXTRAS = {
 }
 # Every option a run uses, so that a bubblewrap which lacks one is found here.
 NAMESPACES = (
-    "--unshare-user", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts",
-    "--unshare-cgroup-try", "--as-pid-1", "--die-with-parent", "--new-session", "--clearenv",
-    "--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_NET_ADMIN",
-    "--cap-add", "CAP_DAC_OVERRIDE", "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev",
+    *APART, *ALONE, *BARE,
+    "--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_NET_ADMIN", "--cap-add", "CAP_DAC_OVERRIDE",
+    "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev",
     "--perms", "1777", "--size", "1048576", "--tmpfs", "/mnt", "--",
 )  # fmt: skip
 RUN_TRIES = (
