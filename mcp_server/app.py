@@ -6,7 +6,7 @@ built here, never to a module.
 
 import logging
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -30,18 +30,17 @@ from mcp_server.places import NOWHERE, Places
 from mcp_server.policies import policy_files
 from mcp_server.redaction import redacted
 from mcp_server.road import Road
-from mcp_server.runners import Runners
+from mcp_server.runners import Runners, probed
 from mcp_server.signed_policies import RevisionBook
 from policy.classify import classify
 from policy.decide import DeniedReads, denied_reads
 from policy.document import PolicyError
 from policy.model import Context, Decision, Effect, Request
 from policy.rules import Policy
-from sandbox.host import Accepted, HostFacts
+from sandbox.host import HostFacts
 from sandbox.leftovers import sweep
 from sandbox.patches.run import recover
 from sandbox.permit import PermitOffice, SandboxError
-from sandbox.probe import probe
 
 Auth = Literal["stdio", "http", "cli"]
 logger = logging.getLogger(__name__)
@@ -130,8 +129,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
         journal.close()
         raise
     desk = _desk(where, journal, log_directory(config, where))
-    accepted = Accepted(config.minimum_enforcement, config.accept_unprotected_git)
-    host = replace(probe(config.toolchains), accepted=accepted)
+    host = probed(config)
     recover(where.changes)
     sweep(where.state)
     office = PermitOffice()

@@ -1,12 +1,14 @@
-"""Which runner carries out which kind of permitted action.
+"""Which runner carries out which kind of permitted action, and what the host offers them.
 
-May touch: the sandbox's runners. Each of them takes a permit and nothing else, and redeems it
-itself, so handing a permit to the wrong one runs nothing.
+May touch: the sandbox's runners and its probe. A runner takes a permit and nothing else, and
+redeems it itself, so handing a permit to the wrong one runs nothing.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import assert_never
 
+from mcp_server.config import Config
 from mcp_server.places import Places
 from sandbox.action import (
     Command,
@@ -18,12 +20,19 @@ from sandbox.action import (
     UndoPatch,
 )
 from sandbox.files import FileRunner
-from sandbox.host import HostFacts
+from sandbox.host import Accepted, HostFacts
 from sandbox.outcome import Outcome
 from sandbox.patches.run import PatchRunner
 from sandbox.permit import Permit, PermitOffice
+from sandbox.probe import probe
 from sandbox.profile import Profile
 from sandbox.run import CommandRunner
+
+
+def probed(config: Config) -> HostFacts:
+    """Return what this host was just seen to enforce, with what the configuration accepts."""
+    accepted = Accepted(config.minimum_enforcement, config.accept_unprotected_git)
+    return replace(probe(config.toolchains), accepted=accepted)
 
 
 class Runners:

@@ -8,7 +8,7 @@ import json
 import shutil
 import textwrap
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import anyio
@@ -21,10 +21,10 @@ from mcp_server.log_place import log_directory, open_log
 from mcp_server.owner import current_owner, workspace_roots
 from mcp_server.places import Places, places
 from mcp_server.policies import policy_files, quick_load
+from mcp_server.runners import probed
 from sandbox.enforcement import CONFINED
-from sandbox.host import Accepted, Control, HostFacts
+from sandbox.host import Control, HostFacts
 from sandbox.permit import PermitOffice
-from sandbox.probe import probe
 from sandbox.run import CommandRunner
 from sandbox.toolchains import Toolbox
 
@@ -48,24 +48,24 @@ class Row:
 def examine(*, as_json: bool) -> int:
     """Print a row per control and room; exit 13 when commands would be refused."""
     config, where = load_config(places().config_file), places()
-    accepted = Accepted(config.minimum_enforcement, config.accept_unprotected_git)
-    host = replace(probe(config.toolchains), accepted=accepted)
+    host = probed(config)
+    minimum = host.accepted.minimum
     rows = {
         "host": [_row(control) for control in (*host.controls, *host.extras)],
         "profiles": anyio.run(_profiles, host, where.state),
         "here": list(_here(config, where, host)),
     }
-    runs = host.meets(accepted.minimum) and not any(
+    runs = host.meets(minimum) and not any(
         row.state == "absent" for row in (*rows["profiles"], *rows["here"])
     )
     if as_json:
         every = [asdict(row) for part in rows.values() for row in part]
-        typer.echo(json.dumps({"schema": SCHEMA, "rung": host.rung, "minimum": accepted.minimum,
+        typer.echo(json.dumps({"schema": SCHEMA, "rung": host.rung, "minimum": minimum,
                                "runs": runs, "rows": every}))  # fmt: skip
     else:
         _show(rows, min(shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST))
         so = "commands run" if runs else "commands are refused; see what to do"
-        typer.echo(f"\nrung: {host.rung} (minimum: {accepted.minimum}); {so}")
+        typer.echo(f"\nrung: {host.rung} (minimum: {minimum}); {so}")
     return Exit.OK if runs else Exit.SANDBOX_BELOW_MINIMUM
 
 
