@@ -141,14 +141,19 @@ class Group:
         )
 
 
-def parents() -> tuple[str, ...]:
-    """Return the directories to make groups in, one for each hierarchy that can hold a bound.
+def parents() -> dict[str, frozenset[str]]:
+    """Return where to make groups, and what one there bounds: a directory for each hierarchy.
 
     Found by moving a process for real: who may make a group may not always fill it. Groups that a
     server left when it was killed are ended and removed on the way.
     """
-    found = (next(filter(_is_usable, places), None) for places in _places())
-    return tuple(str(place) for place in found if place is not None)
+    found = {}
+    for places in _places():
+        for place in places:
+            if bounds := _bounds(place):
+                found[str(place)] = bounds
+                break
+    return found
 
 
 def _new(parents: tuple[str, ...]) -> tuple[str, ...]:
@@ -190,14 +195,15 @@ def _places() -> Iterator[list[Path]]:
             yield [path for path in (here, *here.parents) if path.is_relative_to(base)]
 
 
-def _is_usable(parent: Path) -> bool:
+def _bounds(parent: Path) -> frozenset[str]:
+    """Return what a group in this directory bounds, once its controllers are on and it is clear."""
     if not (parent / "cgroup.procs").exists():
-        return False
+        return frozenset()
     _clear(parent)
     for controller in CONTROLLERS:
         with suppress(OSError):  # version 1, or it is on already, or it may not be switched on
             _write(f"{parent}/cgroup.subtree_control", b"+" + controller.encode("ascii"))
-    return bool(_tried(str(parent)))
+    return _tried(str(parent))
 
 
 def _clear(parent: Path) -> None:

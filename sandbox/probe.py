@@ -10,7 +10,7 @@ import platform
 import shutil
 import subprocess  # noqa: TID251  # constant probes, started before any permit exists
 import sys
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,9 +74,8 @@ def probe(toolchains: Choice = "auto") -> HostFacts:
     trying = start_tries(bwrap)
     home = str(Path.home())
     cgroups, git_config, system = cgroup.parents(), _git_config(home), system_paths()
-    bounds = _bounds(cgroups)
     answers = tried(trying)
-    controls = (*_controls(answers, bwrap), *_limits(cgroups, bounds))
+    controls = (*_controls(answers, bwrap), *_limits(cgroups))
     seen = {control.name: control.seen for control in controls}
     extras = _extras(answers, bwrap)
     has = {control.name: control.seen == "enforced" for control in extras}
@@ -95,7 +94,7 @@ def probe(toolchains: Choice = "auto") -> HostFacts:
         home=home,
         path_entries=safe_entries(f"{os.environ.get('PATH', '')}:{STANDARD_PATH}"),
         system=system,
-        cgroups=cgroups,
+        cgroups=tuple(cgroups),
         git_config=git_config,
         extras=extras,
         can_cell=has["cell"],
@@ -195,16 +194,8 @@ def _extras(answers: Mapping[str, str], bwrap: str) -> tuple[Control, ...]:
     return tuple(found)
 
 
-def _bounds(cgroups: tuple[str, ...]) -> frozenset[str] | set[str]:
-    """Return what a group in these directories bounds for a whole tree."""
-    if not cgroups:
-        return frozenset()
-    group = cgroup.Group.make(cgroups)
-    group.close()
-    return group.bounds
-
-
-def _limits(cgroups: tuple[str, ...], bounds: Container[str]) -> tuple[Control, ...]:
+def _limits(cgroups: Mapping[str, frozenset[str]]) -> tuple[Control, ...]:
+    bounds = frozenset[str]().union(*cgroups.values())
     bound = f"a control group below {' and '.join(cgroups)}"
     alone = "sampled over the whole tree every 20 ms, then killed"
     memory = Control("memory", "enforced", bound)

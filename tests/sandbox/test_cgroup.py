@@ -12,12 +12,9 @@ from sandbox.cgroup import Group
 from sandbox.leftovers import own_name
 from tests.mcp_server.rig import until
 
-PARENTS = cgroup.parents()
-BOUNDS: frozenset[str] = frozenset()
-if PARENTS:
-    _group = Group.make(PARENTS)
-    BOUNDS = _group.bounds
-    _group.close()
+FOUND = cgroup.parents()
+PARENTS = tuple(FOUND)
+BOUNDS = frozenset[str]().union(*FOUND.values())
 
 bounds_memory = pytest.mark.skipif("memory" not in BOUNDS, reason="no group bounds memory here")
 bounds_pids = pytest.mark.skipif("pids" not in BOUNDS, reason="no group bounds processes here")
@@ -163,10 +160,11 @@ def test_what_a_dead_server_left_is_ended_and_removed_and_what_lives_stays(monke
 
 
 @pytest.mark.as_user
-def test_every_directory_that_was_found_takes_a_group_that_bounds_something():
-    for parent in cgroup.parents():
+def test_every_directory_that_was_found_takes_a_group_that_bounds_what_was_said():
+    for parent, bounds in cgroup.parents().items():
         group = Group.make((parent,))
-        assert group.bounds
+        assert bounds
+        assert group.bounds == bounds
         assert group.close()
 
 
@@ -231,13 +229,13 @@ def test_our_own_group_is_tried_before_those_above_it(tmp_path, monkeypatch, lin
 
 def test_without_a_hierarchy_there_is_no_group(tmp_path, monkeypatch):
     monkeypatch.setattr(cgroup, "MOUNT", tmp_path / "absent")
-    assert cgroup.parents() == ()
+    assert cgroup.parents() == {}
 
 
 def test_a_directory_that_is_no_control_group_takes_none(tmp_path, monkeypatch):
     monkeypatch.setattr(cgroup, "MOUNT", tmp_path)
     (tmp_path / "cgroup.procs").write_text("")
-    assert cgroup.parents() == ()
+    assert cgroup.parents() == {}
     assert [path.name for path in tmp_path.iterdir()] == ["cgroup.procs"]
 
 
