@@ -62,12 +62,8 @@ class _Bench:
     def __init__(self, base: Path) -> None:
         self.workspace = base / "workspace"
         self.workspace.mkdir()
-        self._state = base / "state"
         self._office, self._host = PermitOffice(), probe()
-        self.runner = self._runner()
-
-    def _runner(self) -> CommandRunner:
-        return CommandRunner(self._office, self._host, lambda _: False, self._state)
+        self.runner = CommandRunner(self._office, self._host, lambda _: False, base / "state")
 
     def command(self, argv: Sequence[str], profile: ProfileName) -> Command:
         limits = Limits(wall_s=300.0)
@@ -75,9 +71,9 @@ class _Bench:
         cwd = str(self.workspace)
         return Command(tuple(argv), None, False, cwd, (), None, shown, limits, (), "0" * 64)
 
-    async def run(self, command: Command, runner: CommandRunner | None = None) -> None:
+    async def run(self, command: Command) -> None:
         permit = self._office.issue(command, approved_digest=digest(command), approval_id=None)
-        outcome = await (runner or self.runner).run(permit)
+        outcome = await self.runner.run(permit)
         if outcome.status != "ok":
             raise RuntimeError(f"{command.argv} did not run: {outcome.message}")
 

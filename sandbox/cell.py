@@ -83,8 +83,7 @@ class Cell:
         self._orders: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._ready: queue.SimpleQueue[Seat | OSError] = queue.SimpleQueue()
         self.taken = 0  # commands that run in it now
-        self._thread = threading.Thread(target=self._keep, args=(plan,), daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._keep, args=(plan,), daemon=True).start()
         for _ in range(SPARE_SEATS):
             self._order()
 

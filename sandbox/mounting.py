@@ -23,7 +23,7 @@ STAGE_DIRECTORY, STAGE_FILE = INSIDE + b"/stage", INSIDE + b"/file"
 EMPTY, NOTHING = INSIDE + b"/empty", INSIDE + b"/nothing"  # what denied files and directories show
 FRESH = INSIDE + b"/fresh"  # what becomes /run
 
-MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
+MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC = 32, 4096, 8192, 16384
 SHM_PAGES = 16_384  # 64 MiB
 BYTES_PER_FILE = 4096  # of a file system in memory; the kernel counts names apart from content

@@ -1,7 +1,6 @@
 """What this host can enforce, found out by trying each thing, never by reading a version.
 
-May touch: short-lived processes of our own in fresh namespaces. This module and run.py are the
-only ones that start local processes; what is started here is constant.
+May touch: short-lived processes of our own in fresh namespaces; what is started here is constant.
 """
 
 import getpass

@@ -2,7 +2,7 @@
 
 May touch: one tree of processes, its pipes and /proc. Runs in a worker thread and blocks; for a
 command without a cell the thread lives as long as its child, as the parent-death signal demands.
-This module, cell.py and probe.py are the only ones that start local processes.
+tests/test_laws.py lists every module that starts processes, and what each starts.
 """
 
 import os
