@@ -9,7 +9,7 @@ from pathlib import PurePath
 from sandbox import mounting
 from sandbox.host import HostFacts
 from sandbox.profile import Profile, is_within
-from sandbox.view import INSIDE, SHM_BYTES, Mount
+from sandbox.view import INSIDE, Mount
 
 ANCESTOR_BYTES = 16 << 20
 # The probe tries a bubblewrap with all of these, so that one which lacks an option is found there.
@@ -77,7 +77,7 @@ def _above(paths: list[str], lasting: list[Mount]) -> set[Mount]:
 
 
 def _option(mount: Mount, tmp_bytes: int) -> list[str]:
-    size = str(SHM_BYTES if mount.path == "/dev/shm" else tmp_bytes)  # noqa: S108
+    size = str(mounting.SHM_BYTES if mount.path == "/dev/shm" else tmp_bytes)  # noqa: S108
     match mount.kind:
         case "ro" | "list":
             return ["--ro-bind", mount.source, mount.path]

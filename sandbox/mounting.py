@@ -25,7 +25,7 @@ FRESH = INSIDE + b"/fresh"  # what becomes /run
 
 MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
 MS_REMOUNT, MS_BIND, MS_MOVE, MS_REC = 32, 4096, 8192, 16384
-SHM_PAGES = 16_384  # 64 MiB
+SHM_BYTES = 64 << 20  # of /dev/shm, and again of System V segments
 BYTES_PER_FILE = 4096  # of a file system in memory; the kernel counts names apart from content
 ATTR_READ_ONLY, ATTR_NOSUID, ATTR_NODEV = 1, 2, 4
 SYS_OPENAT2, SYS_MOUNT_SETATTR = 437, 442  # the same number on every architecture
@@ -91,7 +91,7 @@ def _bound_shared_memory() -> None:
     """Bound System V segments, which belong to no process; before Linux 6.9 root alone may."""
     try:
         with open("/proc/sys/kernel/shmall", "wb") as file:  # noqa: PTH123  # no pathlib in here
-            file.write(b"%d" % SHM_PAGES)
+            file.write(b"%d" % (SHM_BYTES // os.sysconf("SC_PAGE_SIZE")))
     except OSError:
         return
 

@@ -7,13 +7,12 @@ both layers, so the mount namespace and Landlock cannot disagree about what is s
 from dataclasses import dataclass
 from typing import Literal
 
-from sandbox import landlock
+from sandbox import landlock, mounting
 from sandbox.host import HostFacts
 from sandbox.profile import Profile, ProfileName
 
 Kind = Literal["ro", "rw", "list", "tmpfs", "proc", "dev", "mask"]
-INSIDE = "/run/permitgate"
-SHM_BYTES = 64 << 20
+INSIDE = mounting.INSIDE.decode()
 DATA = landlock.CHANGE & ~landlock.EXECUTE
 NOT_INSPECTED = frozenset({"/opt"})
 PRIVATE = ("/tmp", "/var/tmp", "/run")  # noqa: S108  # mount points of private tmpfs
@@ -149,5 +148,5 @@ def is_new(mount: Mount) -> bool:
 
 def private(tmp_bytes: int) -> tuple[Mount, ...]:
     """Return what every command of a cell has of its own; `source` is how many bytes it holds."""
-    sizes = (("/dev/shm", SHM_BYTES), ("/var/tmp", tmp_bytes), ("/run", tmp_bytes))  # noqa: S108
+    sizes = (("/dev/shm", mounting.SHM_BYTES), ("/var/tmp", tmp_bytes), ("/run", tmp_bytes))  # noqa: S108
     return tuple(Mount("tmpfs", path, str(size)) for path, size in sizes)
