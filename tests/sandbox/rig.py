@@ -68,3 +68,15 @@ def pinned(command: Command, *pins: Pin) -> Command:
 
 def shown(command: Command, profile: Profile) -> Command:
     return replace(command, profile=profile)
+
+
+def alive(marker: str) -> list[int]:
+    """Return the processes whose arguments contain the marker."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and marker.encode() in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found

@@ -114,12 +114,7 @@ async def test_what_bubblewrap_leaves_out_is_seen_and_nothing_runs(
     tmp_path, profile, control, change
 ):
     host = weaker(tmp_path, deceived(tmp_path, change), NO_LANDLOCK)
-    rig = Rig(tmp_path, host=host)
-    await is_seen_absent(canary(rig), profile, control)
-    ran = await rig.run(rig.script("echo ran", profile))
-    assert (ran.status, ran.stdout.total_bytes) == ("error", 0)
-    assert f"profile {profile} was tried here and does not hold" in ran.message
-    assert "Nothing ran" in ran.message
+    await is_seen_and_nothing_runs(Rig(tmp_path, host=host), profile, control)
 
 
 @pytest.mark.threat("T25")
@@ -137,12 +132,7 @@ async def test_what_our_own_stage_leaves_out_is_seen_and_nothing_runs(
     tmp_path, profile, control, change
 ):
     host = weaker(tmp_path, HOST, *{NO_LANDLOCK, change})
-    rig = Rig(tmp_path, host=host)
-    await is_seen_absent(canary(rig), profile, control)
-    ran = await rig.run(rig.script("echo ran", profile))
-    assert (ran.status, ran.stdout.total_bytes) == ("error", 0)
-    assert f"profile {profile} was tried here and does not hold" in ran.message
-    assert "Nothing ran" in ran.message
+    await is_seen_and_nothing_runs(Rig(tmp_path, host=host), profile, control)
 
 
 @pytest.mark.threat("T25")
@@ -166,6 +156,14 @@ async def test_a_bound_that_is_not_there_is_seen_and_nothing_runs(tmp_path):
 
     rows = {row.name: row for row in await Canary(HOST, rig.state, run).rows("read")}
     assert rows["memory"].seen == rows["process count"].seen == "absent"
+
+
+async def is_seen_and_nothing_runs(rig: Rig, profile: ProfileName, control: str) -> None:
+    await is_seen_absent(canary(rig), profile, control)
+    ran = await rig.run(rig.script("echo ran", profile))
+    assert (ran.status, ran.stdout.total_bytes) == ("error", 0)
+    assert f"profile {profile} was tried here and does not hold" in ran.message
+    assert "Nothing ran" in ran.message
 
 
 async def is_seen_absent(canary: Canary, profile: ProfileName, control: str) -> None:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -21,9 +22,13 @@ def told(tmp_path, without: str, **asked: object) -> dict:
     """Return what a process without these features saw and ran."""
     base = tmp_path / "base"
     base.mkdir()
+    return laddered(base, asked, sys.executable, "-m", "tests.sandbox.without", without)
+
+
+def laddered(base: Path, asked: dict[str, object], *before: str) -> dict:
+    """Return what a process saw and ran that these words start."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.sandbox.without", without,
-         sys.executable, "-m", "tests.sandbox.laddered", str(base), json.dumps(asked)],
+        [*before, sys.executable, "-m", "tests.sandbox.laddered", str(base), json.dumps(asked)],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -126,13 +131,8 @@ def test_what_an_older_landlock_leaves_open_is_closed_by_seccomp(tmp_path, abi):
 def limited(tmp_path, switch: str, **asked: object) -> dict:
     """Return what a process saw and ran in a user namespace with this line in its sysctls."""
     script = f'echo {switch.replace("=", " > /proc/sys/user/")}; exec "$@"'
-    done = subprocess.run(
-        ["unshare", "--user", "--map-root-user", "sh", "-c", script, "sh", sys.executable,
-         "-m", "tests.sandbox.laddered", str(tmp_path), json.dumps(asked)],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    own = ("unshare", "--user", "--map-root-user", "sh", "-c", script, "sh")
+    return laddered(tmp_path, asked, *own)
 
 
 @pytest.mark.threat("T25")

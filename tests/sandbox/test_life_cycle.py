@@ -16,7 +16,7 @@ from sandbox.action import Limits
 from tests.mcp_server.conftest import HTTP_ANY_PORT
 from tests.mcp_server.rig import Rig as Whole
 from tests.mcp_server.rig import Wire, until
-from tests.sandbox.rig import HOST, Rig
+from tests.sandbox.rig import HOST, Rig, alive
 
 pytestmark = [
     pytest.mark.as_user,
@@ -63,17 +63,6 @@ def stubborn(rig: Rig) -> tuple[str, str]:
     """Return a script that does not want to die, and what its processes have as an argument."""
     marker = f"36{rig.base.stat().st_ino}"
     return STUBBORN.format(marker), marker
-
-
-def alive(marker: str) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and marker.encode() in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
 
 
 async def settled(holds) -> None:

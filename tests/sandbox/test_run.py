@@ -14,7 +14,7 @@ import pytest
 from sandbox.action import Limits, Pin
 from sandbox.permit import PermitError
 from sandbox.profile import Profile
-from tests.sandbox.rig import HOST, Rig
+from tests.sandbox.rig import HOST, Rig, alive
 
 pytestmark = [
     pytest.mark.as_user,
@@ -27,18 +27,6 @@ MANY = "i=0; while [ $i -lt 80 ]; do sleep 9 & i=$((i+1)); done; wait"  # proces
 @pytest.fixture
 def rig(tmp_path):
     return Rig(tmp_path)
-
-
-def alive(marker: str) -> list[int]:
-    """Return the processes whose arguments contain the marker."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit() and marker.encode() in (entry / "cmdline").read_bytes():
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
 
 
 def groups() -> list[Path]:
