@@ -57,7 +57,7 @@ class Exec:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """Change files: (operation, absolute path) pairs with fs.write, fs.create or fs.delete."""
+    """Change files: (operation, absolute path) pairs; fs.read is what a rename or copy takes."""
 
     changes: tuple[tuple[str, str], ...]
 

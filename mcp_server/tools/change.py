@@ -4,6 +4,7 @@ May touch: the gate, through the app; the sandbox's planner, which reads files o
 seen their paths.
 """
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -20,7 +21,7 @@ from mcp_server.redaction import without_words
 from mcp_server.results import FileChangeResult, PatchResult
 from mcp_server.tool import Answered, AnyTool, Arguments, Tool
 from policy.classify import classify
-from policy.model import Decision, Effect, Patch, Request, Undo
+from policy.model import Decision, Effect, Patch, Read, Request, Undo
 from sandbox.action import UndoPatch
 from sandbox.outcome import PatchOutcome
 from sandbox.patches.edits import Edit
@@ -31,7 +32,12 @@ if TYPE_CHECKING:
     from mcp_types import InputRequiredResult
 
 SHOWN_DIFF_CHARACTERS = 20_000
-OPERATIONS = {"create": "fs.create", "modify": "fs.write", "delete": "fs.delete"}
+OPERATIONS = {
+    "create": "fs.create",
+    "modify": "fs.write",
+    "delete": "fs.delete",
+    "read": "fs.read",  # what a rename or copy takes its content from
+}
 
 
 class EditArguments(Arguments):
@@ -147,7 +153,14 @@ class _PatchCall:
         return Answered(result, "\n".join(lines), not isinstance(frozen, Frozen))
 
     async def _freeze(self, decision: Decision) -> Frozen | Unrunnable:
-        planned = await to_thread.run_sync(plan, self._root, self._change, decision.policy_digest)
+        planning = partial(
+            plan,
+            self._root,
+            self._change,
+            decision.policy_digest,
+            may_read=self._may_read,
+        )
+        planned = await to_thread.run_sync(planning)
         if isinstance(planned, PatchRefused):
             return Unrunnable("blocked", f"{planned.place}: {planned.message}")
         shown = await to_thread.run_sync(preview, planned)
@@ -156,6 +169,11 @@ class _PatchCall:
         facts = [("root", self._root), ("host", self._context.host)]
         facts += [("changes", f"{file.path}") for file in planned.files]
         return Frozen(planned, tuple(facts), preview=shown)
+
+    def _may_read(self, path: str) -> bool:
+        """Return whether the agent could read a file itself, so that a refusal may quote it."""
+        request = Request(self._request.subject, Read("fs.read", path), "read_file")
+        return classify(request, self._app.policy, self._context).effect is Effect.ALLOW
 
 
 async def _undo(

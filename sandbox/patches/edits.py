@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sandbox.dirfd import PathRefusedError, relative_parts
-from sandbox.patches.diffs import DiffError, Operation
+from sandbox.patches.diffs import Operation
+from sandbox.patches.lines import DiffError
 from sandbox.patches.matching import convention, require_text
 
 _SHOWN = 3
@@ -22,28 +23,51 @@ class Edit:
     new: str
 
 
-def by_path(edits: Iterable[Edit]) -> dict[str, tuple[Operation, list[tuple[int, Edit]]]]:
+Numbered = list[tuple[int, Edit]]
+
+
+def by_path(edits: Iterable[Edit]) -> dict[str, tuple[Operation, Numbered]]:
     """Return the edits of each path with their numbers from 1, in order of first mention.
 
     Raises:
         DiffError: a path that leaves the root, an edit without effect, a creation among edits.
     """
-    grouped: dict[str, list[tuple[int, Edit]]] = {}
+    found: dict[str, tuple[Operation, Numbered]] = {}
+    for path, answer in by_path_each(edits).items():
+        if isinstance(answer, DiffError):
+            raise answer
+        found[path] = answer
+    return found
+
+
+def by_path_each(edits: Iterable[Edit]) -> dict[str, tuple[Operation, Numbered] | DiffError]:
+    """Return what `by_path` does, with the error of a path in place of its edits.
+
+    Raises:
+        DiffError: there is no edit.
+    """
+    grouped: dict[str, Numbered] = {}
     for number, edit in enumerate(edits, start=1):
-        _require_sound(number, edit)
         grouped.setdefault(edit.path, []).append((number, edit))
     if not grouped:
         raise DiffError("edits", "there is none")
-    result: dict[str, tuple[Operation, list[tuple[int, Edit]]]] = {}
-    for path, numbered in grouped.items():
-        creations = [number for number, edit in numbered if edit.old == ""]
-        if creations and len(numbered) > 1:
-            raise DiffError(
-                f"edit {creations[0]}",
-                f"an empty `old` creates {path!r}, so no other edit can name that file",
-            )
-        result[path] = ("create" if creations else "modify", numbered)
-    return result
+    return {path: _operation(path, numbered) for path, numbered in grouped.items()}
+
+
+def _operation(path: str, numbered: Numbered) -> tuple[Operation, Numbered] | DiffError:
+    try:
+        for number, edit in numbered:
+            _require_sound(number, edit)
+    except DiffError as error:
+        return DiffError(error.place, error.message, path)
+    creations = [number for number, edit in numbered if edit.old == ""]
+    if creations and len(numbered) > 1:
+        return DiffError(
+            f"edit {creations[0]}",
+            f"an empty `old` creates {path!r}, so no other edit can name that file",
+            path,
+        )
+    return ("create" if creations else "modify"), numbered
 
 
 def _require_sound(number: int, edit: Edit) -> None:
@@ -62,7 +86,7 @@ def _require_sound(number: int, edit: Edit) -> None:
         raise DiffError(place, "contains a lone surrogate, which no file can hold") from error
 
 
-def edited(numbered: list[tuple[int, Edit]], before: bytes) -> bytes:
+def edited(numbered: Numbered, before: bytes) -> bytes:
     """Return the bytes after every edit of one file.
 
     Raises:

@@ -6,7 +6,9 @@ is never moved: when it does not match where it says, the answer names where it 
 
 from dataclasses import dataclass
 
-from sandbox.patches.diffs import DiffError, Section, first_index
+from sandbox.patches.diffs import Section, first_index
+from sandbox.patches.lines import DiffError
+from sandbox.unified import split_lines
 
 MAX_FILE_BYTES = 5 << 20
 _BOM = b"\xef\xbb\xbf"
@@ -61,7 +63,8 @@ def patched(section: Section, before: bytes) -> bytes:
         DiffError: a hunk does not match exactly where it says; names the nearest match.
     """
     text = "".join(line for hunk in section.hunks for line in (*hunk.old, *hunk.new))
-    require_text(section.path, before, text)
+    path = section.path if section.origin is None else section.origin.path
+    require_text(path, before, text)
     rules = convention(before, text)
     body = before.removeprefix(_BOM) if rules.bom else before
     lines = split_lines(body)
@@ -71,13 +74,18 @@ def patched(section: Section, before: bytes) -> bytes:
         old = [rules.encode(line) for line in hunk.old]
         start = first_index(hunk.old_start, hunk.old)
         place = f"diff line {hunk.at_line}"
+        new = [rules.encode(line) for line in hunk.new]
         if not old and (lines or start):
             raise DiffError(
-                place, "a hunk without context could land anywhere; give the lines around it"
+                place,
+                "a hunk without context could land anywhere; give the lines around it. "
+                f"{_line_at(lines, start)}",
             )
         if lines[start : start + len(old)] != old:
-            raise DiffError(place, _mismatch(section.path, lines, old, start))
-        result += [*lines[done:start], *(rules.encode(line) for line in hunk.new)]
+            ours = first_index(hunk.new_start, hunk.new)
+            done_already = bool(new) and lines[ours : ours + len(new)] == new
+            raise DiffError(place, _mismatch(path, lines, (start, old), done_already))
+        result += [*lines[done:start], *new]
         done = start + len(old)
     result += lines[done:]
     _require_whole_lines(section, result, lines[done:])
@@ -85,7 +93,7 @@ def patched(section: Section, before: bytes) -> bytes:
 
 
 def _require_whole_lines(section: Section, result: list[bytes], rest: list[bytes]) -> None:
-    place = f"diff line {section.hunks[-1].at_line}" if section.hunks else section.path
+    place = f"diff line {section.hunks[-1].at_line if section.hunks else section.at_line}"
     if any(not line.endswith(b"\n") for line in result[:-1]):
         raise DiffError(
             place, "'\\ No newline at end of file' stands before lines that would be joined"
@@ -93,19 +101,14 @@ def _require_whole_lines(section: Section, result: list[bytes], rest: list[bytes
     if section.operation == "delete" and (result or rest):
         raise DiffError(
             place,
-            f"{section.path!r} is deleted, but {len(result)} of its lines are not in the hunk; "
-            "a deletion shows the whole file",
+            f"{section.path!r} is deleted, but {len(result)} of its lines are not in the hunk, the "
+            f"first of them {_shown(result[0])}; a deletion shows the whole file",
         )
 
 
-def split_lines(content: bytes) -> list[bytes]:
-    """Return the lines with their ends; only LF ends a line."""
-    lines = content.split(b"\n")
-    return [line + b"\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
-
-
-def _mismatch(path: str, lines: list[bytes], old: list[bytes], start: int) -> str:
-    """Say where the lines are instead, or what the nearest lines are."""
+def _mismatch(path: str, lines: list[bytes], said: tuple[int, list[bytes]], is_done: bool) -> str:
+    """Say where the lines of a hunk are instead, or what the nearest lines are."""
+    start, old = said
     places = _places(lines, old)
     if len(places) == 1:
         return (
@@ -118,10 +121,23 @@ def _mismatch(path: str, lines: list[bytes], old: list[bytes], start: int) -> st
             f"the hunk does not match at line {start + 1} of {path!r} and is ambiguous: its lines "
             f"are at lines {shown}{' …' if len(places) > _SHOWN_PLACES else ''}; name the one meant"
         )
+    if is_done:
+        advice = "Its new lines stand there already: it seems to be applied."
+    else:
+        advice = "Read the file again and rebuild the diff."
+    end = f", which has {len(lines)} lines" if start + len(old) > len(lines) > 0 else ""
     return (
-        f"the hunk does not match {path!r} at line {start + 1}. {_nearest(lines, old, start)} "
-        "Read the file again and rebuild the diff."
+        f"the hunk does not match {path!r} at line {start + 1}{end}. "
+        f"{_nearest(lines, old, start)} {advice}"
     )
+
+
+def _line_at(lines: list[bytes], start: int) -> str:
+    """Return a sentence about the line that an insertion would follow."""
+    at = min(start, len(lines))
+    if at == 0:
+        return "It stands before line 1."
+    return f"Nearest: line {at} is {_shown(lines[at - 1])}."
 
 
 def _places(lines: list[bytes], old: list[bytes]) -> list[int]:

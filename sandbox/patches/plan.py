@@ -1,77 +1,168 @@
-"""Patches: a diff or edits to the exact bytes each file will have, and their run.
+"""Patches: a diff or edits to the exact bytes each file will have.
 
-May touch: the files below the root, for reading; `run` lands what a permit names through
-`commit.py`. The paths come out before any file is read, so that policy decides on them first.
+May touch: the files below the root, for reading. The paths come out before any file is read, so
+that policy decides on them first. INVARIANT: no other file is read or changed than these.
 """
 
 import difflib
 import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Literal, overload
 
+from sandbox import unified
 from sandbox.action import NewContent, PatchFiles
-from sandbox.dirfd import FileState, PathRefusedError, below, directory, read_state, relative_parts
-from sandbox.patches.diffs import DiffError, Operation, Section, parse
-from sandbox.patches.edits import Edit, by_path, edited
-from sandbox.patches.matching import MAX_FILE_BYTES, patched, split_lines
+from sandbox.dirfd import (
+    FileState,
+    Metadata,
+    PathRefusedError,
+    below,
+    directory,
+    read_state,
+    relative_parts,
+)
+from sandbox.patches.diffs import Operation, Origin, Section, parse_each
+from sandbox.patches.edits import Edit, Numbered, by_path_each, edited
+from sandbox.patches.lines import DiffError
+from sandbox.patches.matching import MAX_FILE_BYTES, patched
 
 MAX_FILES = 500
-_MAX_COMPARED_LINES = 40_000  # beyond, the changed middle is shown whole: difflib is quadratic
 _NEW_FILE_MODE = 0o644
+_MAX_NAMES = 200  # in a directory that is searched for the name that was meant
+_PREVIEW_STEPS = 4_000_000
+_UNIMPORTANT = frozenset({"security.selinux"})  # every file has one where there are any
 
 
 @dataclass(frozen=True, slots=True)
 class PatchRefused:
-    """Why a patch was not planned, and where in it; nothing was changed."""
+    """Why a patch, or one file of it, was not planned, and where in it; nothing was changed."""
 
     place: str
     message: str
+    path: str = field(default="", compare=False)  # the file it is about, where one is known
 
 
-Paths = tuple[tuple[Operation, str], ...]
+@dataclass(frozen=True, slots=True)
+class PatchPart:
+    """What is sound of a patch, None when no file is, and why each of the others is not."""
+
+    action: PatchFiles | None
+    refused: tuple[PatchRefused, ...]
 
 
-def named_paths(change: str | Iterable[Edit]) -> Paths | PatchRefused:
-    """Return operation and relative path of every file a diff or edits name; reads no file."""
+Paths = tuple[tuple[Operation | Literal["read"], str], ...]
+MayRead = Callable[[str], bool]
+line_counts = unified.line_counts
+
+
+def named_paths(change: str | Iterable[Edit], *, partial: bool = False) -> Paths | PatchRefused:
+    """Return operation and relative path of every file a diff or edits name; reads no file.
+
+    A rename is named as mv is in policy: it modifies the old path, whose content stays, and reads
+    it; a copy reads it. With `partial`, files that are refused as written are left out.
+    """
     try:
-        return tuple((step.operation, step.path) for step in _steps(change))
+        steps = _sound_steps(change, [] if partial else None)
     except DiffError as error:
-        return PatchRefused(error.place, error.message)
+        return _refused(error)
+    return tuple(name for step in steps for name in step.named())
 
 
-def plan(root: str, change: str | Iterable[Edit], policy_digest: str) -> PatchFiles | PatchRefused:
+@overload
+def plan(
+    root: str,
+    change: str | Iterable[Edit],
+    policy_digest: str,
+    *,
+    may_read: MayRead | None = None,
+) -> PatchFiles | PatchRefused: ...
+@overload
+def plan(
+    root: str,
+    change: str | Iterable[Edit],
+    policy_digest: str,
+    *,
+    partial: Literal[True],
+    may_read: MayRead | None = None,
+) -> PatchPart | PatchRefused: ...
+def plan(
+    root: str,
+    change: str | Iterable[Edit],
+    policy_digest: str,
+    *,
+    partial: bool = False,
+    may_read: MayRead | None = None,
+) -> PatchFiles | PatchPart | PatchRefused:
     """Return the exact bytes each file below `root` will have.
 
     Args:
         root: absolute path of the workspace, free of symlinks.
         change: a unified diff, or exact edits.
         policy_digest: of the policy that decided on the paths.
+        partial: give what is sound, and the refusal of each other file, instead of all or nothing.
+            A diff is still refused as a whole where it is not certain where a file's part ends.
+        may_read: whether policy lets the agent read a file, by its absolute path; a refusal quotes
+            no other file.
     """
-    place = root
+    refused: list[PatchRefused] | None = [] if partial else None
+    files: list[NewContent] = []
     try:
-        steps = _steps(change)
-        files: list[NewContent] = []
+        steps = _sound_steps(change, refused)
         with directory(root) as root_fd:
+            planner = _Planner(root, root_fd, may_read or (lambda _: True))
             for step in steps:
-                place = step.place
-                files.append(_planned(root_fd, step))
+                answer = planner.planned(step)
+                if not isinstance(answer, PatchRefused):
+                    files += answer
+                elif refused is None:
+                    return answer
+                else:
+                    refused.append(answer)
     except DiffError as error:
-        return PatchRefused(error.place, error.message)
-    except PathRefusedError as error:
-        return PatchRefused(place, str(error))
-    except OSError as error:
-        return PatchRefused(place, f"{error.strerror}: {error.filename!r}; nothing was changed")
-    return PatchFiles(root, tuple(files), policy_digest)
+        return _refused(error)
+    except (PathRefusedError, OSError) as error:
+        return PatchRefused(root, _said(error))
+    action = PatchFiles(root, tuple(files), policy_digest)
+    if refused is None:
+        return action
+    return PatchPart(action if files else None, tuple(refused))
+
+
+def _refused(error: DiffError) -> PatchRefused:
+    return PatchRefused(error.place, error.message, error.path)
+
+
+def _said(error: PathRefusedError | OSError) -> str:
+    if isinstance(error, OSError):
+        return f"{error.strerror}: {error.filename!r}; nothing was changed"
+    return str(error)
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """What is wanted of one file."""
+    """What is wanted of one file, or of the two of a rename."""
 
     place: str
     operation: Operation
     path: str
-    source: Section | list[tuple[int, Edit]]
+    source: Section | Numbered
+
+    @property
+    def origin(self) -> Origin | None:
+        return self.source.origin if isinstance(self.source, Section) else None
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        return self.source.changed if isinstance(self.source, Section) else (self.path,)
+
+    def named(self) -> Iterator[tuple[Operation | Literal["read"], str]]:
+        if self.origin is not None and self.origin.is_deleted:
+            yield "modify", self.origin.path
+        yield self.operation, self.path
+        if self.origin is not None:
+            yield "read", self.origin.path
 
     def after(self, before: bytes) -> bytes | None:
         if not isinstance(self.source, Section):
@@ -86,49 +177,154 @@ class _Step:
 
     @property
     def mode(self) -> int | None:
-        if self.operation != "create":
-            return None
-        named = self.source.mode if isinstance(self.source, Section) else None
-        return named or _NEW_FILE_MODE
+        return self.source.mode if isinstance(self.source, Section) else None
 
 
-def _steps(change: str | Iterable[Edit]) -> list[_Step]:
+def _sound_steps(change: str | Iterable[Edit], refused: list[PatchRefused] | None) -> list[_Step]:
+    """Return what is wanted; a step that is refused as written raises, or goes to `refused`."""
+    sound: list[_Step] = []
+    for step in _apart(_steps(change)):
+        if isinstance(step, _Step):
+            sound.append(step)
+        elif refused is None:
+            raise step
+        else:
+            refused.append(_refused(step))
+    count = sum(len(step.changed) for step in sound)
+    if count > MAX_FILES:
+        raise DiffError("patch", f"names {count} files, more than {MAX_FILES}; split it")
+    return sound
+
+
+def _steps(change: str | Iterable[Edit]) -> Iterator[_Step | DiffError]:
     if isinstance(change, str):
-        steps = [
-            _Step(f"diff line {section.at_line}", section.operation, section.path, section)
-            for section in parse(change)
-        ]
-    else:
-        steps = [
-            _Step(f"edit {numbered[0][0]}", operation, path, numbered)
-            for path, (operation, numbered) in by_path(change).items()
-        ]
-    if len(steps) > MAX_FILES:
-        raise DiffError("patch", f"names {len(steps)} files, more than {MAX_FILES}; split it")
-    paths = {step.path for step in steps}
-    for step in steps:
-        parts = step.path.split("/")
-        above = next((p for n in range(1, len(parts)) if (p := "/".join(parts[:n])) in paths), None)
-        if above is not None:
-            raise DiffError(step.place, f"{step.path!r} lies below {above!r}, which is a file here")
-    return steps
+        for section in parse_each(change):
+            if isinstance(section, DiffError):
+                yield section
+            else:
+                place = f"diff line {section.at_line}"
+                yield _Step(place, section.operation, section.path, section)
+        return
+    for path, answer in by_path_each(change).items():
+        if isinstance(answer, DiffError):
+            yield answer
+        else:
+            operation, numbered = answer
+            yield _Step(f"edit {numbered[0][0]}", operation, path, numbered)
 
 
-def _planned(root_fd: int, step: _Step) -> NewContent:
-    before = current_state(root_fd, step.path)
-    if step.operation == "create":
-        if before is not None:
+def _apart(steps: Iterable[_Step | DiffError]) -> Iterator[_Step | DiffError]:
+    """Yield the steps, but an error for a file that would lie below another one."""
+    known = list(steps)
+    paths = {path for step in known if isinstance(step, _Step) for path in step.changed}
+    for step in known:
+        yield (isinstance(step, _Step) and _below_another(step, paths)) or step
+
+
+def _below_another(step: _Step, paths: set[str]) -> DiffError | None:
+    for path in step.changed:
+        parts = path.split("/")
+        above = ("/".join(parts[:depth]) for depth in range(1, len(parts)))
+        file = next((one for one in above if one in paths), None)
+        if file is not None:
+            message = f"{path!r} lies below {file!r}, which is a file here"
+            return DiffError(step.place, message, path)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Planner:
+    """One workspace, and what of it may not be quoted."""
+
+    root: str
+    root_fd: int
+    may_read: MayRead
+
+    def planned(self, step: _Step) -> tuple[NewContent, ...] | PatchRefused:
+        """Return what becomes of the files of one step, or why nothing does."""
+        try:
+            files = self._files(step)
+        except DiffError as error:
+            return PatchRefused(error.place, error.message, step.path)
+        except (PathRefusedError, OSError) as error:
+            return PatchRefused(step.place, _said(error), step.path)
+        if any(len(file.after or b"") > MAX_FILE_BYTES for file in files):
+            message = f"{step.path!r} would be larger than {MAX_FILE_BYTES} bytes"
+            return PatchRefused(step.place, message, step.path)
+        return files
+
+    def _files(self, step: _Step) -> tuple[NewContent, ...]:
+        if step.operation != "create":
+            before = self._read(step.path, step)
+            after = self._after(step.path, step, before)
+            return (NewContent(step.path, sha256_or_none(before.content), after),)
+        if current_state(self.root_fd, step.path) is not None:
             raise DiffError(step.place, f"{step.path!r} exists; modify it, or delete it first")
-        after: bytes | None = step.created()
-        digest = None
-    else:
-        if before is None:
-            raise DiffError(step.place, f"{step.path!r} does not exist below the root")
-        after = step.after(before.content)
-        digest = hashlib.sha256(before.content).hexdigest()
-    if after is not None and len(after) > MAX_FILE_BYTES:
-        raise DiffError(step.place, f"{step.path!r} would be larger than {MAX_FILE_BYTES} bytes")
-    return NewContent(step.path, digest, after, step.mode)
+        if step.origin is not None:
+            return self._moved(step, step.origin)
+        return (NewContent(step.path, None, step.created(), step.mode or _NEW_FILE_MODE),)
+
+    def _moved(self, step: _Step, origin: Origin) -> tuple[NewContent, ...]:
+        before = self._read(origin.path, step)
+        after = self._after(origin.path, step, before)
+        created = NewContent(step.path, None, after, step.mode or before.metadata.mode & 0o777)
+        if not origin.is_deleted:
+            return (created,)
+        lost = _lost(before.metadata)
+        if lost:
+            raise DiffError(
+                step.place,
+                f"{origin.path!r} has {lost}, which a rename by patch would lose; move it with mv",
+            )
+        return NewContent(origin.path, sha256_or_none(before.content), None), created
+
+    def _read(self, path: str, step: _Step) -> FileState:
+        state = current_state(self.root_fd, path)
+        if state is None:
+            near = self._near(path)
+            nearest = f". Nearest: {near!r}" if near else ""
+            raise DiffError(step.place, f"{path!r} does not exist below the root{nearest}")
+        return state
+
+    def _after(self, path: str, step: _Step, before: FileState) -> bytes | None:
+        try:
+            return step.after(before.content)
+        except DiffError as error:
+            if self.may_read(f"{self.root.rstrip('/')}/{path}"):
+                raise
+            # Else a wrong line here and there would read the file, one answer at a time.
+            raise DiffError(
+                error.place,
+                f"does not fit {path!r}, which policy does not let you read; so nothing of it is shown",
+            ) from None
+
+    def _near(self, path: str) -> str | None:
+        """Return the path of a file that was probably meant by one that does not exist."""
+        parts = path.split("/")
+        if len(parts) > 1 and parts[-1] in self._names(parts[1:-1]):
+            return "/".join(parts[1:])  # the name of the workspace stood in front
+        for depth, part in enumerate(parts):
+            names = self._names(parts[:depth])
+            if part not in names:
+                close = difflib.get_close_matches(part, names, n=1)
+                return "/".join([*parts[:depth], *close]) if close else None
+        return None
+
+    def _names(self, parts: list[str]) -> list[str]:
+        """Return the first names in a directory below the root, none where there is none."""
+        try:
+            with below(self.root_fd, parts) as opened, os.scandir(opened) as found:
+                return [entry.name for entry in islice(found, _MAX_NAMES)]
+        except (OSError, PathRefusedError):
+            return []
+
+
+def _lost(metadata: Metadata) -> str:
+    """Return what a new file would not have of an old one's metadata, besides its mode."""
+    if (metadata.uid, metadata.gid) != (os.geteuid(), os.getegid()):
+        return f"owner {metadata.uid} and group {metadata.gid}"
+    names = [name for name, _ in metadata.xattrs if name not in _UNIMPORTANT]
+    return f"extended attributes ({', '.join(names)})" if names else ""
 
 
 def current_state(root_fd: int, path: str) -> FileState | None:
@@ -161,6 +357,7 @@ def preview(planned: PatchFiles) -> str | PatchRefused:
     """
     shown: list[str] = []
     place = planned.root
+    effort = unified.Effort(_PREVIEW_STEPS)
     try:
         with directory(planned.root) as root_fd:
             for file in planned.files:
@@ -169,7 +366,8 @@ def preview(planned: PatchFiles) -> str | PatchRefused:
                 before = None if state is None else state.content
                 if sha256_or_none(before) != file.before_sha256:
                     return PatchRefused(place, "changed since the patch was planned; plan again")
-                shown.append(_file_diff(file, before))
+                new = unified.Side(file.after, 0o100000 | (file.mode or _NEW_FILE_MODE))
+                shown += unified.file_diff(place, unified.Side(before), new, effort)
     except (PathRefusedError, OSError) as error:
         return PatchRefused(place, f"{error}; the patch was not shown")
     return "".join(shown)
@@ -178,61 +376,3 @@ def preview(planned: PatchFiles) -> str | PatchRefused:
 def sha256_or_none(content: bytes | None) -> str | None:
     """Return the hex digest of a file's bytes, None for an absent file."""
     return None if content is None else hashlib.sha256(content).hexdigest()
-
-
-def _file_diff(file: NewContent, before: bytes | None) -> str:
-    name = file.path
-    head = [f"diff --git a/{name} b/{name}\n"]
-    if before is None:
-        head.append(f"new file mode 100{file.mode or _NEW_FILE_MODE:o}\n")
-    if file.after is None:
-        head.append("deleted file mode 100644\n")
-    body = list(
-        _unified(
-            [_text(line) for line in split_lines(before or b"")],
-            [_text(line) for line in split_lines(file.after or b"")],
-            "/dev/null" if before is None else f"a/{name}",
-            "/dev/null" if file.after is None else f"b/{name}",
-        )
-    )
-    return "".join([*head, *body])
-
-
-def _text(line: bytes) -> str:
-    return line.decode(errors="backslashreplace")
-
-
-def _unified(old: list[str], new: list[str], old_name: str, new_name: str) -> Iterable[str]:
-    if len(old) + len(new) > _MAX_COMPARED_LINES:
-        lines: Iterable[str] = _coarse(old, new, old_name, new_name)
-    else:
-        lines = difflib.unified_diff(old, new, old_name, new_name)
-    for line in lines:
-        yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
-
-
-def _coarse(old: list[str], new: list[str], old_name: str, new_name: str) -> Iterable[str]:
-    """Yield one hunk with everything between the common head and tail, without context."""
-    head = 0
-    while head < min(len(old), len(new)) and old[head] == new[head]:
-        head += 1
-    tail = 0
-    while tail < min(len(old), len(new)) - head and old[-1 - tail] == new[-1 - tail]:
-        tail += 1
-    gone, come = old[head : len(old) - tail], new[head : len(new) - tail]
-    yield f"--- {old_name}\n"
-    yield f"+++ {new_name}\n"
-    yield f"@@ -{head + bool(gone)},{len(gone)} +{head + bool(come)},{len(come)} @@\n"
-    yield from (f"-{line}" for line in gone)
-    yield from (f"+{line}" for line in come)
-
-
-def line_counts(before: bytes | None, after: bytes | None) -> tuple[int, int]:
-    """Return how many lines a change adds and removes, as the preview would show them."""
-    old = [_text(line) for line in split_lines(before or b"")]
-    new = [_text(line) for line in split_lines(after or b"")]
-    added = removed = 0
-    for line in list(_unified(old, new, "a", "b"))[2:]:
-        added += line.startswith("+")
-        removed += line.startswith("-")
-    return added, removed

@@ -65,3 +65,44 @@ async def test_a_patch_that_asks_shows_its_diff_and_waits(indoors):
     (pending,) = indoors.app.desk.pending()
     assert "+hello" in pending.question.preview
     assert not (indoors.workspace / "asks" / "new.txt").exists()
+
+
+@pytest.mark.threat("T10")
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"diff": "--- a/.env\n+++ b/.env\n@@ -1 +1 @@\n-COLOUR=red\n+x\n"},
+        {"edits": [{"path": ".env", "old": " COLOUR", "new": "x"}]},
+        {"edits": [{"path": ".env", "old": "L", "new": "x"}]},
+    ],
+)
+async def test_a_refused_patch_tells_nothing_of_a_file_that_may_not_be_read(indoors, change):
+    (indoors.workspace / ".env").write_text("COLOUR=blue\nLIGHT=on\n")
+    async with indoors.connected("auto") as client:
+        result = await client.call_tool("patch", change)
+    assert result.structured_content["status"] == "blocked"
+    assert "policy does not let you read" in str(result)
+    assert "blue" not in str(result)
+    assert "line 1" not in str(result).replace("diff line 1", "")
+
+
+@pytest.mark.threat("T10")
+@pytest.mark.parametrize("way", ["rename", "copy"])
+async def test_what_may_not_be_read_is_not_moved_to_where_it_may(indoors, way):
+    (indoors.workspace / ".env").write_text("COLOUR=blue\n")
+    diff = f"diff --git a/.env b/plain\nsimilarity index 100%\n{way} from .env\n{way} to plain\n"
+    async with indoors.connected("auto") as client:
+        result = await client.call_tool("patch", {"diff": diff})
+    assert result.structured_content["status"] == "denied"
+    assert not (indoors.workspace / "plain").exists()
+
+
+async def test_a_rename_needs_what_mv_needs(indoors):
+    diff = "diff --git a/notes.txt b/n\nsimilarity index 100%\nrename from notes.txt\nrename to n\n"
+    async with indoors.connected("auto") as client:
+        mv = await client.call_tool("classify", {"command": "mv notes.txt n"})
+        done = await client.call_tool("patch", {"diff": diff})
+    assert mv.structured_content["decision"]["effect"] == "allow"
+    assert done.structured_content["status"] == "ok"
+    assert (indoors.workspace / "n").read_text() == "alpha\nbeta\n"
+    assert not (indoors.workspace / "notes.txt").exists()

@@ -28,7 +28,7 @@ TOOLS: Final[Mapping[str, frozenset[str] | None]] = MappingProxyType(
     {
         "exec": None,
         "ssh": None,
-        "patch": _CHANGES,
+        "patch": _CHANGES | {"fs.read"},  # what it renames or copies
         "undo": _CHANGES,
         "read_file": _FILES,
         "list_dir": _FILES,

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandbox.patches.diffs import DiffError, parse
+from sandbox.patches.diffs import parse
+from sandbox.patches.lines import DiffError
 from sandbox.patches.matching import patched
 
 lines = st.lists(

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sandbox.patches.diffs import DiffError
 from sandbox.patches.edits import Edit, by_path, edited
+from sandbox.patches.lines import DiffError
 
 
 def result(before: bytes, *edits: tuple[str, str]) -> bytes:

@@ -179,6 +179,10 @@ GOOD: dict[str, tuple[str, dict[str, bytes | None]]] = {
         '--- /dev/null\n+++ "b/caf\\303\\251.txt"\n@@ -0,0 +1 @@\n+n\n',
         {"café.txt": b"n\n"},
     ),
+    "rename": (
+        "diff --git a/a.txt b/z.txt\nsimilarity index 100%\nrename from a.txt\nrename to z.txt\n",
+        {"a.txt": None, "z.txt": FILES["a.txt"]},
+    ),
     "three files": (
         one("a.txt", "@@ -1,2 +1,1 @@\n-one\n two\n")
         + one("dir/c.txt", "@@ -1,2 +1,2 @@\n alpha\n-beta\n+gamma\n")
@@ -384,11 +388,6 @@ BROKEN: dict[str, tuple[str, str, str]] = {
         "diff --git a/x b/x\nBinary files a/x and b/x differ\n",
         "diff line 2",
         "binary patches",
-    ),
-    "rename": (
-        "diff --git a/a.txt b/z.txt\nsimilarity index 100%\nrename from a.txt\nrename to z.txt\n",
-        "diff line 2",
-        "renames and copies",
     ),
     "rename by headers": (
         "--- a/a.txt\n+++ b/z.txt\n@@ -1 +1 @@\n-one\n+1\n",
