@@ -68,15 +68,24 @@ def file_diff(name: str, old: Side, new: Side, effort: Effort | None = None) -> 
         new: the file afterwards.
         effort: shared by the files of a set, so that the whole set is bounded.
     """
-    yield f"diff --git a/{name} b/{name}\n"
+    yield f"diff --git {_quoted(f'a/{name}')} {_quoted(f'b/{name}')}\n"
     yield from _mode_lines(old, new)
     lines = split_lines(old.content or b""), split_lines(new.content or b"")
     spans = _spans(*lines, effort or Effort())
     if spans:
-        yield "--- /dev/null\n" if old.content is None else f"--- a/{name}\n"
-        yield "+++ /dev/null\n" if new.content is None else f"+++ b/{name}\n"
+        end = "\t\n" if " " in name else "\n"  # else what follows a space could be a time
+        yield "--- /dev/null\n" if old.content is None else f"--- {_quoted(f'a/{name}')}{end}"
+        yield "+++ /dev/null\n" if new.content is None else f"+++ {_quoted(f'b/{name}')}{end}"
     for group in _groups(spans):
         yield from _hunk(*lines, group)
+
+
+def _quoted(name: str) -> str:
+    """Return a name as git writes it; other characters than these two are the caller's."""
+    if '"' not in name and "\\" not in name:
+        return name
+    plain = name.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{plain}"'
 
 
 def _mode_lines(old: Side, new: Side) -> Iterator[str]:

@@ -151,7 +151,7 @@ def _section(reader: Reader) -> Section | DiffError:
 
 
 def _sound(header: Header, hunks: tuple[Hunk, ...]) -> Section:
-    about = subject(header)
+    about = subject(header, has_hunks=bool(hunks))
     operation: Operation = "modify"
     if about.old is None or about.origin is not None:
         operation = "create"
@@ -160,7 +160,7 @@ def _sound(header: Header, hunks: tuple[Hunk, ...]) -> Section:
     path = about.new or about.old or ""
     if not hunks and header.old is not None:
         raise DiffError(header.place, f"{path!r} has no hunks")
-    if hunks and header.old is None:
+    if hunks and header.old is None and header.git_names is None:
         place = f"diff line {hunks[0].at_line}"
         raise DiffError(place, "a hunk needs --- and +++ lines above it")
     origin = Origin(about.old or "", about.origin == "rename") if about.origin else None
@@ -240,7 +240,7 @@ def _counted(reader: Reader, at_line: int) -> str:
 
 def _check_order(hunks: Sequence[Hunk]) -> None:
     """Hunks ascend without touching, and new starts follow from the old ones."""
-    shift, free_from = 0, 0
+    shift, free_from = 0, -1  # a hunk at line 0 is told where its lines are
     for hunk in hunks:
         place = f"diff line {hunk.at_line}"
         start = first_index(hunk.old_start, hunk.old)

@@ -122,7 +122,7 @@ def read_header(reader: Reader) -> Header:
     elif reader.peek().startswith("diff -") and starts_section(reader):
         reader.index += 1  # the command that made the diff; the names below are what counts
     _read_refused(header, reader)
-    if reader.peek().startswith("--- ") and starts_section(reader):
+    if header.refused is None and reader.peek().startswith("--- ") and starts_section(reader):
         header.old = reader.number, reader.peek()[4:]
         header.new = reader.number + 1, reader.peek(1)[4:]
         reader.index += 2
@@ -161,7 +161,7 @@ def _read_refused(header: Header, reader: Reader) -> None:
     header.refused = at_line, "binary patches are not applied; only text can be shown and approved"
 
 
-def subject(header: Header) -> Subject:
+def subject(header: Header, *, has_hunks: bool) -> Subject:
     """Return the one plain file, or the two of a rename or copy, that a head is about.
 
     Raises:
@@ -170,7 +170,7 @@ def subject(header: Header) -> Subject:
     if header.refused is not None:
         raise DiffError(f"diff line {header.refused[0]}", header.refused[1])
     origin = _origin(header)
-    old, new = _moved(header, origin) if origin else _sides(header)
+    old, new = _moved(header, origin) if origin else _sides(header, has_hunks=has_hunks)
     path = new or old or ""
     said = header.index_name
     if said is not None and not f"/{path}".endswith(f"/{said}"):
@@ -189,7 +189,7 @@ def named(header: Header) -> str:
     try:
         if header.old is None:
             return _only_name(header)
-        old, new = _sides(header)
+        old, new = _sides(header, has_hunks=True)
     except DiffError:
         return ""
     return new or old or ""
@@ -223,10 +223,10 @@ def _moved(header: Header, origin: Literal["rename", "copy"]) -> tuple[str, str]
     raise DiffError(header.place, f"other lines do not name the {origin} of {old!r} to {new!r}")
 
 
-def _sides(header: Header) -> tuple[str | None, str | None]:
+def _sides(header: Header, *, has_hunks: bool) -> tuple[str | None, str | None]:
     """Return the path before and after; None on the side where the file is absent."""
     if header.old is None or header.new is None:
-        return _sides_without_hunks(header)
+        return _sides_of_git(header, has_hunks=has_hunks)
     old, new = name_in(header.old), name_in(header.new)
     if old == new == "/dev/null":
         raise DiffError(header.place, "both names are /dev/null")
@@ -274,14 +274,14 @@ def _only_name(header: Header) -> str:
     raise DiffError(header.place, "neither --- and +++ lines nor one name in the diff --git line")
 
 
-def _sides_without_hunks(header: Header) -> tuple[str | None, str | None]:
-    """Return the paths of an empty file that is created or deleted, or of a mode that changes."""
+def _sides_of_git(header: Header, *, has_hunks: bool) -> tuple[str | None, str | None]:
+    """Return the paths where only the diff --git line has a name, as for empty files."""
     path = _only_name(header)
     if "new file mode" in header.said:
         return None, path
     if "deleted file mode" in header.said:
         return path, None
-    if "new mode" in header.said:
+    if "new mode" in header.said or has_hunks:
         return path, path
     raise DiffError(header.place, f"{path!r} has no hunks")
 

@@ -81,7 +81,7 @@ def patched(section: Section, before: bytes) -> bytes:
                 "a hunk without context could land anywhere; give the lines around it. "
                 f"{_line_at(lines, start)}",
             )
-        if lines[start : start + len(old)] != old:
+        if start < 0 or lines[start : start + len(old)] != old:
             ours = first_index(hunk.new_start, hunk.new)
             done_already = bool(new) and lines[ours : ours + len(new)] == new
             raise DiffError(place, _mismatch(path, lines, (start, old), done_already))
@@ -157,7 +157,7 @@ def _nearest(lines: list[bytes], old: list[bytes], start: int) -> str:
     """Return a sentence about the place where most lines of the hunk match."""
     if not lines:
         return "The file is empty."
-    candidates = range(len(lines)) if len(lines) * len(old) <= _NEAREST_WORK else [start]
+    candidates = range(len(lines)) if len(lines) * len(old) <= _NEAREST_WORK else [max(start, 0)]
     best = max(candidates, key=lambda at: (_agreement(lines, old, at), -abs(at - start)))
     for offset, wanted in enumerate(old):
         found = lines[best + offset] if best + offset < len(lines) else None

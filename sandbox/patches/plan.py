@@ -295,7 +295,7 @@ class _Planner:
             # Else a wrong line here and there would read the file, one answer at a time.
             raise DiffError(
                 error.place,
-                f"does not fit {path!r}, which policy does not let you read; so nothing of it is shown",
+                f"does not fit {path!r}, which policy does not let you read; none of it is shown",
             ) from None
 
     def _near(self, path: str) -> str | None:

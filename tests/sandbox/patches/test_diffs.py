@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandbox.patches.diffs import parse
+from sandbox.patches.diffs import parse, parse_each
 from sandbox.patches.lines import DiffError
 from sandbox.patches.matching import patched
 
@@ -17,6 +17,13 @@ lines = st.lists(
 )
 PIECES = ["--- a/x\n", "+++ b/x\n", "@@ -1 +1 @@\n", "@@ -0,0 +1,2 @@\n", " a\n", "-a\n", "+b\n"]
 MORE = ["\\ No newline at end of file\n", "diff --git a/x b/x\n", "new file mode 100644\n", "\n"]
+HEADS = [
+    "rename from x\n", "rename to y\n", "copy from x\n", "copy to y\n", "old mode 100644\n",
+    "new mode 100755\n", "index 1..2 120000\n", "similarity index 1%\n", "GIT binary patch\n",
+    "literal 1\n", "Binary files a/x and b/x differ\n", "Index: x\n", "===\n", "Only in a: b\n",
+    "diff -r a b\n", "diff --cc x\n", "--- x\t(nonexistent)\n", '+++ "b/x\\303\\251"\n', "-- \n",
+    "diff --git a/x b/y\n", "diff --git x x\n", "+++ x\t1970-01-01 00:00:00 +9999\n", "@@@ -1\n",
+]  # fmt: skip
 
 
 def written(before: str, after: str) -> str:
@@ -44,6 +51,18 @@ def test_a_written_diff_gives_the_text_it_was_made_from(
     if before != after:
         (section,) = parse(written(before, after))
         assert patched(section, before.encode()) == after.encode()
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([*PIECES, *MORE, *HEADS, "garbage\n", '--- "a/\n'])))
+def test_any_sequence_of_heads_is_read_as_one_or_section_by_section(pieces: list[str]):
+    with contextlib.suppress(DiffError):
+        each = parse_each("".join(pieces))
+        if any(isinstance(one, DiffError) for one in each):
+            with pytest.raises(DiffError):
+                parse("".join(pieces))
+        else:
+            assert parse("".join(pieces)) == each
 
 
 @settings(deadline=None)
