@@ -16,7 +16,7 @@ from dataclasses import dataclass
 NO_NEWLINE = "\\ No newline at end of file"
 _CONTEXT = 3
 _MAX_EDITS = 1_000  # lines added and removed in one piece, beyond which all of it is replaced
-_LINES_PER_STEP = 8  # lines that are split and trimmed in the time of one step
+_LINES_PER_STEP = 2  # lines that are split and trimmed in the time of one step
 
 
 @dataclass(slots=True)
@@ -60,10 +60,10 @@ def line_counts(
 
 
 def file_diff(name: str, old: Side, new: Side, effort: Effort | None = None) -> Iterator[str]:
-    """Yield the lines of one file's section in git's form, each with its line end.
+    """Yield the lines of one file's section in git's form, one by one, each with its line end.
 
     Args:
-        name: the path as it shall stand in the headers.
+        name: the path; what does not display stands in the headers as it is.
         old: the file before.
         new: the file afterwards.
         effort: shared by the files of a set, so that the whole set is bounded.
@@ -81,7 +81,7 @@ def file_diff(name: str, old: Side, new: Side, effort: Effort | None = None) -> 
 
 
 def _quoted(name: str) -> str:
-    """Return a name as git writes it; other characters than these two are the caller's."""
+    """Return a name as git writes it, but for characters that do not display."""
     if '"' not in name and "\\" not in name:
         return name
     plain = name.replace("\\", "\\\\").replace('"', '\\"')
@@ -122,8 +122,9 @@ def _range(start: int, end: int) -> str:
 
 def _marked(mark: str, lines: list[bytes]) -> Iterator[str]:
     for line in lines:
-        text = mark + line.decode(errors="backslashreplace")
-        yield text if text.endswith("\n") else f"{text}\n{NO_NEWLINE}\n"
+        yield mark + line.decode(errors="backslashreplace").removesuffix("\n") + "\n"
+        if not line.endswith(b"\n"):
+            yield NO_NEWLINE + "\n"
 
 
 def _groups(spans: list[_Span]) -> Iterator[list[_Span]]:
