@@ -176,8 +176,9 @@ def subject(header: Header, *, has_hunks: bool) -> Subject:
     if said is not None and not f"/{path}".endswith(f"/{said}"):
         raise DiffError(header.place, f"the Index line names {said!r}, the lines below {path!r}")
     try:
-        for name in {old, new} - {None}:
-            relative_parts(name or "")
+        for name in (old, new):
+            if name is not None:
+                relative_parts(name)
     except PathRefusedError as error:
         raise DiffError(header.place, str(error)) from error
     _require_files(header, path)
@@ -187,6 +188,8 @@ def subject(header: Header, *, has_hunks: bool) -> Subject:
 def named(header: Header) -> str:
     """Return the path that a refused section seems to be about, "" where it does not say."""
     try:
+        for word in {"rename to", "copy to"} & header.said.keys():
+            return unquoted(*header.said[word])
         if header.old is None:
             return _only_name(header)
         old, new = _sides(header, has_hunks=True)

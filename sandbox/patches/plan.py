@@ -104,7 +104,7 @@ def plan(
         partial: give what is sound, and the refusal of each other file, instead of all or nothing.
             A diff is still refused as a whole where it is not certain where a file's part ends.
         may_read: whether policy lets the agent read a file, by its absolute path; a refusal quotes
-            no other file.
+            or names no other file.
     """
     refused: list[PatchRefused] | None = [] if partial else None
     files: list[NewContent] = []
@@ -282,7 +282,7 @@ class _Planner:
         state = current_state(self.root_fd, path)
         if state is None:
             near = self._near(path)
-            nearest = f". Nearest: {near!r}" if near else ""
+            nearest = f". Nearest: {near!r}" if near and self._may_quote(near) else ""
             raise DiffError(step.place, f"{path!r} does not exist below the root{nearest}")
         return state
 
@@ -290,13 +290,16 @@ class _Planner:
         try:
             return step.after(before.content)
         except DiffError as error:
-            if self.may_read(f"{self.root.rstrip('/')}/{path}"):
+            if self._may_quote(path):
                 raise
             # Else a wrong line here and there would read the file, one answer at a time.
             raise DiffError(
                 error.place,
                 f"does not fit {path!r}, which policy does not let you read; none of it is shown",
             ) from None
+
+    def _may_quote(self, path: str) -> bool:
+        return self.may_read(f"{self.root.rstrip('/')}/{path}")
 
     def _near(self, path: str) -> str | None:
         """Return the path of a file that was probably meant by one that does not exist."""

@@ -136,3 +136,6 @@ def test_a_refusal_quotes_nothing_of_a_file_that_may_not_be_read(root: Path):
         "does not fit 'two', which policy does not let you read; none of it is shown"
     )
     assert "line 1 is '1'" in shown.message
+    answer = plan(str(root), LATE.replace("two", "tw"), "policy", may_read=may_read.__contains__)
+    assert isinstance(answer, PatchRefused)
+    assert answer.message == "'tw' does not exist below the root"
