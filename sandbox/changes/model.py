@@ -9,14 +9,14 @@ from typing import Literal
 
 Kind = Literal["file", "directory", "symlink"]
 Operation = Literal["created", "modified", "deleted", "attributes"]
-# place: ours where nothing was · exchange: ours for theirs · take: theirs away · dress: mode, owner,
-# attributes of a directory that both have
+# place: ours where nothing was · exchange: ours for theirs · take: theirs away ·
+# dress: mode, owner, extended attributes of a directory that both have
 Move = Literal["place", "exchange", "take", "dress"]
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One name of the workspace that is not as it was; what a person reads and policy decides on."""
+    """One name of the workspace that is not as it was: what people read and policy decides on."""
 
     path: str
     operation: Operation  # attributes: mode, owner, times or extended attributes alone
