@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Self
 
 from sandbox.permit import SandboxError
 
@@ -99,7 +100,7 @@ def below(root: int, parts: Sequence[str]) -> Iterator[int]:
     current = os.open(".", _STEP, dir_fd=root)
     try:
         for depth, part in enumerate(parts):
-            following = _step(current, part, "/".join(parts[: depth + 1]))
+            following = step(current, part, "/".join(parts[: depth + 1]))
             os.close(current)
             current = following
         opened = os.open(".", _LIST, dir_fd=current)
@@ -111,7 +112,13 @@ def below(root: int, parts: Sequence[str]) -> Iterator[int]:
         os.close(opened)
 
 
-def _step(current: int, part: str, shown: str) -> int:
+def step(current: int, part: str, shown: str) -> int:
+    """Open one directory of another, as a place to go on from; `shown` names it in an error.
+
+    Raises:
+        PathRefusedError: it is a symlink, or not a directory.
+        OSError: it is absent or not permitted.
+    """
     try:
         return os.open(part, _STEP, dir_fd=current)
     except NotADirectoryError as error:
@@ -122,6 +129,54 @@ def _step(current: int, part: str, shown: str) -> int:
                 "name the real path"
             ) from error
         raise PathRefusedError(f"{shown!r} is not a directory") from error
+
+
+class Descent:
+    """The directories below one, reached without following a link; the last stays open.
+
+    A path is relative, its parts separated by one slash; "" and "." are the base itself.
+    """
+
+    def __init__(self, base: int) -> None:
+        self._base = base  # stays the caller's
+        self._path = ""
+        self._here = base
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._forget()
+
+    def at(self, path: str) -> int:
+        """Return a directory; the descriptor is good until the next call.
+
+        Raises:
+            PathRefusedError: a component is a symlink, no directory, empty, or `..`.
+            OSError: a component is absent or not permitted.
+        """
+        path = "" if path == "." else path
+        if path == self._path:
+            return self._here
+        if not self._path or not path.startswith(self._path + "/"):
+            self._forget()
+        rest = path[len(self._path) + 1 :] if self._path else path
+        for part in rest.split("/") if rest else ():
+            if part in {"", ".", ".."}:
+                raise PathRefusedError(f"{path!r} is not a plain path below a directory")
+            following = step(self._here, part, path)
+            self._forget(f"{self._path}/{part}" if self._path else part, following)
+        return self._here
+
+    def parent(self, path: str) -> tuple[int, str]:
+        """Return the directory that holds a name, as `at` does, and the name."""
+        above, _, name = path.rpartition("/")
+        return self.at(above), name
+
+    def _forget(self, path: str = "", here: int | None = None) -> None:
+        if self._here != self._base:
+            os.close(self._here)
+        self._path, self._here = path, self._base if here is None else here
 
 
 def lstat(parent: int, name: str) -> os.stat_result | None:

@@ -45,6 +45,11 @@ class Found:
     # Directories of both layers: (path, modification time in ns it has afterwards).
     times: tuple[tuple[str, int], ...] = ()
     left_out: tuple[str, ...] = ()  # sockets, pipes and devices: they do not outlive the command
+    # Placed, but copied up from what is gone in the workspace: renamed by the command, or deleted
+    # there by its owner meanwhile.
+    orphans: tuple[str, ...] = ()
+    # Directories that had to be opened to be looked into: (path, mode they are to have).
+    closed: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

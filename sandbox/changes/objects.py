@@ -1,0 +1,259 @@
+"""Objects of a tree, by the directory that holds them: listed, read, opened up, dressed, removed.
+
+May touch: what it is given, by descriptor and name. INVARIANT: no symbolic link is followed.
+An owner may have closed a directory to himself (mode 000); who opens it must know the mode it is to
+have afterwards.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from sandbox.changes.model import Kind
+from sandbox.dirfd import Descent, Metadata, step
+
+OVERLAY = "user.overlay."  # what overlayfs, mounted with userxattr, notes on files
+_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_NONBLOCK: a pipe that took a file's place must not hang the open.
+READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_ITSELF = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+_OPEN = 0o700  # what an owner needs to look into a directory and to rename in it
+_KINDS: dict[int, Kind] = {stat.S_IFDIR: "directory", stat.S_IFLNK: "symlink"}
+# Filesystems and kernels write these themselves; only some of them let anybody copy them.
+_KERNEL_XATTRS = ("security.", "trusted.", "system.nfs4")
+
+Closed = Literal["refuse", "open", "pass"]
+Walked = Iterator[tuple[str, os.stat_result]]
+
+
+def kind_of(mode: int) -> Kind:
+    """Return what a person calls an object; sockets, pipes and devices are files too."""
+    return _KINDS.get(stat.S_IFMT(mode), "file")
+
+
+def is_plain(mode: int) -> bool:
+    """Return whether an object is a file, a directory or a symbolic link."""
+    return stat.S_IFMT(mode) in {stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK}
+
+
+def at(parent: int, name: str) -> str:
+    """Return a path to a name in an open directory, for calls that take no descriptor."""
+    return f"/proc/self/fd/{parent}/{name}"
+
+
+def is_closed(mode: int) -> bool:
+    """Return whether a directory of this mode shuts out its owner, who is not root."""
+    return mode & _OPEN != _OPEN and os.geteuid() != 0
+
+
+def chmod(parent: int, name: str, mode: int) -> None:
+    """Give a file or directory its mode."""
+    itself = os.open(name, _ITSELF, dir_fd=parent)
+    try:
+        os.chmod(f"/proc/self/fd/{itself}", mode)  # noqa: PTH101  # of a descriptor
+    finally:
+        os.close(itself)
+
+
+def open_up(parent: int, name: str, mode: int) -> bool:
+    """Let the owner into a directory that is closed to him; return whether it was."""
+    if not is_closed(mode):
+        return False
+    chmod(parent, name, stat.S_IMODE(mode) | _OPEN)
+    return True
+
+
+def listed(directory: int) -> list[tuple[str, os.stat_result]]:
+    """Return the names in a directory with their status."""
+    readable = os.open(".", _LIST, dir_fd=directory)
+    try:
+        with os.scandir(readable) as entries:
+            return [(entry.name, entry.stat(follow_symlinks=False)) for entry in entries]
+    finally:
+        os.close(readable)
+
+
+def walk(parent: int, name: str, closed: Closed = "refuse") -> Walked:
+    """Yield an object and all below it, parents first: path relative to it ("" first), status.
+
+    Args:
+        parent: the directory that holds it.
+        name: its name there.
+        closed: what to do about a directory that is closed to its owner.
+
+    Raises:
+        PermissionError: there is one, and `closed` says refuse.
+    """
+    top = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    yield "", top
+    if not stat.S_ISDIR(top.st_mode):
+        return
+    if closed == "open":
+        open_up(parent, name, top.st_mode)
+    opened = step(parent, name, name)
+    try:
+        with Descent(opened) as inside:
+            yield from _below(inside, closed)
+    finally:
+        os.close(opened)
+
+
+def _below(inside: Descent, closed: Closed) -> Walked:
+    waiting = [""]
+    while waiting:
+        path = waiting.pop()
+        try:
+            here = inside.at(path)
+            found = listed(here)
+        except PermissionError as error:
+            if closed == "pass":
+                continue
+            raise PermissionError(error.errno, error.strerror, path) from error
+        for name, status in found:
+            inner = f"{path}/{name}" if path else name
+            if stat.S_ISDIR(status.st_mode):
+                if closed == "open":
+                    open_up(here, name, status.st_mode)
+                waiting.append(inner)
+            yield inner, status
+
+
+@contextmanager
+def reading(parent: int, name: str) -> Iterator[int]:
+    """Open a regular file for reading, its mode notwithstanding if it is ours.
+
+    Raises:
+        OSError: it is absent, no regular file, or not permitted.
+    """
+    try:
+        opened = os.open(name, READ, dir_fd=parent)
+    except PermissionError:
+        mode = stat.S_IMODE(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+        chmod(parent, name, mode | stat.S_IRUSR)
+        try:
+            opened = os.open(name, READ, dir_fd=parent)
+        finally:
+            chmod(parent, name, mode)
+    try:
+        yield opened
+    finally:
+        os.close(opened)
+
+
+def xattrs(parent: int, name: str) -> tuple[tuple[str, bytes], ...]:
+    """Return the extended attributes of an object, without those of overlayfs."""
+    path = at(parent, name)
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+    except OSError:  # the filesystem has none
+        return ()
+    return tuple(
+        (each, os.getxattr(path, each, follow_symlinks=False))
+        for each in sorted(names)
+        if not each.startswith(OVERLAY)
+    )
+
+
+def metadata(parent: int, name: str) -> Metadata:
+    """Return what an object keeps besides its bytes."""
+    status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    return Metadata(
+        stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, xattrs(parent, name)
+    )
+
+
+def dress(parent: int, name: str, wanted: Metadata) -> None:
+    """Give a file or directory owner, xattrs and mode, in this order: each may reset the next.
+
+    Raises:
+        OSError: not permitted.
+    """
+    itself = os.open(name, _ITSELF, dir_fd=parent)
+    path = f"/proc/self/fd/{itself}"
+    try:
+        status = os.stat(path)  # noqa: PTH116  # of a descriptor
+        if (status.st_uid, status.st_gid) != (wanted.uid, wanted.gid):
+            os.chown(path, wanted.uid, wanted.gid)
+        _dress_xattrs(path, dict(wanted.xattrs))
+        if stat.S_IMODE(os.stat(path).st_mode) != wanted.mode:  # noqa: PTH116  # as above
+            os.chmod(path, wanted.mode)  # noqa: PTH101  # as above
+    finally:
+        os.close(itself)
+
+
+def _dress_xattrs(path: str, wanted: dict[str, bytes]) -> None:
+    try:
+        there = {each: os.getxattr(path, each) for each in os.listxattr(path)}
+    except OSError:  # the filesystem has none
+        there = {}
+    for each in there.keys() - wanted.keys():
+        with kernel_may_refuse(each):
+            os.removexattr(path, each)
+    for each, value in wanted.items():
+        if there.get(each) != value:
+            with kernel_may_refuse(each):
+                os.setxattr(path, each, value)
+
+
+@contextmanager
+def kernel_may_refuse(xattr: str) -> Iterator[None]:
+    """Pass over a refusal where the attribute is the kernel's own (labels, capabilities)."""
+    try:
+        yield
+    except OSError:
+        if not xattr.startswith(_KERNEL_XATTRS):
+            raise
+
+
+def without_overlay(parent: int, name: str) -> None:
+    """Remove what overlayfs noted on a file or directory; nothing else is altered."""
+    path = at(parent, name)
+    noted = [each for each in _names(path) if each.startswith(OVERLAY)]
+    if not noted:
+        return
+    try:
+        _remove_xattrs(path, noted)
+    except PermissionError:  # a file that its owner may not write
+        mode = stat.S_IMODE(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+        chmod(parent, name, mode | stat.S_IWUSR)
+        try:
+            _remove_xattrs(path, noted)
+        finally:
+            chmod(parent, name, mode)
+
+
+def _names(path: str) -> list[str]:
+    try:
+        return os.listxattr(path, follow_symlinks=False)
+    except OSError:  # the filesystem has none
+        return []
+
+
+def _remove_xattrs(path: str, names: list[str]) -> None:
+    for each in names:
+        os.removexattr(path, each, follow_symlinks=False)
+
+
+def remove(parent: int, name: str) -> None:
+    """Remove an object and all below it, closed directories too; absent is as well."""
+    try:
+        found = [(path, status.st_mode) for path, status in walk(parent, name, "open")]
+    except FileNotFoundError:
+        return
+    if not stat.S_ISDIR(found[0][1]):
+        os.unlink(name, dir_fd=parent)
+        return
+    opened = step(parent, name, name)
+    try:
+        with Descent(opened) as inside:
+            for path, mode in reversed(found[1:]):
+                holder, inner = inside.parent(path)
+                if stat.S_ISDIR(mode):
+                    os.rmdir(inner, dir_fd=holder)
+                else:
+                    os.unlink(inner, dir_fd=holder)
+    finally:
+        os.close(opened)
+    os.rmdir(name, dir_fd=parent)
