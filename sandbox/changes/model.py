@@ -72,3 +72,48 @@ class Reason:
     rule: str  # protected-name, git-directory, set-id, deletions, bytes, names, preview, policy
     text: str  # for people, with the number or the name
     paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """How much of the past stays; beyond, the oldest sets can no longer be undone or approved."""
+
+    max_bytes: int = 4 << 30
+    max_age_s: float = 14 * 86_400.0
+    max_sets: int = 1_000
+
+
+State = Literal["held", "applied", "partly", "undone"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSet:
+    """A set as a list shows it."""
+
+    set_id: str
+    about: About
+    reasons: tuple[Reason, ...]
+    state: State  # held: nothing of it was ever applied · partly: some of its steps are
+    changes: int
+    kept_bytes: int  # what its directory holds: ours where not applied, theirs where applied
+    moved_s: float  # Unix time of its last transition; of its creation where there was none
+    number: int = 0  # of its last transition
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What landed, and what did not because somebody else had changed it meanwhile."""
+
+    set_id: str
+    number: int  # of the transition; 0: nothing landed
+    changes: tuple[Change, ...] = ()
+    conflicts: tuple[str, ...] = ()  # paths of steps: theirs stayed, ours stays in the set
+
+
+@dataclass(frozen=True, slots=True)
+class Reverted:
+    """What was put back; the changes are those that had been made."""
+
+    set_id: str
+    number: int
+    changes: tuple[Change, ...] = ()

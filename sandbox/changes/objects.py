@@ -257,3 +257,37 @@ def remove(parent: int, name: str) -> None:
     finally:
         os.close(opened)
     os.rmdir(name, dir_fd=parent)
+
+
+def make_durable(parent: int, name: str) -> None:
+    """Put a file or directory, and all below it, on disk."""
+    top = os.stat(name, dir_fd=parent, follow_symlinks=False)
+    if not stat.S_ISDIR(top.st_mode):
+        _sync(parent, name, top.st_mode)
+        return
+    found = [(path, status.st_mode) for path, status in walk(parent, name, "open")]
+    opened = step(parent, name, name)
+    try:
+        with Descent(opened) as inside:
+            for path, mode in reversed(found[1:]):
+                _sync(*inside.parent(path), mode)
+            _sync(opened, ".", top.st_mode)
+    finally:
+        os.close(opened)
+
+
+def _sync(parent: int, name: str, mode: int) -> None:
+    if stat.S_ISREG(mode):
+        with reading(parent, name) as file:
+            os.fsync(file)
+    elif stat.S_ISDIR(mode):
+        directory = os.open(name, _LIST, dir_fd=parent)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def sync_directory(directory: int) -> None:
+    """Put the names in a directory on disk."""
+    _sync(directory, ".", stat.S_IFDIR)

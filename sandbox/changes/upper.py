@@ -27,6 +27,7 @@ from sandbox.changes.objects import (
     without_overlay,
     xattrs,
 )
+from sandbox.changes.record import Stamp, stamp
 from sandbox.dirfd import Descent, directory, lstat
 from sandbox.permit import SandboxError
 
@@ -64,8 +65,27 @@ def read(upper: Path, root: Path) -> Found:
         os.close(opened)
 
 
-def clean(upper: int) -> None:
-    """Leave only what may land: no whiteout, no socket, pipe or device, no note of overlayfs."""
+def deleted_meanwhile(found: Found, root: Path, since_ns: int) -> tuple[str, ...]:
+    """Return the orphans that the workspace's owner may have deleted while the command ran.
+
+    A directory cannot be renamed on an overlay, so its owner did. Of a file nobody can say which
+    name it had, but no name went from a directory that did not change.
+    """
+    directories = {change.path for change in found.changes if change.kind == "directory"}
+    with directory(str(root)) as root_fd, Descent(root_fd) as lower:
+        return tuple(
+            path
+            for path in found.orphans
+            if path in directories or os.fstat(lower.parent(path)[0]).st_ctime_ns > since_ns
+        )
+
+
+def clean(upper: int) -> dict[str, Stamp]:
+    """Leave only what may land: no whiteout, no socket, pipe or device, no note of overlayfs.
+
+    Returns what is left, by path.
+    """
+    stamps: dict[str, Stamp] = {}
     without_overlay(upper, ".")
     with Descent(upper) as inside:
         waiting = [("", os.fstat(upper), _opaque(upper, "."))]
@@ -78,14 +98,16 @@ def clean(upper: int) -> None:
                     os.unlink(name, dir_fd=here)
                     gone += 1
                     continue
+                inner = f"{path}/{name}" if path else name
+                stamps[inner] = stamp(inner, mine)
                 if stat.S_ISDIR(mine.st_mode):
-                    inner = f"{path}/{name}" if path else name
                     waiting.append((inner, mine, _opaque(here, name)))
                 if not stat.S_ISLNK(mine.st_mode):
                     without_overlay(here, name)
             if gone:
                 times = (status.st_atime_ns, status.st_mtime_ns)
                 os.utime(f"/proc/self/fd/{here}", ns=times)
+    return stamps
 
 
 @dataclass(slots=True)

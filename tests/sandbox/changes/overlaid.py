@@ -19,7 +19,7 @@ def overlaid(root: Path, upper: Path, work: Path, edit: Callable[[Path], object]
     """Let `edit` change an overlay over `root` in a namespace of its own."""
     place = work.parent / "mounted"
     place.mkdir(exist_ok=True)
-    options = f"userxattr,lowerdir={root},upperdir={upper},workdir={work}"
+    options = f"userxattr,volatile,lowerdir={root},upperdir={upper},workdir={work}"
 
     def inside() -> None:
         enter()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.changes.drafts import drop
 from sandbox.changes.model import Change, Found, Step
 from sandbox.changes.upper import MAX_COMPARED_BYTES, UpperError, clean, read
 from tests.sandbox.changes.overlaid import overlaid, tree, write
@@ -356,6 +357,7 @@ def test_a_path_as_long_as_can_be_is_read(bench: Bench):
             os.chdir("n")
 
     assert len(bench.does(edit).changes) == depth
+    drop(bench.upper.parent)  # pytest could not
 
 
 def test_very_large_files_are_not_compared(bench: Bench):

@@ -1,0 +1,105 @@
+"""A directory in the workspace through which objects of another filesystem come and go.
+
+May touch: that directory, and what a step holds in the set. A rename needs both objects on one
+mount, so what comes is copied in before, and what left is copied out after.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from sandbox.changes.check import Planned
+from sandbox.changes.copies import Copies
+from sandbox.changes.objects import remove, walk
+from sandbox.changes.record import Record, Stamp, Turn, stamp
+from sandbox.changes.site import Site
+from sandbox.dirfd import lstat
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_PART = "part"
+
+
+def name_of(set_id: str) -> str:
+    """Return the name of the staging directory in the workspace's root."""
+    return f".permitgate-{set_id}"
+
+
+@contextmanager
+def opened(site: Site, set_id: str) -> Iterator[int | None]:
+    """Open the staging directory of a set; None where there is none."""
+    name = name_of(set_id)
+    status = lstat(site.root_fd, name)
+    if status is None:
+        yield None
+        return
+    descriptor = os.open(name, _DIRECTORY, dir_fd=site.root_fd)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def make(site: Site, set_id: str) -> None:
+    """Make the staging directory; the root keeps its time."""
+    os.mkdir(name_of(set_id), 0o700, dir_fd=site.root_fd)
+
+
+def copied_in(
+    site: Site, staging: int, record: Record, planned: Sequence[Planned], *, durable: bool
+) -> tuple[Record, list[Planned]]:
+    """Copy in what comes; return the record and the plan with the places and inodes of copies.
+
+    Raises:
+        OSError: no space or no permission.
+    """
+    copies = Copies(staging, durable=durable)
+    parts = record.parts
+    staged: list[Planned] = []
+    for number, each in enumerate(planned):
+        turn, standing = each.turn, each.standing
+        if turn.kind == "dress":
+            staged.append(each)
+            continue
+        turn = replace(turn, slot=str(number))
+        if turn.coming:
+            copies.copy(site.own.parent(turn.source), turn.slot)
+            now = dict(walk(staging, turn.slot, "open"))
+            turn = replace(turn, coming=now[""].st_ino)
+            if standing.is_applied:
+                standing = replace(standing, theirs=_as_copied(standing.theirs, now))
+            else:
+                standing = replace(standing, ours=_as_copied(standing.ours, now))
+        if turn.going:
+            parts += 1
+            standing = replace(standing, slot=f"{_PART}/{parts}")
+        staged.append(Planned(turn, standing))
+    return replace(record, parts=parts), staged
+
+
+def _as_copied(stamps: Sequence[Stamp], now: dict[str, os.stat_result]) -> tuple[Stamp, ...]:
+    """Return the stamps with the times of the copies: a filesystem may keep coarser ones."""
+    return tuple(each._replace(mtime_ns=stamp("", now[each.path]).mtime_ns) for each in stamps)
+
+
+def copy_out(
+    site: Site, staging: int, record: Record, turns: Sequence[Turn], *, durable: bool
+) -> None:
+    """Copy what left the workspace into the set; a part that is there already is made anew.
+
+    Raises:
+        OSError: no space or no permission.
+    """
+    copies = Copies(site.own_fd, durable=durable)
+    for turn in turns:
+        if turn.going:
+            slot = record.standings[turn.index].slot
+            remove(*site.slot(slot))
+            copies.copy((staging, turn.slot), slot)
+
+
+def clear(site: Site, set_id: str) -> None:
+    """Remove the staging directory; the root keeps its time."""
+    name = name_of(set_id)
+    if lstat(site.root_fd, name) is not None:
+        remove(site.root_fd, name)

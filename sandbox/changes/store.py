@@ -1,0 +1,292 @@
+"""Where change sets lie: drafts of commands that run, and sets by an id nobody can guess.
+
+May touch: the store's directory alone (mode 0700), and the mode and times of a workspace's root, to
+read. A set is a directory: its record, and the objects of its steps under `upper` or `part`. One
+lock holds the whole store against other threads and processes; a crash releases it.
+"""
+
+import fcntl
+import os
+import re
+import secrets
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from sandbox.changes import pruning
+from sandbox.changes.digest import digest
+from sandbox.changes.drafts import UPPER, WORK, Draft, drop, make_upper, opened
+from sandbox.changes.history import History
+from sandbox.changes.marks import Marks
+from sandbox.changes.model import About, ChangeSet, Found, Keep, Reason, Step
+from sandbox.changes.objects import metadata, reading, remove
+from sandbox.changes.record import Record, Stamp, Standing
+from sandbox.changes.record_text import SetError, from_text, head_from_text, to_text
+from sandbox.changes.upper import clean, deleted_meanwhile
+from sandbox.dirfd import Descent, PathRefusedError
+from sandbox.leftovers import own_name
+
+RECORD, JOURNAL = "record", "journal"
+PRUNE_EVERY = 64  # sets that were kept
+_ID = re.compile(r"[0-9a-f]{32}")
+_DIRECTORIES = ("drafts", "sets", "active", "marks")
+_WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class ChangeStore:
+    """The change sets of one owner."""
+
+    def __init__(self, base: Path, keep: Keep | None = None) -> None:
+        self._base = base
+        self.keep = keep or Keep()
+        self.history = History(base / "transitions")
+        self.marks = Marks(base / "marks")
+        self._kept = 0
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the store against every other process and thread."""
+        self._make()
+        with (self._base / "lock").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _make(self) -> None:
+        if not (self._base / _DIRECTORIES[-1]).is_dir():
+            self._base.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name in _DIRECTORIES:
+                (self._base / name).mkdir(mode=0o700, exist_ok=True)
+
+    def draft(self, root: str) -> Draft:
+        """Make the directories for one command; cheap, as every writing command pays for it.
+
+        Raises:
+            OSError: no space or no permission.
+        """
+        self._make()
+        path = self._base / "drafts" / own_name("draft")
+        path.mkdir(mode=0o700)
+        make_upper(path, root)
+        with self._calm() as is_calm:
+            after = self.history.last() - (not is_calm)
+            (path / WORK).mkdir(mode=0o700)
+            # Not the clock: a ctime may be ahead of it, but not of one that is given later.
+            return Draft(path, (path / WORK).stat().st_ctime_ns, max(0, after))
+
+    @contextmanager
+    def _calm(self) -> Iterator[bool]:
+        """Tell whether no transition is going on, and let none begin if so; never wait."""
+        with (self._base / "lock").open("ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+    def keep_set(
+        self, draft: Draft, found: Found, about: About, reasons: Sequence[Reason] = ()
+    ) -> ChangeSet:
+        """Make a draft a set of which nothing is applied yet; the draft is no more.
+
+        Raises:
+            SetError: the draft has not what was found in it.
+            OSError: no space or no permission.
+        """
+        self._kept += 1
+        if self._kept % PRUNE_EVERY == 0:
+            self.prune()
+        orphans = deleted_meanwhile(found, Path(about.root), about.since_ns)
+        found = replace(found, orphans=orphans)
+        set_id = secrets.token_hex(16)
+        with opened(draft.path) as own:
+            standings = _standings(own, found)
+            record = Record(set_id, about, found, standings, tuple(reasons))
+            write(own, RECORD, to_text(record))
+        draft.path.rename(self.place(set_id))
+        return record.head
+
+    def place(self, set_id: str) -> Path:
+        """Return the directory of a set.
+
+        Raises:
+            SetError: this is no id.
+        """
+        if _ID.fullmatch(set_id) is None:
+            raise SetError(f"{set_id[:40]!r} is not the id of a change set (32 hexadecimal digits)")
+        return self._base / "sets" / set_id
+
+    def active(self, set_id: str) -> Path:
+        """Return the marker that a set is being applied or reverted, or was when somebody died."""
+        return self._base / "active" / set_id
+
+    def unfinished(self) -> list[str]:
+        """Return the sets that are marked as at work."""
+        return sorted(path.name for path in (self._base / "active").glob("[!.]*"))
+
+    def with_journal(self) -> list[str]:
+        """Return the sets that have a journal, marked or not."""
+        return sorted(path.parent.name for path in (self._base / "sets").glob(f"*/{JOURNAL}"))
+
+    def journal(self, set_id: str) -> Record | None:
+        """Return the journal of a set whose transition was cut off.
+
+        Raises:
+            SetError: it cannot be read.
+        """
+        try:
+            return from_text((self.place(set_id) / JOURNAL).read_bytes())
+        except FileNotFoundError:
+            return None
+        except SetError as error:
+            raise SetError(f"change set {set_id}: its journal: {error}") from error
+
+    def record(self, set_id: str) -> Record:
+        """Return all that is known of a set.
+
+        Raises:
+            SetError: there is none of this id, or it cannot be read.
+        """
+        try:
+            return from_text((self.place(set_id) / RECORD).read_bytes())
+        except FileNotFoundError as error:
+            raise SetError(f"there is no change set {set_id}; nothing was changed") from error
+        except SetError as error:
+            raise SetError(f"change set {set_id}: {error}; nothing was changed") from error
+
+    def load(self, set_id: str) -> ChangeSet:
+        """Return what a list shows of one set; raises as `record` does."""
+        try:
+            with (self.place(set_id) / RECORD).open("rb") as file:
+                return head_from_text(file.readline())
+        except FileNotFoundError as error:
+            raise SetError(f"there is no change set {set_id}; nothing was changed") from error
+        except SetError as error:
+            raise SetError(f"change set {set_id}: {error}; nothing was changed") from error
+
+    def all(self, root: str | None = None) -> tuple[ChangeSet, ...]:
+        """Return every readable set, or those of one workspace, the newest last."""
+        found: list[ChangeSet] = []
+        with suppress(FileNotFoundError), os.scandir(self._base / "sets") as entries:
+            for entry in entries:
+                with suppress(SetError):
+                    found.append(self.load(entry.name))
+        chosen = [each for each in found if root is None or each.about.root == root]
+        return tuple(sorted(chosen, key=lambda each: (each.about.created_s, each.set_id)))
+
+    def digest(self, set_id: str) -> str:
+        """Return 64 hex digits over every step that is not applied and all that it would bring.
+
+        Raises:
+            SetError: there is no such set, or what it brings is not there.
+        """
+        record = self.record(set_id)
+        with opened(self.place(set_id)) as own:
+            return digest(own, record)
+
+    def content(self, set_id: str, path: str, max_bytes: int) -> bytes | None:
+        """Return the bytes that the set's directory holds for a path, ours or theirs.
+
+        None where it holds no regular file of this path, or a larger one.
+        """
+        record = self.record(set_id)
+        with opened(self.place(set_id)) as own, Descent(own) as inside:
+            place = record.slot_of(path)
+            try:
+                parent, name = inside.parent(place)
+                with reading(parent, name) as file:
+                    content = os.read(file, max_bytes + 1)
+            except (OSError, PathRefusedError):
+                return None
+        return content if len(content) <= max_bytes else None
+
+    def discard(self, set_id: str) -> None:
+        """Drop the steps that are not applied; a set of which nothing is left is no more.
+
+        Raises:
+            SetError: there is no such set, or a crash cut its transition off.
+        """
+        with self.locked():
+            record = self.record(set_id)
+            if self.active(set_id).exists():
+                raise SetError(f"change set {set_id} waits for recovery; nothing was discarded")
+            kept = tuple(each for each in record.standings if each.is_applied)
+            away = None if kept else self.out_of_sight(set_id)
+            if kept:
+                self._drop_held(record)
+        if away is not None:
+            drop(away)
+
+    def _drop_held(self, record: Record) -> None:
+        applied = [n for n, each in enumerate(record.standings) if each.is_applied]
+        kept = tuple(record.standings[index] for index in applied)
+        found = replace(record.found, changes=record.changes_of(applied))
+        self.replace_record(replace(record, standings=kept, found=found))
+        with opened(self.place(record.set_id)) as own, Descent(own) as inside:
+            for each in record.standings:
+                # What a dress step has in the upper layer holds the objects of others.
+                if not each.is_applied and each.step.move != "dress":
+                    with suppress(FileNotFoundError):
+                        remove(*inside.parent(each.slot))
+
+    def replace_record(self, record: Record) -> None:
+        """Write a record in the place of the one there is; the caller holds the lock."""
+        with opened(self.place(record.set_id)) as own:
+            write(own, f"{RECORD}.new", to_text(record), durable=True)
+            os.rename(f"{RECORD}.new", RECORD, src_dir_fd=own, dst_dir_fd=own)
+
+    def out_of_sight(self, set_id: str) -> Path:
+        """Move a set among the drafts to sweep and return where; the caller holds the lock."""
+        away = self._base / "drafts" / own_name("gone")
+        self.place(set_id).rename(away)
+        return away
+
+    def prune(self) -> tuple[str, ...]:
+        """Remove what is too old or too much and what dead servers left; return the sets' ids."""
+        self.sweep()
+        return pruning.prune(self)
+
+    def sweep(self) -> None:
+        """Remove the drafts that dead servers left."""
+        pruning.sweep(self._base / "drafts")
+
+
+def write(parent: int, name: str, content: bytes, *, durable: bool = False) -> None:
+    """Write a file of a set; durable when this returns, if that is asked for."""
+    descriptor = os.open(name, _WRITE, 0o600, dir_fd=parent)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        if durable:
+            file.flush()
+            os.fdatasync(descriptor)
+
+
+def _standings(own: int, found: Found) -> tuple[Standing, ...]:
+    with Descent(own) as inside, Descent(inside.at(UPPER)) as upper:
+        stamps = clean(upper.at(""))
+        for path, mode in found.closed:
+            if path in stamps:
+                stamps[path] = stamps[path]._replace(mode=mode)
+        paths = sorted(stamps)
+        return tuple(_standing(upper, step, stamps, paths) for step in found.steps)
+
+
+def _standing(
+    upper: Descent, step: Step, stamps: Mapping[str, Stamp], paths: Sequence[str]
+) -> Standing:
+    slot = f"{UPPER}/{step.path}"
+    if step.move == "take":
+        return Standing(step, slot)
+    if step.path not in stamps:
+        raise SetError(f"{step.path!r} is not in the draft; nothing was kept")
+    if step.move == "dress":
+        kept = metadata(*upper.parent(step.path))
+        return Standing(step, slot, dressed=replace(kept, mode=stamps[step.path].mode))
+    # "0" is the character after "/": all that sorts between is below the path.
+    first, end = (bisect_left(paths, step.path + after) for after in ("/", "0"))
+    below = [stamps[path] for path in paths[first:end]]
+    ours = (stamps[step.path], *below)
+    cut = len(step.path) + 1
+    return Standing(step, slot, ours=tuple(each._replace(path=each.path[cut:]) for each in ours))
