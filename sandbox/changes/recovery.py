@@ -31,6 +31,7 @@ class Marker:
 
     number: int  # of the transition
     root_mtime_ns: int
+    is_staged: bool  # a directory in the root comes and goes
     opened: tuple[tuple[str, int], ...] = ()  # directories, and the modes they had
 
 
@@ -38,6 +39,7 @@ class _MarkerFile(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     number: int
     root_mtime_ns: int
+    is_staged: bool
     opened: list[tuple[str, int]]
 
 
@@ -53,9 +55,14 @@ class Settled:
 def mark(store: ChangeStore, set_id: str, marker: Marker) -> None:
     """Say that a set is at work."""
     opened = [(os.fsencode(path).decode("latin-1"), mode) for path, mode in marker.opened]
-    fields = {"number": marker.number, "root_mtime_ns": marker.root_mtime_ns, "opened": opened}
+    fields = {
+        "number": marker.number,
+        "root_mtime_ns": marker.root_mtime_ns,
+        "is_staged": marker.is_staged,
+        "opened": opened,
+    }
     place = store.active(set_id)
-    new = place.with_suffix(".new")
+    new = place.with_name(f".{set_id}")
     new.write_text(json.dumps(fields), encoding="ascii")
     new.rename(place)
 
@@ -79,6 +86,8 @@ def recover(store: ChangeStore) -> tuple[str, ...]:
 def recover_marked(store: ChangeStore, also: Sequence[str] = ()) -> list[str]:
     """Settle every set that is at work; the caller holds the lock, so nobody works on it."""
     told: list[str] = []
+    for half_written in store.active("any").parent.glob(".*"):
+        half_written.unlink()
     for set_id in sorted({*store.unfinished(), *also}):
         try:
             told.append(_line(set_id, settle(store, set_id)))
@@ -123,9 +132,9 @@ def _marker(place: Path) -> Marker:
     try:
         found = _MarkerFile.model_validate_json(place.read_bytes())
         opened = tuple((os.fsdecode(p.encode("latin-1")), mode) for p, mode in found.opened)
-        return Marker(found.number, found.root_mtime_ns, opened)
+        return Marker(found.number, found.root_mtime_ns, found.is_staged, opened)
     except (FileNotFoundError, ValueError):  # the power failed before it was on disk
-        return Marker(0, 0)
+        return Marker(0, 0, is_staged=False)
 
 
 def _is_there(root: str) -> bool:
@@ -174,16 +183,17 @@ class _Settling:
                 kept = self._take_back(self._journal, self._journal.last, stage)
         if not has_happened:
             self._close_again()
-        self._clear(stage is not None, has_happened=has_happened)
+        self._clear(has_happened=has_happened)
         standings = self._record.standings
         paths = tuple(sorted(standings[turn.index].step.path for turn in kept))
         return Settled(self._record.about.root, has_happened, paths)
 
     def _take_back(self, journal: Record, last: Transition, stage: int | None) -> list[Turn]:
-        turns = Turns(self._place, stage if last.is_staged else None, to_apply=last.to_apply)
         open_all(self._place, last.touched)
-        kept = list(last.turns)  # if somebody removed the staging directory
-        if stage is not None or not last.is_staged:
+        if last.is_staged and stage is None:  # taken back before, or somebody removed it
+            kept = [each for each in last.turns if self._stands(each, journal)]
+        else:
+            turns = Turns(self._place, stage, to_apply=last.to_apply)
             kept = [
                 turn
                 for turn in reversed(last.turns)
@@ -196,13 +206,24 @@ class _Settling:
             self._store.replace_record(self._record)
         return kept
 
+    def _stands(self, turn: Turn, journal: Record) -> bool:
+        """Return whether the workspace is as a step left it."""
+        status = self._place.status(journal.standings[turn.index].step.path)
+        if turn.kind == "dress":
+            return False
+        return (
+            status is None
+            if turn.kind == "out"
+            else (status is not None and status.st_ino == turn.coming)
+        )
+
     def _close_again(self) -> None:
         for path, mode in reversed(self._marker.opened):
             status = self._place.status(path)
             if status is not None and stat.S_IMODE(status.st_mode) == mode | stat.S_IRWXU:
                 chmod(*self._place.root.parent(path), mode)
 
-    def _clear(self, was_staged: bool, *, has_happened: bool) -> None:
+    def _clear(self, *, has_happened: bool) -> None:
         """Remove what only the transition needed, and give directories their times."""
         staging.clear(self._place, self._record.set_id)
         last = self._record.last
@@ -211,7 +232,7 @@ class _Settling:
         elif has_happened and last is not None:
             touch(self._place, [each for each in last.touched if each.path == "."])
             self._remove_sources(last)
-        elif was_staged:
+        elif self._marker.is_staged:
             self._place.set_mtime(".", self._marker.root_mtime_ns)
         for name in (f"{JOURNAL}.new", f"{RECORD}.new"):
             with suppress(FileNotFoundError):

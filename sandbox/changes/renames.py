@@ -36,25 +36,25 @@ def shift(source: Place, target: Place) -> None:
         os.rename(source[1], target[1], src_dir_fd=source[0], dst_dir_fd=target[0])
 
 
-def swap(ours: Place, theirs: Place, aside: Place) -> None:
-    """Exchange two objects.
+def swap(one: Place, other: Place, aside: Place) -> None:
+    """Exchange two objects; where that takes three renames, `other` is moved aside first.
 
     Args:
-        ours: the one that goes to where `theirs` is.
-        theirs: the one that goes to where `ours` is.
-        aside: a free name on the same filesystem, where exchanging needs one.
+        one: a place.
+        other: another place on the same filesystem.
+        aside: a free name there.
 
     Raises:
         OSError: one is gone, or it is not permitted; what was moved is told by what lies where.
     """
     try:
-        rename2(ours, theirs, _EXCHANGE)
+        rename2(one, other, _EXCHANGE)
     except OSError as error:
         if error.errno not in _UNSUPPORTED:
             raise
-        shift(theirs, aside)
-        shift(ours, theirs)
-        shift(aside, ours)
+        shift(other, aside)
+        shift(one, other)
+        shift(aside, one)
 
 
 def rename2(source: Place, target: Place, flags: int) -> None:

@@ -25,7 +25,7 @@ from sandbox.changes.check import Check, Planned, Touches, touches
 from sandbox.changes.choose import ancestors, choose
 from sandbox.changes.model import Applied, Reverted
 from sandbox.changes.objects import is_closed, make_durable, open_up, sync_directory
-from sandbox.changes.record import Record, Transition
+from sandbox.changes.record import Record, Touched, Transition
 from sandbox.changes.record_text import SetError, to_text
 from sandbox.changes.recovery import Marker, mark, recover_marked, settle, unmark
 from sandbox.changes.site import Site, site
@@ -152,8 +152,9 @@ class _Transition:
         self._record = record
         self._how = how
         self._number = 0
-        self._marker = Marker(0, 0)
+        self._marker = Marker(0, 0, is_staged=False)
         self._opened: dict[str, int] = {}
+        self._touched: tuple[Touched, ...] = ()
         self.at = ""  # the path that is worked on, for errors
 
     def run(self, place: Site) -> Applied:
@@ -162,6 +163,7 @@ class _Transition:
         if not planned:
             return self._nothing(changed)
         is_staged = not place.is_one_mount
+        self._touch(place, planned, is_staged=is_staged)
         if is_staged:
             staging.make(place, self._record.set_id)
         with staging.opened(place, self._record.set_id) as stage:
@@ -188,7 +190,8 @@ class _Transition:
         """Do 1."""
         record = self._record
         self._number = self._store.history.add(record.set_id, record.about.root)
-        self._marker = Marker(self._number, os.fstat(place.root_fd).st_mtime_ns)
+        mtime_ns = os.fstat(place.root_fd).st_mtime_ns
+        self._marker = Marker(self._number, mtime_ns, is_staged=not place.is_one_mount)
         mark(self._store, record.set_id, self._marker)
         if os.geteuid():
             turning = [
@@ -231,11 +234,7 @@ class _Transition:
     ) -> tuple[list[Planned], list[str]]:
         """Do 4 and 5; return what was turned, and the paths of what somebody changed just now."""
         before, how = self._record, self._how
-        touching = Touching(place, before, self._opened, to_apply=how.to_apply)
-        also = touching.all() if how.paths is None else set()
-        touched = touching.directories(planned, also | ({"."} if stage is not None else set()))
-        self._record = self._after(before, planned, replace(self._last(stage), touched=touched))
-        self._record = replace(self._record, times=touching.times)
+        self._record = self._after(before, planned, stage)
         self._write_journal(place, planned)
         done: list[Planned] = []
         overtaken: list[str] = []
@@ -249,23 +248,34 @@ class _Transition:
             else:
                 overtaken.append(self.at)
         if overtaken and done:
-            last = replace(self._last(stage), touched=touched)
-            times = self._record.times
-            self._record = replace(self._after(before, done, last), times=times)
+            self._record = self._after(before, done, stage)
             self._write_journal(place, ())
-        touch(place, touched)
+        touch(place, self._touched)
         return done, overtaken
 
-    def _last(self, stage: int | None) -> Transition:
-        return Transition(self._number, self._how.to_apply, time.time_ns(), stage is not None)
+    def _touch(self, place: Site, planned: list[Planned], *, is_staged: bool) -> None:
+        """Find the directories that are touched, before anything touches them."""
+        how = self._how
+        touching = Touching(place, self._record, self._opened, to_apply=how.to_apply)
+        also = touching.all() if how.paths is None else set()
+        self._touched = touching.directories(planned, also | ({"."} if is_staged else set()))
+        self._record = replace(self._record, times=touching.times)
 
-    def _after(self, before: Record, planned: Iterable[Planned], last: Transition) -> Record:
+    def _after(self, before: Record, planned: Iterable[Planned], stage: int | None) -> Record:
         standings = {
             each.turn.index: replace(each.standing, numbers=(*each.standing.numbers, self._number))
             for each in planned
         }
         turns = tuple(each.turn for each in planned)
-        return replace(before.with_standings(standings), last=replace(last, turns=turns))
+        last = Transition(
+            self._number,
+            self._how.to_apply,
+            time.time_ns(),
+            stage is not None,
+            turns,
+            self._touched,
+        )
+        return replace(before.with_standings(standings), last=last)
 
     def _write_journal(self, place: Site, planned: Iterable[Planned]) -> None:
         if self._how.is_durable:

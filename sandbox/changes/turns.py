@@ -121,7 +121,8 @@ class Turns:
         elif turn.kind == "out":
             shift(side, place)
         elif lstat(*aside) is None:
-            swap(side, place, aside)
+            # This way round: cut off, it is in a state that the way forth can be cut off in too.
+            swap(place, side, aside)
         else:
             if lstat(*side) is None:
                 shift(place, side)
