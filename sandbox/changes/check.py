@@ -27,7 +27,7 @@ class Planned:
     """One step that can be turned."""
 
     turn: Turn
-    standing: Standing  # as it will be, but for the number
+    standing: Standing  # as it will be
 
 
 class Touches:
@@ -39,6 +39,8 @@ class Touches:
 
     def hit(self, path: str, *, is_dress: bool) -> bool:
         """Return whether one is this path, above it or below it."""
+        if not self._paths and not self._dressed:
+            return False
         if is_dress:
             return path in self._dressed or self._has(path)
         return self._has(path) or self._has_below(path) or any(map(self._has, _above(path)))
@@ -90,14 +92,22 @@ class Check:
     """Looks at the steps of one transition, in the order in which they turn."""
 
     def __init__(
-        self, record: Record, site: Site, others: Touches, opened: Mapping[str, int], *,
-        to_apply: bool,
-    ) -> None:  # fmt: skip
+        self, record: Record, site: Site, others: Touches, opened: Mapping[str, int], number: int
+    ) -> None:
+        """Look at steps.
+
+        Args:
+            record: the set.
+            site: where it stands.
+            others: what other sets moved since its command began.
+            opened: directories that are open for now: the mode each is to have.
+            number: of the transition.
+        """
         self._record = record
+        self._number = number
         self._site = site
         self._others = others
-        self._opened = opened  # directories that are open for now: the mode each is to have
-        self._to_apply = to_apply
+        self._opened = opened
         self._arriving: set[str] = set()
         self._leaving: set[str] = set()
         self.planned: dict[int, Planned] = {}
@@ -109,10 +119,11 @@ class Check:
         if standing.step.move == "dress":
             self._dress(index, standing)
             return
+        to_apply = not standing.is_applied
         here, there = standing.ours, standing.theirs
-        coming, going = (here, there) if self._to_apply else (there, here)
-        is_going = standing.step.move != ("place" if self._to_apply else "take")
-        is_coming = standing.step.move != ("take" if self._to_apply else "place")
+        coming, going = (here, there) if to_apply else (there, here)
+        is_going = standing.step.move != ("place" if to_apply else "take")
+        is_coming = standing.step.move != ("take" if to_apply else "place")
         found = self._found(standing, going) if is_going else self._absent(standing)
         if found is None:
             return
@@ -129,8 +140,9 @@ class Check:
             self._held(standing, coming[0]) if is_coming else 0,
             inode,
         )
-        seen = replace(standing, theirs=now) if self._to_apply else standing
-        self.planned[index] = Planned(turn, seen)
+        theirs = now if to_apply else standing.theirs
+        numbers = (*standing.numbers, self._number)
+        self.planned[index] = Planned(turn, replace(standing, numbers=numbers, theirs=theirs))
 
     def _absent(self, standing: Standing) -> tuple[tuple[Stamp, ...], int] | None:
         """Return that nothing leaves, if the place is free."""
@@ -200,7 +212,7 @@ class Check:
             return
         now = metadata(*self._site.root.parent(path))
         now = replace(now, mode=self._opened.get(path, now.mode))
-        expected = standing.undressed if self._to_apply else standing.dressed
+        expected = standing.dressed if standing.is_applied else standing.undressed
         is_changed = now != expected
         if expected is None:
             before = next(c.mode_before for c in self._record.found.changes if c.path == path)
@@ -208,9 +220,10 @@ class Check:
         if is_changed:
             self.changed.append(path)
             return
-        seen = replace(standing, undressed=now) if self._to_apply else standing
+        undressed = standing.undressed if standing.is_applied else now
+        numbers = (*standing.numbers, self._number)
         turn = Turn(index, "dress", standing.slot, standing.slot, status.st_ino)
-        self.planned[index] = Planned(turn, seen)
+        self.planned[index] = Planned(turn, replace(standing, numbers=numbers, undressed=undressed))
 
 
 def differences(expected: Sequence[Stamp], now: Sequence[Stamp]) -> list[str]:

@@ -10,9 +10,9 @@ import stat
 from contextlib import suppress
 from dataclasses import replace
 
-from sandbox.changes.objects import dress, metadata, reading, walk
+from sandbox.changes.objects import dress_open, metadata, metadata_open, reading, walk
 from sandbox.changes.renames import Place
-from sandbox.dirfd import Descent, step
+from sandbox.dirfd import Descent, Metadata, step
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -65,10 +65,10 @@ class Copies:
             _finish_link((parent, name), status)
             return
         if kind == stat.S_IFREG:
-            self._bytes(source, (parent, name), status.st_size)
+            self._file(source, (parent, name), status)
         else:
             os.mknod(name, kind | 0o600, status.st_rdev, dir_fd=parent)
-        _finish(source, (parent, name), status)
+            _finish(source, (parent, name), status)
 
     def _link(self, twin: str, parent: int, name: str) -> None:
         with Descent(self._base) as other:
@@ -77,11 +77,13 @@ class Copies:
                 twin_name, name, src_dir_fd=twin_parent, dst_dir_fd=parent, follow_symlinks=False
             )
 
-    def _bytes(self, source: Place, target: Place, size: int) -> None:
+    def _file(self, source: Place, target: Place, status: os.stat_result) -> None:
         written = os.open(target[1], _NEW, 0o600, dir_fd=target[0])
         try:
             with reading(*source) as read:
-                _copy_bytes(read, written, size)
+                _copy_bytes(read, written, status.st_size)
+                _dress(written, metadata_open(read), status)
+            os.utime(written, ns=(status.st_atime_ns, status.st_mtime_ns))
             if self._durable:
                 os.fsync(written)
         finally:
@@ -89,14 +91,22 @@ class Copies:
 
 
 def _finish(source: Place, target: Place, status: os.stat_result) -> None:
-    """Give a file or directory what it keeps besides its bytes; its time comes last."""
-    wanted = replace(metadata(*source), mode=stat.S_IMODE(status.st_mode))
-    times = (status.st_atime_ns, status.st_mtime_ns)
+    """Give a directory or a special file what it keeps; its time comes last."""
+    itself = os.open(target[1], os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=target[0])
     try:
-        dress(*target, wanted)
-    except PermissionError:  # this user may not give files away
-        dress(*target, replace(wanted, uid=os.geteuid(), gid=os.getegid()))
+        _dress(f"/proc/self/fd/{itself}", metadata(*source), status)
+    finally:
+        os.close(itself)
+    times = (status.st_atime_ns, status.st_mtime_ns)
     os.utime(target[1], ns=times, dir_fd=target[0], follow_symlinks=False)
+
+
+def _dress(target: int | str, kept: Metadata, status: os.stat_result) -> None:
+    wanted = replace(kept, mode=stat.S_IMODE(status.st_mode))
+    try:
+        dress_open(target, wanted)
+    except PermissionError:  # this user may not give files away
+        dress_open(target, replace(wanted, uid=os.geteuid(), gid=os.getegid()))
 
 
 def _finish_link(target: Place, status: os.stat_result) -> None:

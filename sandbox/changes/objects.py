@@ -152,8 +152,23 @@ def xattrs(parent: int, name: str) -> tuple[tuple[str, bytes], ...]:
     return tuple(
         (each, os.getxattr(path, each, follow_symlinks=False))
         for each in sorted(names)
-        if not each.startswith(OVERLAY)
+        if not _is_noted(each)
     )
+
+
+def _is_noted(xattr: str) -> bool:
+    return xattr.startswith(OVERLAY)
+
+
+def metadata_open(file: int) -> Metadata:
+    """Return what an open file keeps besides its bytes."""
+    status = os.fstat(file)
+    try:
+        names = sorted(os.listxattr(file))
+    except OSError:  # the filesystem has none
+        names = []
+    kept = tuple((each, os.getxattr(file, each)) for each in names if not _is_noted(each))
+    return Metadata(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, kept)
 
 
 def metadata(parent: int, name: str) -> Metadata:
@@ -171,19 +186,25 @@ def dress(parent: int, name: str, wanted: Metadata) -> None:
         OSError: not permitted.
     """
     itself = os.open(name, _ITSELF, dir_fd=parent)
-    path = f"/proc/self/fd/{itself}"
     try:
-        status = os.stat(path)  # noqa: PTH116  # of a descriptor
-        if (status.st_uid, status.st_gid) != (wanted.uid, wanted.gid):
-            os.chown(path, wanted.uid, wanted.gid)
-        _dress_xattrs(path, dict(wanted.xattrs))
-        if stat.S_IMODE(os.stat(path).st_mode) != wanted.mode:  # noqa: PTH116  # as above
-            os.chmod(path, wanted.mode)  # noqa: PTH101  # as above
+        dress_open(f"/proc/self/fd/{itself}", wanted)
     finally:
         os.close(itself)
 
 
-def _dress_xattrs(path: str, wanted: dict[str, bytes]) -> None:
+def dress_open(target: int | str, wanted: Metadata) -> None:
+    """Do as `dress` to an open file, or to what a path of /proc/self/fd leads to."""
+    status = os.stat(target)  # noqa: PTH116  # it may be a descriptor
+    is_given = (status.st_uid, status.st_gid) != (wanted.uid, wanted.gid)
+    if is_given:
+        os.chown(target, wanted.uid, wanted.gid)
+    _dress_xattrs(target, dict(wanted.xattrs))
+    # Giving a file away takes set-id from it; an attribute can be its mode in other words.
+    if is_given or wanted.xattrs or stat.S_IMODE(status.st_mode) != wanted.mode:
+        os.chmod(target, wanted.mode)  # noqa: PTH101  # as above
+
+
+def _dress_xattrs(path: int | str, wanted: dict[str, bytes]) -> None:
     try:
         there = {each: os.getxattr(path, each) for each in os.listxattr(path)}
     except OSError:  # the filesystem has none
@@ -210,7 +231,7 @@ def kernel_may_refuse(xattr: str) -> Iterator[None]:
 def without_overlay(parent: int, name: str) -> None:
     """Remove what overlayfs noted on a file or directory; nothing else is altered."""
     path = at(parent, name)
-    noted = [each for each in _names(path) if each.startswith(OVERLAY)]
+    noted = [each for each in _names(path) if _is_noted(each)]
     if not noted:
         return
     try:

@@ -12,7 +12,7 @@ from sandbox.changes.marks import Mark
 from sandbox.changes.model import Change
 from sandbox.changes.record import Record
 from sandbox.changes.record_text import SetError
-from sandbox.changes.recovery import recover_marked
+from sandbox.changes.recovery import recover_locked
 from sandbox.changes.store import ChangeStore
 from sandbox.changes.transaction import How, turn
 from sandbox.permit import SandboxError
@@ -35,7 +35,7 @@ def mark(store: ChangeStore, name: str, root: str) -> Mark:
         SetError: the name does not display as written, or is too long.
     """
     with store.locked():
-        recover_marked(store)
+        recover_locked(store)
         return store.marks.add(name, root, store.history.last())
 
 
@@ -52,7 +52,7 @@ def restore_plan(store: ChangeStore, name: str, root: str) -> tuple[Inversion, .
         SetError: there is no such mark, or a set since then is gone.
     """
     with store.locked():
-        recover_marked(store)
+        recover_locked(store)
         return _plan(store, name, root)
 
 
@@ -68,7 +68,7 @@ def restore(store: ChangeStore, name: str, root: str) -> tuple[Inversion, ...]:
         SandboxError: no space or no permission.
     """
     with store.locked():
-        recover_marked(store)
+        recover_locked(store)
         plan = _plan(store, name, root)
         for done, each in enumerate(plan):
             try:

@@ -43,7 +43,7 @@ def _too_many(store: "ChangeStore", now_s: float) -> Iterator[ChangeSet]:
     """Yield the sets to remove; none that a crash cut off, none younger than a minute."""
     sets = sorted(store.all(), key=_age_began_s)
     kept, kept_bytes = len(sets), sum(each.kept_bytes for each in sets)
-    busy = set(store.unfinished())
+    busy = store.active.sets()
     for each in sets:
         age_s = now_s - _age_began_s(each)
         is_over = kept > store.keep.max_sets or kept_bytes > store.keep.max_bytes

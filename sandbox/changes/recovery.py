@@ -4,43 +4,21 @@ May touch: the workspace, by rename, and the set. INVARIANT: safe to repeat, and
 in: each step looks at what is there, and the marker of a set goes last.
 """
 
-import json
 import os
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
-
-from pydantic import BaseModel, ConfigDict
 
 from sandbox.changes import staging
 from sandbox.changes.drafts import opened
 from sandbox.changes.objects import chmod, listed, remove
 from sandbox.changes.record import Record, Standing, Transition, Turn
 from sandbox.changes.site import Site, site
-from sandbox.changes.store import JOURNAL, RECORD, ChangeStore
+from sandbox.changes.store import RECORD, ChangeStore
 from sandbox.changes.turns import Turns, open_all, touch, untouch, was_done
 from sandbox.dirfd import Descent, PathRefusedError, directory
 from sandbox.permit import SandboxError
-
-
-@dataclass(frozen=True, slots=True)
-class Marker:
-    """That a set is at work, and what recovery could not know otherwise."""
-
-    number: int  # of the transition
-    root_mtime_ns: int
-    is_staged: bool  # a directory in the root comes and goes
-    opened: tuple[tuple[str, int], ...] = ()  # directories, and the modes they had
-
-
-class _MarkerFile(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-    number: int
-    root_mtime_ns: int
-    is_staged: bool
-    opened: list[tuple[str, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,30 +30,10 @@ class Settled:
     kept: tuple[str, ...] = ()  # paths that somebody else changed in between; theirs stayed
 
 
-def mark(store: ChangeStore, set_id: str, marker: Marker) -> None:
-    """Say that a set is at work."""
-    opened = [(os.fsencode(path).decode("latin-1"), mode) for path, mode in marker.opened]
-    fields = {
-        "number": marker.number,
-        "root_mtime_ns": marker.root_mtime_ns,
-        "is_staged": marker.is_staged,
-        "opened": opened,
-    }
-    place = store.active(set_id)
-    new = place.with_name(f".{set_id}")
-    new.write_text(json.dumps(fields), encoding="ascii")
-    new.rename(place)
-
-
-def unmark(store: ChangeStore, set_id: str) -> None:
-    """Say that a set is at rest."""
-    store.active(set_id).unlink(missing_ok=True)
-
-
 def recover(store: ChangeStore) -> tuple[str, ...]:
     """Bring what a crash left to old or new; return a line for the operator for each set."""
     with store.locked():
-        told = recover_marked(store, store.with_journal())
+        told = recover_locked(store)
         highest = max((each.number for each in store.all()), default=0)
         if highest > store.history.last():  # the power failed before the line was on disk
             store.history.add("", "", highest - 1)
@@ -83,12 +41,10 @@ def recover(store: ChangeStore) -> tuple[str, ...]:
     return tuple(told)
 
 
-def recover_marked(store: ChangeStore, also: Sequence[str] = ()) -> list[str]:
+def recover_locked(store: ChangeStore) -> list[str]:
     """Settle every set that is at work; the caller holds the lock, so nobody works on it."""
     told: list[str] = []
-    for half_written in store.active("any").parent.glob(".*"):
-        half_written.unlink()
-    for set_id in sorted({*store.unfinished(), *also}):
+    for set_id in sorted(store.active.sets()):
         try:
             told.append(_line(set_id, settle(store, set_id)))
         except (OSError, SandboxError) as error:
@@ -112,29 +68,16 @@ def settle(store: ChangeStore, set_id: str) -> Settled | None:
         OSError, SandboxError: not possible now; trying again goes on where this ended.
     """
     own = store.place(set_id)
-    if not own.is_dir():
-        unmark(store, set_id)
-        return None
-    record, marker = store.record(set_id), _marker(store.active(set_id))
-    journal = store.journal(set_id)
     settled: Settled | None = None
-    if _is_there(record.about.root):
-        with site(record.about.root, own) as place:
-            settled = _Settling(store, place, record, journal, marker).run()
-    elif journal is not None:
-        _leave(store, journal)
-    (own / JOURNAL).unlink(missing_ok=True)
-    unmark(store, set_id)
+    if own.is_dir():
+        record, journal = store.record(set_id), store.active.journal(set_id)
+        if _is_there(record.about.root):
+            with site(record.about.root, own) as place:
+                settled = _Settling(store, place, record, journal).run()
+        elif journal is not None:
+            _leave(store, journal)
+    store.active.end(set_id)
     return settled
-
-
-def _marker(place: Path) -> Marker:
-    try:
-        found = _MarkerFile.model_validate_json(place.read_bytes())
-        opened = tuple((os.fsdecode(p.encode("latin-1")), mode) for p, mode in found.opened)
-        return Marker(found.number, found.root_mtime_ns, found.is_staged, opened)
-    except (FileNotFoundError, ValueError):  # the power failed before it was on disk
-        return Marker(0, 0, is_staged=False)
 
 
 def _is_there(root: str) -> bool:
@@ -159,18 +102,13 @@ class _Settling:
     """One set, brought to rest."""
 
     def __init__(
-        self,
-        store: ChangeStore,
-        place: Site,
-        record: Record,
-        journal: Record | None,
-        marker: Marker,
+        self, store: ChangeStore, place: Site, record: Record, journal: Record | None
     ) -> None:
         self._store = store
         self._place = place
         self._record = record
         self._journal = journal
-        self._marker = marker
+        self._marker = store.active.marker(record.set_id)
 
     def run(self) -> Settled:
         last = self._record.last
@@ -234,9 +172,8 @@ class _Settling:
             self._remove_sources(last)
         elif self._marker.is_staged:
             self._place.set_mtime(".", self._marker.root_mtime_ns)
-        for name in (f"{JOURNAL}.new", f"{RECORD}.new"):
-            with suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=self._place.own_fd)
+        with suppress(FileNotFoundError):
+            os.unlink(f"{RECORD}.new", dir_fd=self._place.own_fd)
         self._remove_parts()
 
     def _remove_sources(self, last: Transition) -> None:

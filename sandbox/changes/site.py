@@ -7,6 +7,7 @@ followed, so whoever moves directories meanwhile can make a step fail, but not g
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 
 from sandbox.changes.drafts import opened
@@ -23,7 +24,7 @@ class Site:
         self.root = Descent(root)
         self.own = Descent(own)
 
-    @property
+    @cached_property
     def is_one_mount(self) -> bool:
         """Return whether an object can be renamed from one to the other."""
         return _mount_id(self.root_fd) == _mount_id(self.own_fd)
@@ -73,6 +74,6 @@ def site(root: str, own: Path) -> Iterator[Site]:
             yield found
 
 
-def _mount_id(descriptor: int) -> str:
-    lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii").splitlines()
-    return next(line for line in lines if line.startswith("mnt_id:"))
+def _mount_id(descriptor: int) -> bytes:
+    with open(f"/proc/self/fdinfo/{descriptor}", "rb", buffering=0) as file:  # noqa: PTH123  # hot
+        return next(line for line in file.read().splitlines() if line.startswith(b"mnt_id:"))

@@ -66,7 +66,7 @@ def copied_in(
             copies.copy(site.own.parent(turn.source), turn.slot)
             now = dict(walk(staging, turn.slot, "open"))
             turn = replace(turn, coming=now[""].st_ino)
-            if standing.is_applied:
+            if not standing.is_applied:  # afterwards
                 standing = replace(standing, theirs=_as_copied(standing.theirs, now))
             else:
                 standing = replace(standing, ours=_as_copied(standing.ours, now))

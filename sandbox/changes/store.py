@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sandbox.changes import pruning
+from sandbox.changes.active import Active
 from sandbox.changes.digest import digest
 from sandbox.changes.drafts import UPPER, WORK, Draft, drop, make_upper, opened
 from sandbox.changes.history import History
@@ -28,7 +29,7 @@ from sandbox.changes.upper import clean, deleted_meanwhile
 from sandbox.dirfd import Descent, PathRefusedError
 from sandbox.leftovers import own_name
 
-RECORD, JOURNAL = "record", "journal"
+RECORD = "record"
 PRUNE_EVERY = 64  # sets that were kept
 _ID = re.compile(r"[0-9a-f]{32}")
 _DIRECTORIES = ("drafts", "sets", "active", "marks")
@@ -43,6 +44,7 @@ class ChangeStore:
         self.keep = keep or Keep()
         self.history = History(base / "transitions")
         self.marks = Marks(base / "marks")
+        self.active = Active(str(base / "active"))
         self._kept = 0
 
     @contextmanager
@@ -118,31 +120,6 @@ class ChangeStore:
             raise SetError(f"{set_id[:40]!r} is not the id of a change set (32 hexadecimal digits)")
         return self._base / "sets" / set_id
 
-    def active(self, set_id: str) -> Path:
-        """Return the marker that a set is being applied or reverted, or was when somebody died."""
-        return self._base / "active" / set_id
-
-    def unfinished(self) -> list[str]:
-        """Return the sets that are marked as at work."""
-        return sorted(path.name for path in (self._base / "active").glob("[!.]*"))
-
-    def with_journal(self) -> list[str]:
-        """Return the sets that have a journal, marked or not."""
-        return sorted(path.parent.name for path in (self._base / "sets").glob(f"*/{JOURNAL}"))
-
-    def journal(self, set_id: str) -> Record | None:
-        """Return the journal of a set whose transition was cut off.
-
-        Raises:
-            SetError: it cannot be read.
-        """
-        try:
-            return from_text((self.place(set_id) / JOURNAL).read_bytes())
-        except FileNotFoundError:
-            return None
-        except SetError as error:
-            raise SetError(f"change set {set_id}: its journal: {error}") from error
-
     def record(self, set_id: str) -> Record:
         """Return all that is known of a set.
 
@@ -210,7 +187,7 @@ class ChangeStore:
         """
         with self.locked():
             record = self.record(set_id)
-            if self.active(set_id).exists():
+            if self.active.has(set_id):
                 raise SetError(f"change set {set_id} waits for recovery; nothing was discarded")
             kept = tuple(each for each in record.standings if each.is_applied)
             away = None if kept else self.out_of_sight(set_id)

@@ -1,7 +1,7 @@
 """Applying and reverting: steps of a change set turn together, or not at all.
 
 May touch: the workspace, by rename, and the set. The order:
-  1. a marker says which set is at work; directories closed to their owner are opened
+  1. directories closed to their owner are opened; a marker says so, and that 3 will happen
   2. what stands at each place is looked at; what somebody else changed is left out, or ends it
   3. across filesystems: what comes is copied into a directory in the workspace
   4. the journal is durable: the record as it will be, with inodes of all that moves
@@ -21,15 +21,16 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from sandbox.changes import staging
+from sandbox.changes.active import Marker
 from sandbox.changes.check import Check, Planned, Touches, touches
 from sandbox.changes.choose import ancestors, choose
 from sandbox.changes.model import Applied, Reverted
 from sandbox.changes.objects import is_closed, make_durable, open_up, sync_directory
 from sandbox.changes.record import Record, Touched, Transition
-from sandbox.changes.record_text import SetError, to_text
-from sandbox.changes.recovery import Marker, mark, recover_marked, settle, unmark
+from sandbox.changes.record_text import SetError
+from sandbox.changes.recovery import recover_locked, settle
 from sandbox.changes.site import Site, site
-from sandbox.changes.store import JOURNAL, RECORD, ChangeStore, write
+from sandbox.changes.store import RECORD, ChangeStore
 from sandbox.changes.times import Touching
 from sandbox.changes.turns import Turns, touch
 from sandbox.permit import SandboxError
@@ -79,7 +80,7 @@ def apply(
     """
     how = How(to_apply=True, paths=paths, is_whole=False, is_durable=durable)
     with store.locked():
-        recover_marked(store)
+        recover_locked(store)
         if approved is not None and store.digest(set_id) != approved:
             raise SetError(f"change set {set_id} is not what was approved; nothing was changed")
         return turn(store, set_id, how)
@@ -92,7 +93,7 @@ def apply_whole(store: ChangeStore, set_id: str, *, durable: bool = False) -> Ap
         ChangedError: somebody else changed a place meanwhile.
     """
     with store.locked():
-        recover_marked(store)
+        recover_locked(store)
         return turn(store, set_id, How(to_apply=True, is_durable=durable))
 
 
@@ -112,7 +113,7 @@ def revert(
     """
     how = How(to_apply=False, paths=paths, is_durable=durable)
     with store.locked():
-        recover_marked(store)
+        recover_locked(store)
         done = turn(store, set_id, how)
     return Reverted(set_id, done.number, done.changes)
 
@@ -122,7 +123,7 @@ def turn(store: ChangeStore, set_id: str, how: How) -> Applied:
 
     Raises as `apply`, `apply_whole` and `revert` do.
     """
-    if store.active(set_id).exists():
+    if store.active.has(set_id):
         raise SetError(f"change set {set_id} could not be recovered yet; nothing was changed")
     record = store.record(set_id)
     transition = _Transition(store, record, how)
@@ -192,7 +193,8 @@ class _Transition:
         self._number = self._store.history.add(record.set_id, record.about.root)
         mtime_ns = os.fstat(place.root_fd).st_mtime_ns
         self._marker = Marker(self._number, mtime_ns, is_staged=not place.is_one_mount)
-        mark(self._store, record.set_id, self._marker)
+        if not place.is_one_mount:
+            self._store.active.mark(record.set_id, self._marker)
         if os.geteuid():
             turning = [
                 each.step.path for each in record.standings if each.is_applied != self._how.to_apply
@@ -209,7 +211,7 @@ class _Transition:
         self.at = path
         self._opened[path] = stat.S_IMODE(status.st_mode)
         self._marker = replace(self._marker, opened=tuple(self._opened.items()))
-        mark(self._store, self._record.set_id, self._marker)
+        self._store.active.mark(self._record.set_id, self._marker)
         open_up(*place.root.parent(path), status.st_mode)
 
     def _look(self, place: Site) -> tuple[list[Planned], tuple[str, ...]]:
@@ -219,8 +221,10 @@ class _Transition:
             self._record, chosen = choose(self._record, how.paths, place, to_apply=how.to_apply)
         else:
             chosen = sorted(how.steps, reverse=not how.to_apply)
-        others = touches(self._store, self._record) if how.to_apply else Touches()
-        check = Check(self._record, place, others, self._opened, to_apply=how.to_apply)
+        others = Touches()
+        if how.to_apply and self._number > self._record.about.after + 1:
+            others = touches(self._store, self._record)
+        check = Check(self._record, place, others, self._opened, self._number)
         for index in chosen:
             self.at = self._record.standings[index].step.path
             check.step(index)
@@ -262,10 +266,7 @@ class _Transition:
         self._record = replace(self._record, times=touching.times)
 
     def _after(self, before: Record, planned: Iterable[Planned], stage: int | None) -> Record:
-        standings = {
-            each.turn.index: replace(each.standing, numbers=(*each.standing.numbers, self._number))
-            for each in planned
-        }
+        standings = {each.turn.index: each.standing for each in planned}
         turns = tuple(each.turn for each in planned)
         last = Transition(
             self._number,
@@ -282,11 +283,8 @@ class _Transition:
             for each in planned:
                 if each.turn.coming and each.turn.kind != "dress":
                     make_durable(*place.own.parent(each.turn.source))
-        write(place.own_fd, f"{JOURNAL}.new", to_text(self._record), durable=True)
-        own = place.own_fd
-        os.rename(f"{JOURNAL}.new", JOURNAL, src_dir_fd=own, dst_dir_fd=own)
-        if self._how.is_durable or not place.is_one_mount:
-            sync_directory(own)
+        is_far = self._how.is_durable or not place.is_one_mount
+        self._store.active.write_journal(self._record, durable_name=is_far)
 
     def _commit(self, place: Site, stage: int | None, done: list[Planned]) -> None:
         """Do 6, 7 and 8."""
@@ -298,15 +296,13 @@ class _Transition:
             for each in self._record.last.touched:
                 with suppress(FileNotFoundError):
                     sync_directory(place.root.at(each.path))
-        own = place.own_fd
-        os.rename(JOURNAL, RECORD, src_dir_fd=own, dst_dir_fd=own)
-        if durable:
-            sync_directory(own)
+        set_id = self._record.set_id
+        self._store.active.commit(set_id, f"{self._store.place(set_id)}/{RECORD}")
         with suppress(OSError, SandboxError):  # it has happened; the rest can be done later
-            if stage is None:
-                unmark(self._store, self._record.set_id)
-            else:
-                settle(self._store, self._record.set_id)
+            if durable:
+                sync_directory(place.own_fd)
+            if self._store.active.has(set_id):
+                settle(self._store, set_id)
 
 
 def _changed(paths: tuple[str, ...], *, to_apply: bool) -> ChangedError:
