@@ -24,7 +24,8 @@ from sandbox.profile import Profile, ProfileName
 from sandbox.run import CommandRunner
 
 START_ROUNDS, COLD_ROUNDS, WORK_ROUNDS = 200, 15, 5
-FILES = 10_000
+FILES, PACKAGES = 10_000, 1_500
+FILES_OF_A_PACKAGE = 20
 CAT_BYTES = 256 << 20
 PLAIN_BWRAP = (
     "--bind", "/", "/", "--unshare-all", "--die-with-parent", "--new-session", "--proc", "/proc",
@@ -50,10 +51,15 @@ TASKS = (
     Task("CPU", "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done"),
     Task("stat-heavy", "find tree -type f -size +1M"),
     Task("cat", "cat big | tail -c 1"),
-    Task("C compile", "gcc -O1 -c many.c -o many.o", "live", "rm -f many.o"),
-    Task("git status", "git status --porcelain"),
+    Task("C compile", "gcc -O1 -c many.c -o many.o", "write", "rm -f many.o"),
+    Task("git status, 20k files", "git status --porcelain"),
+    Task("git status, 20k files", "git status --porcelain", "write"),
+    Task("untar 10k", "tar -xf tree.tar -C out", "write", "rm -rf out; mkdir out"),
     Task("untar 10k", "tar -xf tree.tar -C out", "live", "rm -rf out; mkdir out"),
+    Task("30k packages' files", "tar -xf packages.tar", "write", "rm -rf node_modules"),
+    Task("rewrite 10k", "sed -i s/x/y/ tree/*/*", "write", "git checkout -q tree"),
 )
+TEN = "for n in 1 2 3 4 5 6 7 8 9 10; do echo $n > ten$n; done"
 
 
 class _Bench:
@@ -93,13 +99,28 @@ class _Bench:
         (self.workspace / "many.c").write_text(PROGRAM)
         with (self.workspace / "big").open("wb") as file:
             file.truncate(CAT_BYTES)
-        with tarfile.open(self.workspace / "tree.tar", "w") as archive:
-            for number in range(FILES):
-                entry = tarfile.TarInfo(f"tree/{number // 100}/{number}")
+        self._pack("tree.tar", [f"tree/{n // 100}/{n}" for n in range(FILES)])
+        self._pack("more.tar", [f"more/{n // 100}/{n}" for n in range(FILES)])
+        self._pack(
+            "packages.tar",
+            [
+                f"node_modules/p{package}/lib/{n}.js"
+                for package in range(PACKAGES)
+                for n in range(FILES_OF_A_PACKAGE)
+            ],
+        )
+        for argv in (
+            ("tar", "-xf", "tree.tar"), ("tar", "-xf", "more.tar"), ("git", "init", "-q"),
+            ("git", "add", "tree", "more"),
+        ):  # fmt: skip
+            self._plain(argv)
+
+    def _pack(self, name: str, paths: Sequence[str]) -> None:
+        with tarfile.open(self.workspace / name, "w") as archive:
+            for path in paths:
+                entry = tarfile.TarInfo(path)
                 entry.size = 500
                 archive.addfile(entry, io.BytesIO(b"x" * 500))
-        for argv in (("tar", "-xf", "tree.tar"), ("git", "init", "-q"), ("git", "add", "tree")):
-            self._plain(argv)
 
 
 def rows(base: Path) -> list[Row]:
@@ -122,12 +143,16 @@ async def _starts(bench: _Bench) -> list[Row]:
         partial(bench.plain, true),
         partial(bench.in_bwrap, true),
         partial(bench.run, bench.command(true, "read")),
+        partial(bench.run, bench.command(true, "write")),
+        partial(bench.run, bench.command(("/bin/bash", "-c", TEN), "write")),
         partial(bench.run, bench.command(true, "live")),
         partial(bench.run, bench.command(true, "inspect")),
     ]
-    process, bubblewrap, read, live, inspect = await in_turns_async(works, START_ROUNDS)
+    process, bubblewrap, read, write, ten, live, inspect = await in_turns_async(works, START_ROUNDS)
     return [
         ratio("warm read /bin/true", read, process, "a plain process"),
+        ratio("warm write /bin/true", write, process, "a plain process"),
+        ratio("warm write, ten files committed", ten, process, "a plain process"),
         ratio("warm live /bin/true", live, process, "a plain process"),
         ratio("inspect /bin/true", inspect, process, "a plain process"),
         ratio("plain bubblewrap /bin/true", bubblewrap, process, "a plain process"),

@@ -23,6 +23,7 @@ from mcp_server.config import ApprovalSettings, Config
 from mcp_server.freeze import Freezer
 from mcp_server.gate import Gate, Rooms
 from mcp_server.journal import Journal
+from mcp_server.judged import Judged
 from mcp_server.live_policy import Checks, LivePolicy
 from mcp_server.log_place import log_directory, open_log, public_key
 from mcp_server.owner import current_owner, workspace_roots
@@ -30,16 +31,17 @@ from mcp_server.places import NOWHERE, Places
 from mcp_server.policies import policy_files
 from mcp_server.redaction import redacted
 from mcp_server.road import Road
-from mcp_server.runners import Runners, probed
+from mcp_server.runners import Runners, Words, probed
 from mcp_server.signed_policies import RevisionBook
 from policy.classify import classify
 from policy.decide import DeniedReads, denied_reads
 from policy.document import PolicyError
 from policy.model import Context, Decision, Effect, Request
 from policy.rules import Policy
+from sandbox.changes.recovery import recover
+from sandbox.changes.shelf import Shelf
 from sandbox.host import HostFacts
 from sandbox.leftovers import sweep
-from sandbox.patches.run import recover
 from sandbox.permit import PermitOffice, SandboxError
 
 Auth = Literal["stdio", "http", "cli"]
@@ -92,6 +94,11 @@ class App:
         self.journal.close()
 
     @property
+    def shelf(self) -> Shelf:
+        """Return what is kept of changes, to look at."""
+        return Shelf(self.runners.changes)
+
+    @property
     def log_directory(self) -> Path:
         """Return where the audit log is."""
         return log_directory(self.config, self.places)
@@ -129,11 +136,15 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
         journal.close()
         raise
     desk = _desk(where, journal, log_directory(config, where))
-    host = probed(config)
-    recover(where.changes)
+    host = probed(config, where)
     sweep(where.state)
     office = PermitOffice()
-    runners = Runners(office, host, _Denied(live, caller), where)
+    words = Words(_Denied(live, caller), Judged(live, caller))
+    runners = Runners(office, host, words, where, config.changes)
+    for line in recover(runners.changes):
+        logger.warning("%s", line)
+    if wishes.auth != "cli":
+        runners.changes.prune()  # what a killed server left, and what became too old
     gate = Gate(
         Rooms(
             classify=partial(_classified, live),
@@ -144,9 +155,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
             redact=partial(redacted, redactor),
         )
     )
-    freezer = Freezer(
-        live.current, host, config.limits, config.minimum_enforcement, runners.sees_all
-    )
+    freezer = Freezer(live.current, host, (config.limits, config.minimum_enforcement), runners)
     return App(config, where, caller, live, host, journal, desk, freezer, Road(gate), runners)
 
 

@@ -64,6 +64,14 @@ class AuditSettings(_Strict):
     directory: Path | None = None
 
 
+class ChangeSettings(_Strict):
+    """How long what commands and patches changed can be undone; the first bound that is met."""
+
+    keep_days: float = Field(default=14.0, gt=0, le=3650)
+    keep_bytes: int = Field(default=4 << 30, ge=1 << 20)  # of all change sets together
+    keep_sets: int = Field(default=1000, ge=1, le=10_000)
+
+
 class HttpSettings(_Strict):
     """The streamable-HTTP listener; only loopback addresses are accepted."""
 
@@ -94,6 +102,7 @@ class Config(_Strict):
     approvals: ApprovalSettings = ApprovalSettings()
     limits: LimitSettings = LimitSettings()
     audit: AuditSettings = AuditSettings()
+    changes: ChangeSettings = ChangeSettings()
     http: HttpSettings = HttpSettings()
     hosts: tuple[HostSettings, ...] = ()
     known_hosts: Path | None = None

@@ -14,13 +14,17 @@ from policy.obligations import described, said_by
 from sandbox.action import (
     Action,
     Command,
+    CommitChanges,
+    DiscardChanges,
+    Landing,
     Limits,
     ListDirectory,
     PatchFiles,
     ReadFile,
     RemoteCommand,
+    RestoreChanges,
     SearchFiles,
-    UndoPatch,
+    UndoChanges,
 )
 
 REMOTE_LIMITS = frozenset({"timeout_s", "output_bytes"})  # what can be held of another host
@@ -64,6 +68,24 @@ def within(limits: Limits, obligations: Obligations) -> Limits:
     )
 
 
+def landed(landing: Landing, obligations: Obligations) -> Landing:
+    """Return what becomes of a command's changes, held back as far as any rule demands."""
+    numbers = dict(obligations.hold)
+    return replace(
+        landing,
+        preview=landing.preview or obligations.preview,
+        deletions=_lower(landing.deletions, numbers.get("deletions")),
+        bytes=_lower(landing.bytes, numbers.get("bytes")),
+        names=tuple(sorted({*landing.names, *obligations.hold_names})),
+    )
+
+
+def _lower(one: int | None, other: int | None) -> int | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return min(one, other)
+
+
 def least(name: str, value: float, obligations: Obligations) -> float:
     """Return a limit, or what a rule demands if that is less."""
     return min(value, dict(obligations.limits).get(name, value))
@@ -72,26 +94,36 @@ def least(name: str, value: float, obligations: Obligations) -> float:
 def _unmet(action: Action, obligations: Obligations) -> Iterator[str]:
     """Yield every obligation that the action would not meet."""
     match action:
-        case Command(profile=profile, limits=limits, env=env):
-            yield from unmet_by_profile(profile.name, obligations)
-            yield from _names([name for name, _ in env], obligations)
-            if within(limits, obligations) != limits:
-                yield f"the limits of {said_by(obligations, 'limits')} were not applied"
+        case Command():
+            yield from _of_command(action, obligations)
         case RemoteCommand():
             yield from unmet_by_profile("unconfined", obligations)
             yield from _remote_limits(obligations)
         case PatchFiles(files=files):
-            yield from unmet_by_profile("live", obligations)
+            yield from unmet_by_profile("write", obligations)
             largest = max((len(file.after or b"") for file in files), default=0)
             if least("file_bytes", largest, obligations) < largest:
                 where = said_by(obligations, "limits")
                 yield f"a file would have {largest} bytes, more than file_bytes permits ({where})"
-        case UndoPatch():
-            yield from unmet_by_profile("live", obligations)
+        case UndoChanges() | CommitChanges() | DiscardChanges() | RestoreChanges():
+            yield from unmet_by_profile("write", obligations)
         case ReadFile() | ListDirectory() | SearchFiles():
             yield from unmet_by_profile("read", obligations)
         case other:
             assert_never(other)
+
+
+def _of_command(command: Command, obligations: Obligations) -> Iterator[str]:
+    profile = command.profile
+    yield from unmet_by_profile(profile.name, obligations)
+    if obligations.preview and profile.write_paths:
+        where = _holders(obligations)
+        yield f"there is no preview of {profile.write_paths[0]}, outside the workspace ({where})"
+    if landed(command.landing, obligations) != command.landing:
+        yield f"the changes would not be held as the policy demands ({_holders(obligations)})"
+    yield from _names([name for name, _ in command.env], obligations)
+    if within(command.limits, obligations) != command.limits:
+        yield f"the limits of {said_by(obligations, 'limits')} were not applied"
 
 
 def unmet_by_profile(name: str, obligations: Obligations) -> Iterator[str]:
@@ -100,9 +132,17 @@ def unmet_by_profile(name: str, obligations: Obligations) -> Iterator[str]:
     if permitted is not None and name not in permitted:
         listed, where = " or ".join(sorted(permitted)), said_by(obligations, "sandbox")
         yield f"this needs the profile {name}, and the policy permits only {listed} here ({where})"
+    holds = obligations.preview or obligations.hold or obligations.hold_names
+    if holds and name in ("live", "unconfined"):
+        where = _holders(obligations)
+        yield f"in the profile {name} nothing can be held back before it happens ({where})"
     if name == "unconfined" and not obligations.network:
         where = said_by(obligations, "network")
         yield f"this would run with network, and the policy permits none here ({where})"
+
+
+def _holders(obligations: Obligations) -> str:
+    return ", ".join(filter(None, (said_by(obligations, key) for key in ("preview", "hold"))))
 
 
 def _names(names: list[str], obligations: Obligations) -> Iterator[str]:

@@ -10,23 +10,33 @@ import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from anyio import to_thread
 
 from approvals.request import Level
 from mcp_server.calls import Frozen, Unrunnable
 from mcp_server.config import LimitSettings
-from mcp_server.duties import within
+from mcp_server.duties import landed, within
 from policy.decide import readable_roots
 from policy.model import Context, Decision, Exec
 from policy.rules import Policy
-from sandbox.action import Command, Limits, Pin
+from sandbox.action import Command, Landing, Limits, Pin
 from sandbox.host import HostFacts, Rung
 from sandbox.owners import examine
-from sandbox.profile import NoProfile, Profile, Programs, Touch, derive, is_within
+from sandbox.profile import RENAMERS, NoProfile, Profile, Programs, Touch, derive, is_within
 from sandbox.programs import resolve
 
 MAX_PINNED_BYTES = 16 << 20
+READING = ("inspect", "look", "read")
+NOT_READING = (
+    "profile: read was asked for and this command would do more than read. "
+    "Leave `profile` out to let policy choose, or ask for write."
+)
+NO_PREVIEW = (
+    "There is a preview only of what happens in the workspace, and this would change more. "
+    "Leave `preview` out, or split the command. Nothing ran."
+)
 POLICY_CHANGED = "The policy changed while this call was decided. Nothing ran; call again."
 
 
@@ -39,6 +49,20 @@ class CommandWish:
     stdin: bytes | None = None
     timeout_s: float | None = None
     read_only: bool = False
+    live: bool = False  # the workspace itself, not a copy of it
+    preview: bool = False
+
+
+class Sights(Protocol):
+    """What the sandbox says of this host before a command is frozen."""
+
+    def sees_all(self, profile: Profile) -> bool:
+        """Return whether every denied file that a profile would show can be covered."""
+        ...
+
+    def no_copy(self, workspace: str) -> str:
+        """Return why commands cannot write a copy of a workspace here; "" where they can."""
+        ...
 
 
 class Freezer:
@@ -48,15 +72,11 @@ class Freezer:
         self,
         policy: Callable[[], Policy],
         host: HostFacts,
-        limits: LimitSettings,
-        minimum: Rung,
-        sees_all: Callable[[Profile], bool] = lambda _: True,
+        settings: tuple[LimitSettings, Rung],
+        sights: Sights,
     ) -> None:
-        self._policy = policy
-        self._sees_all = sees_all
-        self._host = host
-        self._limits = limits
-        self._minimum = minimum
+        self._policy, self._host, self._sights = policy, host, sights
+        self._limits, self._minimum = settings
 
     async def command(self, wish: CommandWish, decision: Decision) -> Frozen | Unrunnable:
         """Return the frozen command, or why there is none."""
@@ -66,22 +86,31 @@ class Freezer:
         if policy.digest != decision.policy_digest:
             return Unrunnable("blocked", POLICY_CHANGED)
         programs = await to_thread.run_sync(programs_of, decision, self._host)
-        profile = derive(
+        least = derive(
             [Touch(a.operation, a.resource, a.how) for a in decision.accesses],
             workspace=wish.context.workspace,
             read_roots=readable_roots(policy, wish.context),
             programs=programs,
         )
-        if isinstance(profile, NoProfile):
-            return Unrunnable("blocked", profile.reason)
-        reads = profile.name in ("inspect", "look", "read") and not profile.output
-        if wish.read_only and not reads:
-            return Unrunnable(
-                "blocked",
-                "profile: read was asked for and this command would do more than read. "
-                "Leave `profile` out to let policy choose, or ask for write.",
-            )
+        profile = await to_thread.run_sync(self._chosen, wish, least)
+        if isinstance(profile, Unrunnable):
+            return profile
         return await to_thread.run_sync(self._command, wish, decision, profile, programs)
+
+    def _chosen(self, wish: CommandWish, least: Profile | NoProfile) -> Profile | Unrunnable:
+        """Return the profile to run in: the least that suffices, if it is what was wished for."""
+        if isinstance(least, NoProfile):
+            return Unrunnable("blocked", least.reason)
+        if refused := _unwished(wish, least):
+            return Unrunnable("blocked", refused)
+        if least.name != "write":
+            return least
+        if wish.live and not wish.preview:
+            return replace(least, name="live")
+        why = self._sights.no_copy(least.workspace)
+        if why and wish.preview:
+            return Unrunnable("blocked", f"there can be no preview here: {why}. Nothing ran.")
+        return replace(least, name="live", no_copy=why) if why else least
 
     def _command(
         self, wish: CommandWish, decision: Decision, profile: Profile, programs: Programs
@@ -93,7 +122,7 @@ class Freezer:
                 f"{absent[0]} is outside the workspace and does not exist, so no profile can show "
                 "it writable. Ask the owner to create it first. Nothing ran.",
             )
-        if not self._sees_all(profile):
+        if not self._sights.sees_all(profile):
             profile = replace(profile, unmasked=True)
         argv, script = decision.executable.argv, decision.executable.script
         verbatim = argv is None and script is None
@@ -108,11 +137,13 @@ class Freezer:
             limits=within(self._bounds(wish), decision.obligations),
             pins=tuple(_pins(decision)),
             policy_digest=decision.policy_digest,
+            landing=landed(Landing(preview=wish.preview), decision.obligations),
         )
         return Frozen(
             action=command,
             facts=tuple(_facts(command, wish.context)),
-            needs_yes=_needs_yes(command, decision, programs),
+            needs_yes=_needs_yes(command, decision, programs)
+            or ("it asks to write the workspace itself, without undo" if wish.live else ""),
             least_level=Level.OWNER
             if profile.name == "unconfined" or profile.unmasked
             else Level.ATTESTED,
@@ -140,6 +171,14 @@ class Freezer:
         )
 
 
+def _unwished(wish: CommandWish, least: Profile) -> str:
+    """Return why the least profile that suffices is not one the caller wants; "" where it is."""
+    if wish.read_only and (least.name not in READING or least.output):
+        return NOT_READING
+    writes_more = least.name in ("live", "unconfined") or bool(least.write_paths)
+    return NO_PREVIEW if wish.preview and writes_more else ""
+
+
 def _pins(decision: Decision) -> Iterator[Pin]:
     """Yield the files this command names and will execute, as they are now."""
     seen: set[str] = set()
@@ -158,7 +197,14 @@ def programs_of(decision: Decision, host: HostFacts) -> Programs:
     entries = host.entries(Profile("inspect", "/"))
     found = examine(decision.executable.argv, decision.programs, entries)
     # A rule that names the profiles it permits means those, not one that only resembles them.
-    return replace(found, may_look=decision.obligations.sandbox is None)
+    return replace(
+        found,
+        may_look=decision.obligations.sandbox is None,
+        renames_directories=any(
+            access.program in RENAMERS and access.how == "exact" and Path(access.resource).is_dir()
+            for access in decision.accesses
+        ),
+    )
 
 
 def _needs_yes(command: Command, decision: Decision, programs: Programs) -> str:
@@ -194,6 +240,8 @@ def _facts(command: Command, context: Context) -> Iterator[tuple[str, str]]:
         yield "stdin", f"{len(command.stdin)} bytes, in the action digest"
     yield from _profile_facts(command.profile)
     yield "timeout", f"{command.limits.wall_s:g} s"
+    if command.landing.preview:
+        yield "preview", "nothing of what it changes is kept before a person saw it"
     for pin in command.pins:
         yield "pinned", f"{pin.path} sha256 {pin.sha256}"
 
@@ -203,10 +251,13 @@ def _profile_facts(profile: Profile) -> Iterator[tuple[str, str]]:
         "inspect": "looks at the host, writes nothing, no network",
         "look": "looks at the host outside the namespaces: a filter refuses writes, connections",
         "read": "reads only, no network",
-        "live": "writes the workspace, no network",
+        "write": "writes a copy of the workspace, committed when it has ended; no network",
+        "live": "writes the workspace itself, without undo; no network",
         "unconfined": "OUTSIDE THE SANDBOX: as you, with network, anywhere",
     }
     yield "profile", f"{profile.name} ({meaning[profile.name]})"
+    if profile.no_copy:
+        yield "no-copy", profile.no_copy
     for path in profile.write_paths:
         yield "also-writes", path
     for path in profile.reads:

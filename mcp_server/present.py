@@ -11,10 +11,12 @@ from mcp_server.results import (
     ApprovalResult,
     CallResult,
     CallStatus,
+    ChangesResult,
     DecisionResult,
     EnforcementResult,
     ExecResult,
     Guidance,
+    HeldResult,
     ReceiptResult,
     ResourcesResult,
     RewrittenResult,
@@ -24,13 +26,14 @@ from mcp_server.results import (
 from policy.model import Decision, Effect
 from policy.obligations import described
 from sandbox.action import Command, RemoteCommand
-from sandbox.outcome import CommandOutcome, Output
+from sandbox.outcome import CommandOutcome, Effects, Output
 
 if TYPE_CHECKING:
     from audit.log import Receipt
 
 TEXT_CHARACTERS = 20_000  # of output in the text form; the structured form has head and tail
 SHOWN_RULES = 8
+SHOWN_CHANGES = 30  # of each kind in the text form
 CUT_CHARACTERS = 6  # a cut in the middle can spoil this many characters of good UTF-8
 NOT_RUN = frozenset({"denied", "declined", "pending", "blocked", "error"})
 
@@ -181,7 +184,62 @@ def exec_result(reply: Reply, asked: str | None) -> ExecResult:
         resources=_resources(outcome) if outcome else None,
         executed=executed(reply, asked),
         hidden=list(outcome.hidden) if outcome else [],
+        changes=changes_result(outcome.effects) if outcome else None,
     )
+
+
+def changes_result(effects: Effects | None) -> ChangesResult | None:
+    """Return what became of the workspace, in the words of the wire."""
+    if effects is None:
+        return None
+    return ChangesResult(
+        id=effects.set_id or None,
+        created=_names(effects.created),
+        modified=_names(effects.modified),
+        deleted=_names(effects.deleted),
+        attributes=_names(effects.attributes),
+        total=effects.total,
+        bytes_written=effects.bytes_written,
+        held=[
+            HeldResult(rule=one.rule, text=readable(one.text), paths=_names(one.paths))
+            for one in effects.held
+        ],
+        conflicts=_names(effects.conflicts),
+        left_out=_names(effects.left_out),
+        undo_id=effects.set_id or None if not effects.held else None,
+    )
+
+
+def _names(paths: tuple[str, ...]) -> list[str]:
+    """Return names as text: what is not UTF-8 or does not display is escaped."""
+    return [
+        path if path.isprintable() else path.encode("unicode_escape").decode("ascii")
+        for path in paths
+    ]
+
+
+def changes_lines(changes: ChangesResult | None) -> list[str]:
+    """Return what became of the workspace as lines."""
+    if changes is None:
+        return []
+    lines = [
+        f"{kind} {path}"
+        for kind in ("created", "modified", "deleted", "attributes")
+        for path in getattr(changes, kind)[:SHOWN_CHANGES]
+    ]
+    if changes.total > len(lines):
+        lines.append(f"... {changes.total} changes in all")
+    if changes.held:
+        lines.append(f"HELD, not in the workspace yet: change set {changes.id}")
+        lines += [f"  {one.text}: {', '.join(one.paths[:8])}".rstrip(": ") for one in changes.held]
+        lines.append(
+            f"a person can let it in: preview_commit(id={changes.id!r}); drop it: preview_discard"
+        )
+    lines += [f"conflict, somebody else changed it meanwhile: {p}" for p in changes.conflicts]
+    lines += [f"left out, not a file: {path}" for path in changes.left_out[:SHOWN_CHANGES]]
+    if changes.undo_id is not None:
+        lines.append(f"undo with undo_id {changes.undo_id}")
+    return lines
 
 
 def _enforcement(outcome: CommandOutcome) -> EnforcementResult:
@@ -210,6 +268,7 @@ def exec_text(result: ExecResult) -> str:
         lines += _stream_lines(name, output)
     if result.hidden:
         lines.append("hidden by the sandbox: " + ", ".join(result.hidden))
+    lines += changes_lines(result.changes)
     return "\n".join(lines + tail_lines(result))
 
 

@@ -10,13 +10,26 @@ from typing import assert_never
 
 from audit.canonical import Json, os_value
 from mcp_server.calls import Call, Reply
-from policy.model import AuditRead, Decision, Exec, Obligations, Patch, Read, Ssh, Subject, Undo
+from policy.model import (
+    AuditRead,
+    Commit,
+    Decision,
+    Exec,
+    Obligations,
+    Patch,
+    Read,
+    Ssh,
+    Subject,
+    Undo,
+)
 from policy.obligations import described
 from policy.programs.environment import poison
-from sandbox.action import Command, RemoteCommand
+from sandbox.action import Command, CommitChanges, DiscardChanges, RemoteCommand, UndoChanges
 from sandbox.action import digest as action_digest
 from sandbox.outcome import (
+    ChangesOutcome,
     CommandOutcome,
+    Effects,
     FileOutcome,
     Outcome,
     Output,
@@ -35,7 +48,7 @@ def family(call: Call) -> str:
     match call.request.action:
         case Exec():
             return "exec"
-        case Patch() | Undo():
+        case Patch() | Undo() | Commit():
             return "patch"
         case Ssh():
             return "ssh"
@@ -166,7 +179,7 @@ def _request(call: Call) -> Record:
             }
         case Ssh(hosts=hosts, command=command, argv=argv, sudo=sudo):
             return {**_asked(command, argv), "hosts": list(hosts), "sudo": sudo, **reason}
-        case Patch(changes=changes) | Undo(changes=changes):
+        case Patch(changes=changes) | Undo(changes=changes) | Commit(changes=changes):
             return {
                 "files": [
                     _text(f"{operation} {path}") for operation, path in changes[:RECORDED_FILES]
@@ -217,6 +230,8 @@ def _frozen(reply: Reply) -> Record:
             frozen["script"] = _text(action.script[:4096])
     if isinstance(action, Command):
         frozen["profile"] = action.profile.name
+    if isinstance(action, CommitChanges | DiscardChanges | UndoChanges):
+        frozen["change_set"] = action.set_id
     return frozen
 
 
@@ -237,6 +252,13 @@ def _outcome(outcome: Outcome) -> Record:
                         {"name": name, "seen": seen} for name, seen in outcome.enforcement.controls
                     ],
                 },
+                **_effects(outcome.effects),
+                "message": outcome.message,
+            }
+        case ChangesOutcome():
+            return {
+                "status": outcome.status,
+                **_effects(outcome.effects),
                 "message": outcome.message,
             }
         case PatchOutcome():
@@ -276,6 +298,27 @@ def _outcome(outcome: Outcome) -> Record:
             }
         case other:
             assert_never(other)
+
+
+def _effects(effects: Effects | None) -> Record:
+    """Return what became of the workspace: the first names by kind, and how many in all."""
+    if effects is None:
+        return {}
+    names: dict[str, Json] = {
+        kind: [_text(path) for path in getattr(effects, kind)[:RECORDED_FILES]]
+        for kind in ("created", "modified", "deleted", "attributes", "conflicts", "left_out")
+        if getattr(effects, kind)
+    }
+    held: list[Json] = [{"rule": one.rule, "text": one.text} for one in effects.held]
+    return {
+        "changes": {
+            "id": effects.set_id,
+            "count": effects.total,
+            "bytes": effects.bytes_written,
+            **names,
+            **({"held": held} if held else {}),
+        }
+    }
 
 
 def _stream(output: Output) -> Record:

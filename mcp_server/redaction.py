@@ -11,7 +11,15 @@ from functools import lru_cache
 
 from audit.redact import Redactor
 from policy.globs import Token, text_tokens
-from sandbox.outcome import CommandOutcome, FileOutcome, Outcome, Output, RemoteOutcome
+from sandbox.outcome import (
+    ChangesOutcome,
+    CommandOutcome,
+    Effects,
+    FileOutcome,
+    Outcome,
+    Output,
+    RemoteOutcome,
+)
 
 LONGEST_SECRET = 4096  # bytes; a longer line is cut by as much on either side
 BY_RULE = "[redacted:by-rule]"
@@ -28,7 +36,10 @@ def redacted(redactor: Redactor, outcome: Outcome, globs: tuple[str, ...] = ()) 
                 stdout=_output(hide, outcome.stdout),
                 stderr=_output(hide, outcome.stderr),
                 message=hide.text(outcome.message),
+                effects=_effects(hide, outcome.effects),
             )
+        case ChangesOutcome():
+            return replace(outcome, effects=_effects(hide, outcome.effects))
         case FileOutcome():
             return replace(
                 outcome,
@@ -43,6 +54,25 @@ def redacted(redactor: Redactor, outcome: Outcome, globs: tuple[str, ...] = ()) 
             return replace(outcome, hosts=hosts)
         case _:
             return outcome
+
+
+def _effects(hide: "_Hiding", effects: Effects | None) -> Effects | None:
+    """Return what became of the workspace without the secrets in its names."""
+    if effects is None:
+        return None
+
+    def hidden(paths: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(hide.text, paths))
+
+    return replace(
+        effects,
+        created=hidden(effects.created),
+        modified=hidden(effects.modified),
+        deleted=hidden(effects.deleted),
+        attributes=hidden(effects.attributes),
+        conflicts=hidden(effects.conflicts),
+        left_out=hidden(effects.left_out),
+    )
 
 
 def without_words(text: str, globs: tuple[str, ...]) -> str:

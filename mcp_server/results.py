@@ -112,6 +112,34 @@ class ResourcesResult(_Result):
     peak_memory_bytes: int
 
 
+class HeldResult(_Result):
+    """Why a change set waits for a person."""
+
+    rule: str
+    text: str
+    paths: list[str]
+
+
+class ChangesResult(_Result):
+    """What a command did to the workspace; the lists hold the first names, `total` counts all.
+
+    `id` is for `undo`, and where `held` is not empty for `preview_commit` or `preview_discard`:
+    then nothing of it is in the workspace yet.
+    """
+
+    id: str | None
+    created: list[str]
+    modified: list[str]
+    deleted: list[str]
+    attributes: list[str]
+    total: int
+    bytes_written: int
+    held: list[HeldResult]
+    conflicts: list[str]
+    left_out: list[str]
+    undo_id: str | None
+
+
 class ExecResult(CallResult):
     """The result of `exec`."""
 
@@ -124,6 +152,7 @@ class ExecResult(CallResult):
     resources: ResourcesResult | None
     executed: str | None  # the canonical form when it differs from what was asked
     hidden: list[str]
+    changes: ChangesResult | None  # None: nothing changed, or it wrote the workspace itself
 
 
 class AccessResult(_Result):
@@ -165,13 +194,29 @@ class FileChangeResult(_Result):
     sha256: str | None
 
 
+class RefusedFileResult(_Result):
+    """One file that a partial patch left out: where in the patch, and why."""
+
+    path: str
+    place: str
+    message: str
+
+
 class PatchResult(CallResult):
-    """The result of `patch` and `undo`."""
+    """The result of `patch`."""
 
     files: list[FileChangeResult]
+    refused: list[RefusedFileResult]
     diff: str
     undo_id: str | None
     dry_run: bool
+
+
+class HeldChangesResult(CallResult):
+    """The result of `preview_commit` and `preview_discard`."""
+
+    changes: ChangesResult | None
+    diff: str
 
 
 class ReadFileResult(CallResult):

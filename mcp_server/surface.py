@@ -13,7 +13,7 @@ from mcp.server.auth.settings import AuthSettings
 from mcp_server.app import App
 from mcp_server.server import PermitgateServer
 from mcp_server.tool import AnyTool
-from mcp_server.tools import approvals, audit, change, execute, files, remote
+from mcp_server.tools import approvals, audit, change_sets, execute, files, patch, remote
 from policy.obligations import described
 from policy.rules import Rule
 
@@ -22,7 +22,7 @@ def all_tools(app: App) -> list[AnyTool]:
     """Return every tool of the surface, in the order clients list them."""
     return [
         tool
-        for family in (execute, files, change, remote, approvals, audit)
+        for family in (execute, files, patch, change_sets, remote, approvals, audit)
         for tool in family.tools(app)
     ]
 

@@ -11,7 +11,19 @@ from typing import assert_never
 import policy.shell.tree as t
 from policy.aftermath import commands_in, followed, fresh_code, has_unread_code, is_doubtful, meant
 from policy.hardening import hardened, hardened_argv
-from policy.model import Access, AuditRead, Context, Exec, Executable, Patch, Read, Ssh, Undo
+from policy.model import (
+    Access,
+    Action,
+    AuditRead,
+    Commit,
+    Context,
+    Exec,
+    Executable,
+    Patch,
+    Read,
+    Ssh,
+    Undo,
+)
 from policy.programs.environment import command_in, leads_outside, poison
 from policy.programs.index import packaged
 from policy.programs.words import Argument, Place, Stdin
@@ -38,7 +50,7 @@ class Footprint:
     words: Words = field(default_factory=dict)  # the argument vectors of each, by its last name
 
 
-def footprint(action: Exec | Patch | Ssh | Read | Undo | AuditRead, context: Context) -> Footprint:
+def footprint(action: Action, context: Context) -> Footprint:
     """Return what the action may touch and what would run. Never raises."""
     match action:
         case Exec(cwd=cwd):
@@ -51,7 +63,7 @@ def footprint(action: Exec | Patch | Ssh | Read | Undo | AuditRead, context: Con
             if action.sudo:
                 extra.append(Access("privilege.escalate", "sudo"))
             return _commanded(Exec(command, argv, context.home), extra, context)
-        case Patch(changes=changes) | Undo(changes=changes):
+        case Patch(changes=changes) | Undo(changes=changes) | Commit(changes=changes):
             return Footprint(tuple(Access(operation, path) for operation, path in changes))
         case Read(operation=operation, path=path):
             return Footprint((Access(operation, path),))

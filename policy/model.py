@@ -89,13 +89,21 @@ class Undo:
 
 
 @dataclass(frozen=True, slots=True)
+class Commit:
+    """Land a held change set, or drop it: then nothing changes. The pairs are as in a Patch."""
+
+    set_id: str
+    changes: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AuditRead:
     """Read the subject's own audit records, verify the log or prove one record."""
 
     query: str
 
 
-Action = Exec | Patch | Ssh | Read | Undo | AuditRead
+Action = Exec | Patch | Ssh | Read | Undo | Commit | AuditRead
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +150,9 @@ class Obligations:
     limits: tuple[tuple[str, int], ...] = ()  # sorted; none raises what the configuration says
     env: frozenset[str] | None = None  # the names that the call may set; None: any
     redact: tuple[str, ...] = ()  # sorted globs over the words of output
+    preview: bool = False  # whether all that the command changes waits for a person
+    hold: tuple[tuple[str, int], ...] = ()  # sorted; beyond a number it waits
+    hold_names: tuple[str, ...] = ()  # sorted patterns as in .gitignore: these names wait
     places: tuple[tuple[str, str], ...] = field(default=(), compare=False)  # (key, rule at place)
 
 

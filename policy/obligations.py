@@ -20,7 +20,8 @@ WITHIN: Final = MappingProxyType(
     {
         "read": frozenset({"read"}),
         "inspect": frozenset({"read", "inspect"}),
-        "live": frozenset({"read", "live"}),
+        "write": frozenset({"read", "write"}),
+        "live": frozenset({"read", "write", "live"}),
     }
 )
 # The bounds of one command, and the least a rule may set: with less, nothing would start.
@@ -42,9 +43,6 @@ def _both(one: Obligations, other: Obligations) -> Obligations:
         return one
     if one is NONE:
         return other
-    limits = dict(one.limits)
-    for name, value in other.limits:
-        limits[name] = min(value, limits.get(name, value))
     timeouts = [each.timeout_s for each in (one, other) if each.timeout_s is not None]
     return Obligations(
         level=max(one.level, other.level),
@@ -52,11 +50,23 @@ def _both(one: Obligations, other: Obligations) -> Obligations:
         timeout_s=min(timeouts, default=None),
         sandbox=_common(one.sandbox, other.sandbox),
         network=one.network and other.network,
-        limits=tuple(sorted(limits.items())),
+        limits=_least(one.limits, other.limits),
         env=_common(one.env, other.env),
         redact=tuple(sorted({*one.redact, *other.redact})),
+        preview=one.preview or other.preview,
+        hold=_least(one.hold, other.hold),
+        hold_names=tuple(sorted({*one.hold_names, *other.hold_names})),
         places=tuple(sorted({*one.places, *other.places})),
     )
+
+
+def _least(
+    one: tuple[tuple[str, int], ...], other: tuple[tuple[str, int], ...]
+) -> tuple[tuple[str, int], ...]:
+    numbers = dict(one)
+    for name, value in other:
+        numbers[name] = min(value, numbers.get(name, value))
+    return tuple(sorted(numbers.items()))
 
 
 def _common(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
@@ -89,6 +99,11 @@ def _bounds(obligations: Obligations) -> Iterator[tuple[str, str]]:
         yield "env", _listed(obligations.env)
     if obligations.redact:
         yield "redact", _listed(obligations.redact)
+    if obligations.preview:
+        yield "preview", "before anything is changed"
+    if obligations.hold or obligations.hold_names:
+        held = [f"{name} {value}" for name, value in obligations.hold]
+        yield "hold", ", ".join([*held, *(f"names {glob}" for glob in obligations.hold_names)])
 
 
 def _listed(names: Iterable[str]) -> str:

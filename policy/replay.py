@@ -12,6 +12,7 @@ from policy.classify import classify
 from policy.model import (
     Action,
     AuditRead,
+    Commit,
     Context,
     Decision,
     Effect,
@@ -61,7 +62,7 @@ def described(action: Action) -> str:
             return _line(command, argv)
         case Ssh(hosts=hosts, command=command, argv=argv, sudo=sudo):
             return f"ssh {','.join(hosts)}: {'sudo ' if sudo else ''}{_line(command, argv)}"
-        case Patch(changes=changes) | Undo(changes=changes):
+        case Patch(changes=changes) | Undo(changes=changes) | Commit(changes=changes):
             more = f" and {len(changes) - 1} more" if len(changes) > 1 else ""
             return f"{' '.join(changes[0])}{more}" if changes else "nothing"
         case Read(operation=operation, path=path):

@@ -35,7 +35,9 @@ RULE_KEYS: Final = frozenset(EFFECTS) | {
     "id", "resources", "except", "with", "programs", "args", "tools", "subjects", "hosts", "ports",
     "remote_hosts", "lifts", "reason", "instead", "match", "not_match",
 }  # fmt: skip
-ALLOW_KEYS: Final = frozenset({"operations", "sandbox", "network", "limits", "env", "redact"})
+ALLOW_KEYS: Final = frozenset(
+    {"operations", "sandbox", "network", "limits", "env", "redact", "preview", "hold"}
+)
 ASK_KEYS: Final = ALLOW_KEYS | {"level", "quorum", "timeout_s"}
 # The language has these too; nothing here could enforce them, so they are refused, with a way out.
 NOT_YET: Final = MappingProxyType(
@@ -43,12 +45,11 @@ NOT_YET: Final = MappingProxyType(
         "users": "which user a command acts as is not known of its accesses; "
         "narrow privilege.escalate by programs and args, remote.exec by hosts",
         "roles": "no approver has a role yet; write level and quorum",
-        "preview": "writes are not held back for a look yet; write `ask`, whose yes comes first",
-        "hold": "writes are not held back for a look yet; write `ask`, whose yes comes first",
     }
 )
 PLANNED_KEYS: Final = frozenset(NOT_YET)
 REDACT_CHARACTERS: Final = 256
+HOLD_NUMBERS: Final = frozenset({"deletions", "bytes"})
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
@@ -246,6 +247,9 @@ def _obligations(fields: Mapping[str, Node], rule: str) -> Obligations:
         refuse(level.place, f"level {level.value!r} is not one of {', '.join(LEVELS)}")
     if "network" in fields:
         _no_network(fields["network"])
+    if "preview" in fields:
+        _true(fields["preview"])
+    hold = _hold(fields["hold"]) if "hold" in fields else ((), ())
     return Obligations(
         level=LEVELS[level.value] if level else 1,
         quorum=positive(fields["quorum"], "quorum") if "quorum" in fields else 1,
@@ -255,14 +259,15 @@ def _obligations(fields: Mapping[str, Node], rule: str) -> Obligations:
         limits=_limits(fields["limits"]) if "limits" in fields else (),
         env=_env(fields["env"]) if "env" in fields else None,
         redact=_redact(fields["redact"]) if "redact" in fields else (),
+        preview="preview" in fields,
+        hold=hold[0],
+        hold_names=hold[1],
         places=tuple(sorted((key, rule) for key in fields)),
     )
 
 
 def _sandbox(node: Node) -> frozenset[str]:
     text = one_text(node, "sandbox")
-    if text.value == "write":
-        refuse(text.place, "no profile is called write yet; write live, which writes the workspace")
     if text.value not in WITHIN:
         refuse(text.place, f"sandbox {text.value!r} is not one of {', '.join(WITHIN)}")
     return WITHIN[text.value]
@@ -285,6 +290,27 @@ def _limits(node: Node) -> tuple[tuple[str, int], ...]:
         if value < LIMITS[name]:
             refuse(fields[name].place, f"{name} {value} lets nothing start; write {LIMITS[name]}")
     return tuple(sorted(limits.items()))
+
+
+def _true(node: Node) -> None:
+    text = one_text(node, "preview")
+    if text.value != "true":
+        refuse(text.place, f"preview {text.value!r}: write true, or leave the key out")
+
+
+def _hold(node: Node) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:
+    """Return the numbers beyond which changes wait for a person, and the names that always do."""
+    if not isinstance(node, Entries) or not node.entries:
+        refuse(node.place, "hold is a mapping; write {deletions: 50, names: ['*.lock']}")
+    fields = fields_of(node, HOLD_NUMBERS | {"names"}, "hold")
+    numbers = {
+        name: positive(value, name, digits=15) for name, value in fields.items() if name != "names"
+    }
+    names = words_in(fields, "names")
+    for text in names:
+        if text.value.startswith(("!", "#")) or not text.value.strip() or "\n" in text.value:
+            refuse(text.place, f"{text.value!r} names nothing; write a pattern as in .gitignore")
+    return tuple(sorted(numbers.items())), tuple(sorted({text.value for text in names}))
 
 
 def _env(node: Node) -> frozenset[str]:

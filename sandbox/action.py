@@ -28,6 +28,20 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Landing:
+    """What becomes of what a command did to its copy of the workspace; None: no bound.
+
+    Beyond a bound, at a protected name, or with `preview`, it is held for a person.
+    """
+
+    preview: bool = False
+    discard: bool = False  # a trial of the sandbox: nothing it does may stay
+    deletions: int | None = None  # files, without those below a directory that came back
+    bytes: int | None = None  # written, all files together
+    names: tuple[str, ...] = ()  # patterns as in .gitignore, relative to the workspace
+
+
+@dataclass(frozen=True, slots=True)
 class Pin:
     """A file that will be executed or interpreted, as it was when the action was decided."""
 
@@ -48,6 +62,37 @@ class Command:
     profile: Profile
     limits: Limits
     pins: tuple[Pin, ...]
+    policy_digest: str
+    landing: Landing = Landing()
+
+
+@dataclass(frozen=True, slots=True)
+class CommitChanges:
+    """Land a held change set, or the named paths of it: exactly the bytes that `digest` names."""
+
+    set_id: str
+    root: str
+    digest: str
+    paths: tuple[str, ...] | None
+    policy_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiscardChanges:
+    """Drop what a held change set has not landed."""
+
+    set_id: str
+    root: str
+    policy_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreChanges:
+    """Put a workspace back to a named restore point; `plan` is the digest of what that means."""
+
+    name: str
+    root: str
+    plan: str
     policy_digest: str
 
 
@@ -71,11 +116,16 @@ class PatchFiles:
 
 
 @dataclass(frozen=True, slots=True)
-class UndoPatch:
-    """Restore what the change set `undo_id` replaced, if nothing changed since."""
+class UndoChanges:
+    """Put back what a change set replaced, all of it or some paths, if nothing changed since.
 
-    undo_id: str
+    With `redo`: bring back what an undo took away.
+    """
+
+    set_id: str
     root: str
+    paths: tuple[str, ...] | None
+    redo: bool
     policy_digest: str
 
 
@@ -141,7 +191,18 @@ class RemoteCommand:
     policy_digest: str
 
 
-Action = Command | PatchFiles | UndoPatch | ReadFile | ListDirectory | SearchFiles | RemoteCommand
+Action = (
+    Command
+    | CommitChanges
+    | DiscardChanges
+    | RestoreChanges
+    | PatchFiles
+    | UndoChanges
+    | ReadFile
+    | ListDirectory
+    | SearchFiles
+    | RemoteCommand
+)
 
 
 def digest(action: Action) -> str:

@@ -175,6 +175,7 @@ ATTEMPTS: tuple[Attempt, ...] = (
     ("writes", "leave a file in the host's /tmp", lambda: leaves(GIVEN["tmp"])),
     ("workspace", "create a file in the workspace", lambda: writes("new")),
     ("workspace", "write a file of the workspace", lambda: writes("file")),
+    ("workspace copy", "leave a file in the workspace itself", lambda: leaves("left")),
     ("metadata", "set the mode of a file outside", lambda: touches(GIVEN["secret"])),
     ("protected names", "write .git/config", lambda: writes(".git/config")),
     ("protected names", "write .git/hooks", lambda: writes(".git/hooks/pre-commit")),

@@ -49,6 +49,7 @@ def cell_arguments(
     tmp_bytes, empty_file = sizes
     options = [*APART, *ALONE, *BARE]
     options += ["--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETPCAP"]
+    options += ["--cap-add", "CAP_DAC_OVERRIDE"]  # the kernel's own part of an overlay: mode 000
     for path, target in host.system.links:
         options += ["--symlink", target, path]
     lasting = [mount for mount in mounts if mount.lasts]

@@ -18,7 +18,7 @@ import anyio
 from anyio import to_thread
 
 from sandbox import attempts, leftovers
-from sandbox.action import Command, Limits
+from sandbox.action import Command, Landing, Limits
 from sandbox.enforcement import CONTROLS, Law
 from sandbox.host import Control, HostFacts
 from sandbox.outcome import CommandOutcome
@@ -142,11 +142,14 @@ class Stage:
             profile=Profile(profile, str(self._workspace), roots, unmasked=True), limits=LIMITS,
             pins=(),
             policy_digest="0" * 64,
+            landing=Landing(discard=True),
         )  # fmt: skip
 
     def heard(self) -> set[str]:
         """Return the attempts that only the host can tell went well."""
-        found = {"leave a file in the host's /tmp"} if self._left.exists() else set()
+        found = {"leave a file in the host's /tmp"} if self._left.exists() else set[str]()
+        if (self._workspace / "left").exists():
+            found.add("leave a file in the workspace itself")
         try:
             self._udp.recv(1)
         except BlockingIOError:

@@ -73,6 +73,11 @@ class Spec:
         return frozenset(map(int, self._lists[7]))
 
     @property
+    def layers(self) -> list[bytes]:
+        """Return the upper and the work directory of the workspace's overlay, if there is one."""
+        return self._lists[8]
+
+    @property
     def filter(self) -> bytes:
         """Return the seccomp program."""
         return bytes.fromhex(self._lists[6][0].decode("ascii"))

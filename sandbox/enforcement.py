@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sandbox.attempts import ATTEMPTS
 from sandbox.profile import ProfileName
 
-CONFINED: tuple[ProfileName, ...] = ("inspect", "read", "live")
+CONFINED: tuple[ProfileName, ...] = ("inspect", "read", "write", "live")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,14 @@ CONTROLS: tuple[Law, ...] = (
         "Landlock",
         "`live` writes it, by its name",
         profiles=("inspect", "read"),
+    ),
+    Law(
+        "workspace copy",
+        "an overlay: what is written goes to a layer of its own, and is judged when the command "
+        "has ended",
+        "not offered; `live` stands in where accept_unprotected_git: true",
+        "where a file system is mounted inside the workspace `live` stands in",
+        profiles=("write",),
     ),
     Law(
         "metadata",

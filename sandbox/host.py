@@ -93,6 +93,11 @@ class HostFacts:
         """Return why no command runs in this profile here, None when it may: the ladder's law."""
         if not self.meets(self.accepted.minimum) or self.rung == "none":
             return self.advice
+        if profile == "write" and not (self.can_cell and self.can_overlay):
+            return (
+                "this host offers no write, which needs an overlay in namespaces for each command; "
+                "commands write the workspace itself, in the profile live"
+            )
         if self.rung == "namespaces" or profile == "read":
             return None
         if profile != "live":

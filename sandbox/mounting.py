@@ -96,12 +96,17 @@ def _bound_shared_memory() -> None:
         return
 
 
-def build(mounts: list[list[bytes]], identities: list[bytes], covers: list[list[bytes]]) -> None:
+def build(
+    mounts: list[list[bytes]],
+    identities: list[bytes],
+    covers: list[list[bytes]],
+    layers: list[bytes],
+) -> None:
     """Show one command its roots, covered where policy says so, and then cover the host.
 
     A cover falls off when its file is replaced, so those made before are looked at. `mounts` are
     (kind, path, source), parents first; `identities` are "device inode path" of the directories
-    that must still be what they were.
+    that must still be what they were; `layers` the upper and work directory of an overlay.
 
     Raises:
         OSError: something could not be mounted; the command must not run.
@@ -123,8 +128,8 @@ def build(mounts: list[list[bytes]], identities: list[bytes], covers: list[list[
         if _identity(path) != cover_ids[EMPTY if source else NOTHING]:
             _cover(path, source)
     expected = {path: (dev, ino) for dev, ino, path in (one.split(b" ", 2) for one in identities)}
-    for root, (first, *inner) in roots.items():
-        _show(host, root, (first, *inner), expected)
+    for root, shown in roots.items():
+        _show(_Showing(host, layers, expected), root, shown)
     os.close(host)
     _restrict(b"/", ATTR_READ_ONLY, 0)
     # Gone where the kernel lets it go; covered in any case.
@@ -138,35 +143,67 @@ def calm(paths: tuple[bytes, ...]) -> None:
         _restrict(path, ATTR_READ_ONLY, 0)
 
 
-def _show(host: int, root: bytes, mounts: tuple[list[bytes], ...], expected: Identities) -> None:
+class _Showing:
+    """What every root of one view is made with."""
+
+    def __init__(self, host: int, layers: list[bytes], expected: Identities) -> None:
+        self.host, self.layers, self.expected = host, layers, expected
+
+
+def _show(by: _Showing, root: bytes, mounts: list[list[bytes]]) -> None:
     (kind, _, origin), *inner = mounts
-    source = _source(host, origin, expected.get(root))
+    source = _source(by.host, origin, by.expected.get(root))
     is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
     stage = STAGE_DIRECTORY if is_directory else STAGE_FILE
-    _mount(_fd(source), stage, None, MS_BIND | MS_REC)
+    if kind == b"overlay":
+        _overlay(by, source, stage)
+    else:
+        _mount(_fd(source), stage, None, MS_BIND | MS_REC)
     _close_down(stage, kind)
-    os.close(source)
     if inner:
         base = os.open(stage, PATH_ONLY)
+        # In an overlay a name has another identity: what lies below it is looked at.
+        real = source if kind == b"overlay" else base
         for kind, path, origin in inner:
             below = path[len(root) + 1 :]
-            _dress(host, base, (kind, below, origin), expected.get(path))
+            _dress(by, (base, real), (kind, below, origin), by.expected.get(path))
         os.close(base)
+    os.close(source)
     target = _mount_point(root, is_directory=is_directory)
     _move(stage, _fd(target))
     os.close(target)
 
 
+def _overlay(by: _Showing, lower: int, stage: bytes) -> None:
+    """Mount a copy-on-write view of a directory; what is written goes to the upper one."""
+    upper, work = (_source(by.host, path) for path in by.layers)
+    options = b"lowerdir=%b,upperdir=%b,workdir=%b,userxattr" % (
+        _fd(lower), _fd(upper), _fd(work)
+    )  # fmt: skip
+    try:
+        _mount(b"overlay", stage, b"overlay", 0, options)
+    except OSError as error:
+        raise OSError(error.errno, f"overlay: {error.strerror}") from None
+    os.close(upper)
+    os.close(work)
+
+
 def _dress(
-    host: int, base: int, mount: tuple[bytes, bytes, bytes], was: tuple[bytes, bytes] | None
+    by: _Showing,
+    bases: tuple[int, int],
+    mount: tuple[bytes, bytes, bytes],
+    was: tuple[bytes, bytes] | None,
 ) -> None:
-    kind, path, origin = mount
+    (kind, path, origin), (base, real) = mount, bases
     target = _open(base, path, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
-    _check(target, path, was)
+    looked = target if real == base else _open(real, path, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+    _check(looked, path, was)
+    if looked != target:
+        os.close(looked)
     if kind == b"mask":
         _mount(EMPTY if origin else NOTHING, _fd(target), None, MS_BIND)
     else:
-        source = _source(host, origin, was)
+        source = _source(by.host, origin, was)
         _mount(_fd(source), _fd(target), None, MS_BIND | MS_REC)
         os.close(source)
         os.close(target)
@@ -261,7 +298,8 @@ def _fd(number: int) -> bytes:
 
 
 def _close_down(path: bytes, kind: bytes) -> None:
-    attributes = ATTR_NOSUID | ATTR_NODEV | (0 if kind == b"rw" else ATTR_READ_ONLY)
+    is_open = kind in (b"rw", b"overlay")
+    attributes = ATTR_NOSUID | ATTR_NODEV | (0 if is_open else ATTR_READ_ONLY)
     _restrict(path, attributes, AT_RECURSIVE)
 
 

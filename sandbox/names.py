@@ -3,17 +3,21 @@
 Pure: tables. What is here already is read-only to commands that write; what is new is held back.
 """
 
-PROTECTED_NAMES = frozenset(
+# What a code host runs, read at the top of a repository alone.
+HOSTS_READ = frozenset(
+    {
+        ".github", ".gitlab", ".gitlab-ci.yml", ".circleci", ".travis.yml", "Jenkinsfile",
+        "azure-pipelines.yml", ".forgejo", ".gitea", ".woodpecker", ".woodpecker.yml", ".drone.yml",
+        ".buildkite", "bitbucket-pipelines.yml", "appveyor.yml", ".appveyor.yml", "cloudbuild.yaml",
+    }
+)  # fmt: skip
+PROTECTED_NAMES = HOSTS_READ | frozenset(
     {
         # what a shell, an editor or an agent runs when it is started here
         ".envrc", ".vscode", ".idea", ".mcp.json", ".claude", ".cursor", ".codex", ".agents",
         ".windsurf", ".gemini", ".kiro", ".roo", ".continue", ".zed", ".vs", ".devcontainer",
         ".devcontainer.json", ".gitpod.yml", ".vimrc", ".exrc", ".nvimrc", ".nvim.lua",
         ".dir-locals.el", ".gdbinit", ".lldbinit", ".mise.toml", "mise.toml",
-        # what a code host runs
-        ".github", ".gitlab", ".gitlab-ci.yml", ".circleci", ".travis.yml", "Jenkinsfile",
-        "azure-pipelines.yml", ".forgejo", ".gitea", ".woodpecker", ".woodpecker.yml", ".drone.yml",
-        ".buildkite", "bitbucket-pipelines.yml", "appveyor.yml", ".appveyor.yml", "cloudbuild.yaml",
         # what git and hg run
         ".husky", ".pre-commit-config.yaml", ".pre-commit-config.yml", "lefthook.yml",
         ".lefthook.yml", ".gitmodules", ".hg",

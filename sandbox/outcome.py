@@ -44,6 +44,31 @@ class Enforcement:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldFor:
+    """Why a change set waits for a person: the rule, in words, and the first names it is about."""
+
+    rule: str
+    text: str
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """What a command did to the workspace; the lists hold the first names, `total` counts all."""
+
+    set_id: str  # of the change set, for `preview_commit` and `undo`
+    created: tuple[str, ...] = ()
+    modified: tuple[str, ...] = ()
+    deleted: tuple[str, ...] = ()
+    attributes: tuple[str, ...] = ()  # mode, owner or times alone
+    total: int = 0
+    bytes_written: int = 0
+    held: tuple[HeldFor, ...] = ()  # empty: it was committed
+    conflicts: tuple[str, ...] = ()  # changed by somebody else meanwhile: theirs stays
+    left_out: tuple[str, ...] = ()  # sockets, pipes and devices
+
+
+@dataclass(frozen=True, slots=True)
 class CommandOutcome:
     """A local command that was started, or could not be (`error`, nothing ran)."""
 
@@ -59,6 +84,16 @@ class CommandOutcome:
     cpu_system_ms: int = 0
     peak_memory_bytes: int = 0
     message: str = ""  # for error and blocked: what happened and what to do
+    effects: Effects | None = None  # None: it changed nothing, or wrote the workspace itself
+
+
+@dataclass(frozen=True, slots=True)
+class ChangesOutcome:
+    """What became of a change set that was landed, dropped or put back; `error`: nothing was."""
+
+    status: Status
+    effects: Effects | None = None
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,4 +173,4 @@ class RemoteOutcome:
     message: str = ""
 
 
-Outcome = CommandOutcome | PatchOutcome | FileOutcome | RemoteOutcome
+Outcome = CommandOutcome | ChangesOutcome | PatchOutcome | FileOutcome | RemoteOutcome

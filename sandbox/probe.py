@@ -16,11 +16,13 @@ from pathlib import Path
 from sandbox import cgroup, landlock, seccomp
 from sandbox.bwrap import ALONE, APART, BARE
 from sandbox.host import Choice, Control, HostFacts, Rung, SystemPaths
+from sandbox.leftovers import own_name
 from sandbox.outcome import Seen
 from sandbox.profile import RECORDS
 from sandbox.programs import safe_entries
 from sandbox.remedy import NO_SECCOMP, Remedies
 from sandbox.toolchains import equip
+from sandbox.tries import SCRATCH
 
 PROBE_S = 10.0
 PACKAGE = Path(__file__).resolve().parent
@@ -60,20 +62,25 @@ NAMESPACES = (
     *APART, *ALONE, *BARE,
     "--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_NET_ADMIN", "--cap-add", "CAP_DAC_OVERRIDE",
     "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev",
-    "--perms", "1777", "--size", "1048576", "--tmpfs", "/mnt", "--",
 )  # fmt: skip
 RUN_TRIES = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); from sandbox.tries import main; main()"
 )
 
 
-def probe(toolchains: Choice = "auto") -> HostFacts:
-    """Return the facts of this host for this user; one bubblewrap tries everything at once."""
+def probe(toolchains: Choice = "auto", state_dir: Path | None = None) -> HostFacts:
+    """Return the facts of this host for this user; one bubblewrap tries everything at once.
+
+    The overlay is tried in the state directory, whose file system will hold what commands write.
+    """
     bwrap = shutil.which("bwrap", path=STANDARD_PATH) or ""
-    trying = start_tries(bwrap)
+    scratch = _scratch(state_dir)
+    trying = start_tries(bwrap, scratch)
     home = str(Path.home())
     cgroups, git_config, system = cgroup.parents(), _git_config(home), system_paths()
     answers = tried(trying)
+    if scratch:
+        shutil.rmtree(scratch, ignore_errors=True)
     controls = (*_controls(answers, bwrap), *_limits(cgroups))
     seen = {control.name: control.seen for control in controls}
     extras = _extras(answers, bwrap)
@@ -134,15 +141,29 @@ class Trying:
     filters_only: list[str]
 
 
-def start_tries(bwrap: str) -> Trying:
-    """Start every try; `tried` waits for them."""
+def start_tries(bwrap: str, scratch: str = "") -> Trying:
+    """Start every try; `tried` waits for them. Without a directory, memory is tried."""
     machine = platform.machine()
     known = machine in seccomp.AUDIT_ARCH
     program = seccomp.build(seccomp.Calls((), ()), machine).hex() if known else ""
     stage = [sys.executable, "-I", "-S", "-c", RUN_TRIES, str(PACKAGE.parent)]
-    inside = [bwrap, *NAMESPACES, *stage, "inside", program]
+    memory = ["--perms", "1777", "--size", "1048576", "--tmpfs", SCRATCH]
+    place = ["--bind", scratch, SCRATCH] if scratch else memory
+    inside = [bwrap, *NAMESPACES, *place, "--", *stage, "inside", program]
     started = _start(inside) if bwrap else FileNotFoundError("bwrap was not found")
     return Trying(started, [*stage, "filters", program])
+
+
+def _scratch(state_dir: Path | None) -> str:
+    """Return a new directory to try in; "" where none can be made."""
+    if state_dir is None:
+        return ""
+    path = state_dir / own_name("probe")
+    try:
+        path.mkdir(mode=0o700, parents=True)
+    except OSError:
+        return ""
+    return str(path)
 
 
 def tried(trying: Trying) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from sandbox.daemons import is_client, sockets_of
 
-ProfileName = Literal["read", "inspect", "look", "live", "unconfined"]
+ProfileName = Literal["read", "inspect", "look", "write", "live", "unconfined"]
 Place = Literal["workspace", "scratch", "elsewhere", "machine", "kernel", "device"]
 
 
@@ -33,6 +33,7 @@ class Programs:
     foreign: tuple[str, ...] = ()  # files that somebody else than root may change
     set_id: tuple[str, ...] = ()  # names of those that take rights when they are started
     may_look: bool = True  # whether the rules let `look` stand for `inspect`
+    renames_directories: bool = False  # by rename(2) alone, which an overlay refuses
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Profile:
     sockets: tuple[str, ...] = ()  # of one daemon, for exactly one reading sub-command of a client
     sees_session: bool = False  # names /tmp: sees what `live` commands of the session left there
     output: str = ""  # the one file that a command which inspects writes: its redirect
+    no_copy: str = ""  # why `live` stands for `write` here
     unmasked: bool = False  # a human knows that not every denied file could be found
 
 
@@ -72,31 +74,34 @@ TABLE: dict[str, tuple[ProfileName, ...]] = {
     "credential.read": ("read",   "read", "read",       "inspect",    "read",       "read"),
     "proc.inspect":    ("inspect",) * 6,
     "sys.inspect":     ("inspect",) * 6,
-    "fs.write":        ("live",   "live", "live",       "unconfined", "unconfined", "read"),
-    "fs.create":       ("live",   "live", "live",       "unconfined", "unconfined", "read"),
-    "fs.perm":         ("live",   "live", "live",       "unconfined", "unconfined", "read"),
+    "fs.write":        ("write",  "write", "write",     "unconfined", "unconfined", "read"),
+    "fs.create":       ("write",  "write", "write",     "unconfined", "unconfined", "read"),
+    "fs.perm":         ("write",  "write", "write",     "unconfined", "unconfined", "read"),
     # A path elsewhere that is shown writable is a mount, and a mount cannot be removed.
-    "fs.delete":       ("live",   "live", "unconfined", "unconfined", "unconfined", "unconfined"),
-    "git.write":       ("live",) * 6,
-    "git.history":     ("live",) * 6,
-    "code.exec":       ("live",) * 6,
-    "env.poison":      ("live",) * 6,
-    "resource.exhaust": ("live",) * 6,
-    "opaque":          ("live",) * 6,
+    "fs.delete":       ("write",  "write", "unconfined", "unconfined", "unconfined", "unconfined"),
+    "git.write":       ("write",) * 6,
+    "git.history":     ("write",) * 6,
+    "code.exec":       ("write",) * 6,
+    "env.poison":      ("write",) * 6,
+    "resource.exhaust": ("write",) * 6,
+    "opaque":          ("write",) * 6,
 }  # fmt: skip
 # Each profile and those that allow no more than it does.
 COVERED: dict[ProfileName, frozenset[ProfileName]] = {
     "read": frozenset({"read"}),
     "inspect": frozenset({"read", "inspect"}),
     "look": frozenset({"read", "inspect", "look"}),
-    "live": frozenset({"read", "live"}),
-    "unconfined": frozenset({"read", "inspect", "look", "live", "unconfined"}),
+    "write": frozenset({"read", "write"}),
+    "live": frozenset({"read", "write", "live"}),
+    "unconfined": frozenset({"read", "inspect", "look", "write", "live", "unconfined"}),
 }
-BY_STRENGTH: tuple[ProfileName, ...] = ("read", "inspect", "live", "unconfined")  # by touches
+# By touches, weakest first.
+BY_STRENGTH: tuple[ProfileName, ...] = ("read", "inspect", "write", "live", "unconfined")
 
 WRITES = frozenset({"fs.write", "fs.create", "fs.perm"})
 READS = frozenset({"fs.read", "credential.read", "code.exec"})
 LOOKS = frozenset({"sys.inspect", "proc.inspect", "fs.list"})
+GIT_AND_STEPS = frozenset({"git", "cd"})  # what goes from one to the next does nothing
 RUNS_OTHER_CODE = frozenset({"code.exec", "opaque", "env.poison"})
 SCRATCH = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108  # private to the command, never the host's
 HARMLESS_DEVICES = frozenset({"/dev/null", "/dev/zero", "/dev/full", "/dev/stdout", "/dev/stderr"})
@@ -120,6 +125,8 @@ LOOKERS: dict[str, tuple[str, ...]] = {**dict.fromkeys(OWNERS, ()), **dict.fromk
 NOT_OWNERS = "(which processes own sockets and files: run ss, lsof or fuser as a lone command)"
 NOT_MOUNTS = "(this host's mounts: run df, mount, findmnt or lsblk as a lone command)"
 NOT_DAEMON = "(the daemon behind {}: its socket is shown to a lone reading sub-command)"
+# These rename(2) and do not copy where that fails, as `mv` does; as policy calls them.
+RENAMERS = frozenset({"git mv", "rename", "prename", "file-rename", "mmv"})
 NEED_NO_SET_ID = frozenset({"mount", "ssh-agent", "ping", "bwrap"})  # they also work without
 
 _VARIES = re.compile(r"[*?\[\x00-\x1f]")  # where a pattern, or a part nobody knows, begins
@@ -145,10 +152,12 @@ def derive(
     needed: set[ProfileName] = {least(touch, workspace) for touch in touches}
     output = _output(touches, workspace) if "inspect" in needed else ""
     if output:
-        needed.discard("live")  # the runner passes that one file
+        needed.discard("write")  # the runner passes that one file
     if set(programs.set_id) - NEED_NO_SET_ID:
         needed.add("unconfined")  # no_new_privs takes away what they are for
     name = next((n for n in BY_STRENGTH if all(covers(n, need) for need in needed)), None)
+    if name == "write" and programs.renames_directories:
+        name = "live"
     operations = frozenset(touch.operation for touch in touches)
     if name is None or (name == "unconfined" and "unconfined" not in needed):
         return NoProfile(
@@ -174,8 +183,7 @@ def derive(
             (*(t.resource for t in touches if _is_too_wide(t)), *_untold(name, programs, sockets))
         ),
         reads=_ordered(tuple(_fixed(touch) for touch in touches if touch.operation == "fs.read")),
-        git_places_files=bool(operations & {"git.write", "git.history"})
-        and not operations & RUNS_OTHER_CODE,
+        git_places_files=_is_git_alone(operations, programs),
         reads_only=bool(operations) and operations <= {"fs.read", "fs.list"},
         sockets=sockets,
         output=output,
@@ -212,7 +220,7 @@ def place(touch: Touch, workspace: str) -> Place:
 
 def _output(touches: Sequence[Touch], workspace: str) -> str:
     """Return the one file of the workspace that is all the touches write; else an empty text."""
-    written = [touch for touch in touches if least(touch, workspace) == "live"]
+    written = [touch for touch in touches if least(touch, workspace) == "write"]
     paths = {touch.resource for touch in written}
     is_one = len(paths) == 1 and all(
         touch.operation in {"fs.write", "fs.create"}
@@ -227,6 +235,13 @@ def _looks(operations: frozenset[str], programs: Programs) -> bool:
     lone = _base(programs.argv[0]) if programs.argv else ""
     allowed = programs.may_look and operations <= LOOKS
     return allowed and lone in LOOKERS and not programs.foreign
+
+
+def _is_git_alone(operations: frozenset[str], programs: Programs) -> bool:
+    """Return whether git is all that writes: what it checks out is the repository's own."""
+    changes = bool(operations & {"git.write", "git.history"})
+    names = {_base(program) for program in programs.names}
+    return changes and names <= GIT_AND_STEPS and not operations & RUNS_OTHER_CODE
 
 
 def _untold(name: str, programs: Programs, sockets: tuple[str, ...]) -> tuple[str, ...]:

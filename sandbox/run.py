@@ -1,7 +1,7 @@
 """Run one permitted command, confined as its profile says; the only door to local processes.
 
-May touch: what cell.py, supervise.py and sight.py may, and its own state directory. The numbered
-steps stand in `CommandRunner.run` and `_carry_out`.
+May touch: what cell.py, supervise.py, sight.py and changes/landing.py may, and its own state
+directory. The numbered steps stand in `CommandRunner.run` and `_carry_out`.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import signal
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,9 @@ from sandbox import environment
 from sandbox.action import Command, Limits
 from sandbox.canary import Canary, TryOut
 from sandbox.cell import CellError, Cells, Plan
+from sandbox.changes.landing import Lander
+from sandbox.changes.overlay import refusal
+from sandbox.changes.store import ChangeStore
 from sandbox.host import Control, HostFacts
 from sandbox.limits import met, sign_of
 from sandbox.masks import Walker
@@ -27,7 +31,7 @@ from sandbox.mounting import MovedError
 from sandbox.outcome import NO_OUTPUT, CommandOutcome, Enforcement, Status
 from sandbox.permit import Permit, PermitError, PermitOffice, SandboxError
 from sandbox.profile import Profile, ProfileName
-from sandbox.sight import Unseen, look, sees_all
+from sandbox.sight import Scene, Unseen, look, sees_all
 from sandbox.start import Starter
 from sandbox.supervise import Ended, Start, supervise
 from sandbox.toolchains import Toolbox
@@ -35,6 +39,8 @@ from sandbox.toolchains import Toolbox
 MAX_PARALLEL = 128
 LOOKS = 3  # what a view is made of may move while it is made; then it is looked at again
 AGAIN = b"Fagain: "
+NO_OVERLAY = b"overlay: "
+INSTEAD = "Ask again: it will then write the workspace itself, without preview or undo."
 SAID = (b"R", b"F")  # a stage that says neither was killed before it ran anything
 CANARY_SESSION = "canary"
 UNTRIED: Final = ("unconfined", "look")  # the first holds nothing, the second has no namespace
@@ -44,6 +50,10 @@ REFUSALS = (
     (b"Network is unreachable", "the profile has no network"),
     (b"Temporary failure in name resolution", "the profile has no network"),
     (b"Could not resolve host", "the profile has no network"),
+    (
+        b"Invalid cross-device link",
+        "a directory was renamed, which a copy of the workspace refuses; ask with profile: live",
+    ),
 )
 
 
@@ -55,6 +65,14 @@ LOOKING: Final = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Whose command it is, and whether a person said yes to it."""
+
+    session: str
+    was_asked: bool = False
+
+
 class CommandRunner:
     """Carries out `Command` permits on this host; one runner per server."""
 
@@ -64,9 +82,12 @@ class CommandRunner:
         host: HostFacts,
         denies: Callable[[str], bool],
         state_dir: Path,
+        lander: Lander | None = None,
     ) -> None:
         self._office, self._host, self._denies = office, host, denies
         self._state_dir = state_dir
+        self._lander = lander or Lander(ChangeStore(state_dir / "changes"), lambda *_: ())
+        self._no_copy: dict[str, str] = {}  # workspaces that could not be copied, and why
         self._walker = Walker(denies)
         self._limiter = anyio.CapacityLimiter(MAX_PARALLEL)
         self._tools = Toolbox(host)
@@ -83,6 +104,10 @@ class CommandRunner:
         """Return whether every denied file this profile would show can be found and covered."""
         return sees_all(profile, self._tools, self._walker, self._denies)
 
+    def no_copy(self, workspace: str) -> str:
+        """Return why no command can write a copy of a workspace here; "" where it can."""
+        return self._no_copy.get(workspace) or refusal(self._host, workspace, self._state_dir)
+
     async def run(self, permit: Permit) -> CommandOutcome:
         """Run the permitted command to its end and return what became of it.
 
@@ -97,7 +122,8 @@ class CommandRunner:
         command = self._office.redeem(permit, Command)
         if refusal := await self._unheld(command):
             return self._error(command, refusal)
-        return await self._in_thread(command, permit.session)
+        who = Who(permit.session, was_asked=permit.approval_id is not None)
+        return await self._in_thread(command, who)
 
     async def tried(self, profile: ProfileName) -> tuple[Control, ...]:
         """Return what a constant program could not do in a profile: a row for each control."""
@@ -112,9 +138,9 @@ class CommandRunner:
 
     async def _try_out(self, command: Command) -> CommandOutcome:
         """Run the canary's constant program as a command is run; nobody else asks for it."""
-        return await self._in_thread(command, CANARY_SESSION)
+        return await self._in_thread(command, Who(CANARY_SESSION))
 
-    async def _in_thread(self, command: Command, session: str) -> CommandOutcome:
+    async def _in_thread(self, command: Command, who: Who) -> CommandOutcome:
         cancel_fd = os.eventfd(0, os.EFD_CLOEXEC)
         ended: CommandOutcome | PermitError = self._error(command, "it was cancelled")
         try:
@@ -122,7 +148,7 @@ class CommandRunner:
                 group.start_soon(_signal_cancellation, cancel_fd)
                 # A cancellation kills the tree; what the command planted is still taken out.
                 ended = await anyio.to_thread.run_sync(
-                    self._carry_out, command, session, cancel_fd, limiter=self._limiter
+                    self._carry_out, command, who, cancel_fd, limiter=self._limiter
                 )
                 group.cancel_scope.cancel()
         finally:
@@ -132,7 +158,7 @@ class CommandRunner:
         return ended
 
     def _carry_out(
-        self, command: Command, session: str, cancel_fd: int
+        self, command: Command, who: Who, cancel_fd: int
     ) -> CommandOutcome | PermitError:
         """Do all of it in one thread; a failure is a value, since a task group would wrap it."""
         # 2. What cannot be enforced is not run.
@@ -140,13 +166,13 @@ class CommandRunner:
         if refusal is not None:
             return self._error(command, refusal)
         for _ in range(LOOKS):
-            ended = self._attempt(command, session, cancel_fd)
+            ended = self._attempt(command, who, cancel_fd)
             if ended is not None:
                 return ended
         return self._error(command, "what it may see kept changing while it was set up; try again")
 
     def _attempt(
-        self, command: Command, session: str, cancel_fd: int
+        self, command: Command, who: Who, cancel_fd: int
     ) -> CommandOutcome | PermitError | None:
         """Return None when nothing ran because files moved meanwhile: look again."""
         # 3. What the command may see, found now; anything uncertain refuses.
@@ -156,8 +182,10 @@ class CommandRunner:
         try:
             # 4. The files that will be executed are the ones that were decided.
             _check_pins(command)
+            if command.profile.name == "write":
+                return self._on_copy(command, scene, who, cancel_fd)
             # 5. Run it; cancellation kills the tree before this returns.
-            how = self._starter.start(command, scene, session)
+            how = self._starter.start(command, scene, who.session)
             ended = self._supervised(how, command, cancel_fd)
         except PermitError as error:
             return error
@@ -165,10 +193,28 @@ class CommandRunner:
             return None
         except (OSError, ValueError) as error:
             return self._error(command, f"the sandbox could not be started: {error}")
-        if ended.report.startswith(AGAIN):
-            return None
         # 6. What the command planted is taken out.
-        return self._outcome(command, ended, scene.hidden, scene.sweep())
+        is_moved = ended.report.startswith(AGAIN)
+        return None if is_moved else self._outcome(command, ended, scene.hidden, scene.sweep())
+
+    def _on_copy(
+        self, command: Command, scene: Scene, who: Who, cancel_fd: int
+    ) -> CommandOutcome | None:
+        """Run a command on a copy of the workspace, and land what it did there."""
+        with self._lander.begin(command, who.session, scene.behind) as ground:
+            how = self._starter.start(command, replace(scene, layers=ground.layers), who.session)
+            ended = self._supervised(how, command, cancel_fd)  # 5
+            if ended.report.startswith(AGAIN):
+                return None
+            outcome = self._outcome(command, ended, scene.hidden, ())
+            if NO_OVERLAY in ended.report:
+                self._no_copy[command.profile.workspace] = outcome.message
+                return replace(outcome, message=f"{outcome.message} {INSTEAD}")
+            if outcome.status == "error" or ended.cause == "cancelled":
+                return outcome  # what was stopped has done nothing
+            # 6. What it did is committed as a set, or held.
+            done = self._lander.finish(ground, command, was_asked=who.was_asked)
+            return replace(outcome, effects=done)
 
     def _supervised(self, how: Start, command: Command, cancel_fd: int) -> Ended:
         if how.plan is None:

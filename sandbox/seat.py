@@ -71,7 +71,7 @@ def _watch(seat: int, base: confine.Spec, base_fd: int) -> None:
         mounting.rehearse()
         descriptors = _receive(socket.socket(fileno=os.dup(seat)))
         spec = confine.Spec(descriptors[0])
-        mounting.build(spec.mounts, spec.identities, covers)
+        mounting.build(spec.mounts, spec.identities, covers, spec.layers)
         if spec.is_calm:
             mounting.calm((TMP, base.cwd))
         privileges.drop_capabilities()

@@ -45,7 +45,9 @@ class Scene:
     profile: Profile
     walker: Walker
     state_dir: Path
-    before: Before | None = None  # for commands that write the workspace
+    before: Before | None = None  # for commands that write the workspace itself
+    layers: tuple[str, ...] = ()  # for those that write an overlay of it: upper and work directory
+    behind: tuple[str, ...] = ()  # what protected links lead to in it
     redirect: Redirect | None = None
 
     def sweep(self) -> tuple[str, ...]:
@@ -111,7 +113,8 @@ def look(
         walker,
         state,
         Before.of(masks, profile.workspace, walker) if profile.name == "live" else None,
-        redirect,
+        redirect=redirect,
+        behind=_behind(masks, profile.workspace) if profile.name == "write" else (),
     )
 
 
@@ -140,10 +143,12 @@ def _roots(profile: Profile, tools: Toolbox, denies: Callable[[str], bool]) -> _
     host = tools.host
     # Only Landlock can show names without contents, and not below what may be read and written.
     private, system = (host.home, *PRIVATE), _system(host, profile.name)
+    # The workspace is shown as it is; a mount in it would be another, read-only one.
+    others = tuple(path for path in profile.read_roots if not is_within(path, profile.workspace))
     shown = Tools() if profile.name == "inspect" else tools.find(profile.workspace).without(denies)
     return _Roots(
         profile.workspace,
-        (*_shown(profile.read_roots, system, denies), *shown.settings),
+        (*_shown(others, system, denies), *shown.settings),
         tuple(
             path
             for path in _shown(profile.list_paths, system, denies)
@@ -235,7 +240,7 @@ def _hidden(
 
 
 def _sight(command: Command, host: HostFacts, masks: Masks, roots: _Roots, state: Path) -> Sight:
-    profile, workspace = command.profile, command.profile.workspace
+    profile = command.profile
     inspects = profile.name == "inspect"
     own = [str(state)] if any(is_within(str(state), root) for root in roots.all) else []
     secrets = {path: Path(path).is_dir() for path in roots.secrets}
@@ -248,16 +253,14 @@ def _sight(command: Command, host: HostFacts, masks: Masks, roots: _Roots, state
         }
     )
     system = {*host.system.secret_files, *host.system.secret_directories}
-    kept = (*masks.protected, *(() if profile.git_places_files else masks.plans))
-    inside = [p for p in (*kept, *masks.git_directories, *masks.pins) if is_within(p, workspace)]
-    free = [path for path in inside if not _is_below(path, covered)]
+    pinned, guarded = _kept(profile, masks, covered)
     return Sight(
         tools=roots.tools.roots,
         read=tuple(sorted(set(roots.read) - set(roots.tools.paths))),
         listed=roots.listed,
         writable=roots.written,
-        mount_points=tuple(sorted({*masks.git_directories, *masks.pins} & set(free))),
-        guarded=tuple(sorted(_guarded(set(kept) & set(free), workspace) - covered)),
+        mount_points=pinned,
+        guarded=guarded,
         masked_files=tuple(
             path
             for path in dict.fromkeys((*masks.files, *secrets))
@@ -267,6 +270,32 @@ def _sight(command: Command, host: HostFacts, masks: Masks, roots: _Roots, state
         homes=inspected.homes((*roots.read, *_system(host, "inspect"))) if inspects else (),
         doors=inspected.doors(command),
     )
+
+
+def _kept(
+    profile: Profile, masks: Masks, covered: set[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what stays where it is, and what stays as it is, while the workspace is written.
+
+    In an overlay nothing has to: what was done there is judged when the command has ended.
+    """
+    if profile.name != "live":
+        return (), ()
+    workspace = profile.workspace
+    places = {*masks.git_directories, *masks.pins}
+    kept = {*masks.protected, *(() if profile.git_places_files else masks.plans)}
+    free = {
+        path
+        for path in places | kept
+        if is_within(path, workspace) and not _is_below(path, covered)
+    }
+    return tuple(sorted(places & free)), tuple(sorted(_guarded(kept & free, workspace) - covered))
+
+
+def _behind(masks: Masks, workspace: str) -> tuple[str, ...]:
+    """Return what protected links of a workspace lead to in it: who writes there writes both."""
+    links = {path for path in masks.protected if Path(path).is_symlink()}
+    return tuple(sorted(_guarded(links, workspace)))
 
 
 def _guarded(paths: set[str], workspace: str) -> set[str]:

@@ -24,14 +24,16 @@ from sandbox.sight import Scene
 from sandbox.supervise import Start
 
 BASH = ("/bin/bash", "--noprofile", "--norc", "-p", "-c")
+_WRITING: Final = seccomp.Calls(
+    (seccomp.AF_UNIX, seccomp.AF_INET, seccomp.AF_INET6), (seccomp.NETLINK_ROUTE,)
+)
 CALLS: Final = {
     "inspect": seccomp.Calls(
         (), (seccomp.NETLINK_ROUTE, seccomp.NETLINK_SOCK_DIAG), sees_others=True
     ),
     "read": seccomp.Calls((seccomp.AF_INET, seccomp.AF_INET6), (seccomp.NETLINK_ROUTE,)),
-    "live": seccomp.Calls(
-        (seccomp.AF_UNIX, seccomp.AF_INET, seccomp.AF_INET6), (seccomp.NETLINK_ROUTE,)
-    ),
+    "write": _WRITING,
+    "live": _WRITING,
 }
 WIDEST: Final = CALLS["live"]  # of the profiles that run in cells
 MAX_PLANS = 64
@@ -51,6 +53,7 @@ class Spec:
     identities: tuple[str, ...] = ()  # "device inode path" of what must still be the same
     keeps: tuple[int, ...] = ()  # capabilities, where the command would hold root's
     is_calm: bool = False  # /tmp and HOME are the session's, to look at
+    layers: tuple[str, ...] = ()  # upper and work directory of the workspace's overlay
     refuse_tcp: bool = False
     filter_program: bytes = b""
 
@@ -65,6 +68,7 @@ class Spec:
             [f"{rights} {path}" for path, rights in self.rules],
             [self.filter_program.hex()],
             [str(capability) for capability in self.keeps],
+            self.layers,
         )
         tokens = [self.cwd, "1" if self.refuse_tcp else "0", "1" if self.is_calm else "0"]
         for items in lists:
@@ -122,6 +126,7 @@ class Starter:
             identities=_identities(profile, mounts),
             filter_program=_less(profile.name, self._host.machine),
             is_calm=profile.sees_session,
+            layers=scene.layers,
         )
         groups = self._host.cgroups
         return Start((), b"", spec.encode(), command.stdin, groups, has_reaper=False, plan=plan)
@@ -185,7 +190,8 @@ class Starter:
         # What a command that only reads leaves in its home must not steer one that writes.
         # Nor one that was given more.
         profile = command.profile
-        owner = (session, "live" if profile.sees_session else profile.name, *profile.write_paths)
+        home = profile.name if profile.name == "read" and not profile.sees_session else "write"
+        owner = (session, home, *profile.write_paths)
         key = (scene.sight.tools, workspace, tmp_bytes, scene.empty_file, owner)
         if (known := self._plans.get(key)) and known[1].issubset(mounts):
             return known

@@ -11,15 +11,17 @@ from sandbox import landlock, mounting
 from sandbox.host import HostFacts
 from sandbox.profile import Profile, ProfileName
 
-Kind = Literal["ro", "rw", "list", "tmpfs", "proc", "dev", "mask"]
+Kind = Literal["ro", "rw", "overlay", "list", "tmpfs", "proc", "dev", "mask"]
 INSIDE = mounting.INSIDE.decode()
 DATA = landlock.CHANGE & ~landlock.EXECUTE
 NOT_INSPECTED = frozenset({"/opt"})
 PRIVATE = ("/tmp", "/var/tmp", "/run")  # noqa: S108  # mount points of private tmpfs
 
+WORKSPACE: dict[ProfileName, Kind] = {"write": "overlay", "live": "rw"}
 RIGHTS: dict[Kind, int] = {
     "ro": landlock.RUN,
     "rw": landlock.CHANGE,
+    "overlay": landlock.CHANGE,
     "list": landlock.LIST,
     "tmpfs": landlock.CHANGE,
     "proc": landlock.READ,
@@ -65,10 +67,10 @@ def view(profile: Profile, host: HostFacts, sight: Sight, empty_file: str) -> tu
     # What `inspect` may read beside the system is not run there: its programs are root's.
     rights = landlock.READ if profile.name == "inspect" else None
     mounts += [Mount("ro", path, path, rights=rights) for path in sight.read]
-    writes = profile.name == "live"
     workspace = profile.workspace
-    mounts.append(Mount("rw" if writes else "ro", workspace, workspace, rights=rights))
-    if writes:
+    kind = WORKSPACE.get(profile.name, "ro")
+    mounts.append(Mount(kind, workspace, workspace, rights=rights))
+    if kind != "ro":
         mounts += [Mount("rw", path, path) for path in sight.writable + sight.mount_points]
         mounts += [Mount("ro", path, path) for path in sight.guarded]
     if sight.output is not None:

@@ -48,7 +48,7 @@ class Row:
 def examine(*, as_json: bool) -> int:
     """Print a row per control and room; exit 13 when commands would be refused."""
     config, where = load_config(places().config_file), places()
-    host = probed(config)
+    host = probed(config, where)
     minimum = host.accepted.minimum
     rows = {
         "host": [_row(control) for control in (*host.controls, *host.extras)],

@@ -78,7 +78,7 @@ def _print(result: ExecResult) -> None:
         if stream is not None and stream.bytes:
             target.write(stream.text if stream.text is not None else f"{stream.base64}\n")
             target.flush()
-    for line in rewritten_lines(result.decision):
+    for line in (*rewritten_lines(result.decision), *_changes(result)):
         typer.echo(f"permitgate: {line}", err=True)
     if result.status in ("ok", "failed") and result.guidance is None:
         return
@@ -93,9 +93,26 @@ def _print(result: ExecResult) -> None:
     typer.echo("\n".join(lines), err=True)
 
 
+def _changes(result: ExecResult) -> list[str]:
+    """Return what became of the changes: what waits always, what landed for a person only."""
+    changes = result.changes
+    if changes is None:
+        return []
+    lines = [f"conflict, somebody else changed it meanwhile: {path}" for path in changes.conflicts]
+    if changes.held:
+        lines.append("HELD: nothing of what it changed is in the workspace yet")
+        lines += [f"  {one.text}: {', '.join(one.paths[:8])}".rstrip(": ") for one in changes.held]
+        lines.append(f"  see it: permitgate changes show {changes.id}")
+    elif changes.undo_id is not None and sys.stderr.isatty():
+        lines.append(f"{changes.total} changed; back: permitgate changes undo {changes.undo_id}")
+    return lines
+
+
 def _exit_code(result: ExecResult) -> int:
     if result.status in NOT_RUN_EXITS:
         return NOT_RUN_EXITS[result.status]
+    if result.changes is not None and result.changes.held and result.exit_code == 0:
+        return Exit.PENDING
     if result.status == "error" or (result.exit_code is None and result.signal is None):
         # Without a record it was the log that failed; with one, the sandbox.
         return Exit.AUDIT_BROKEN if result.log_seq is None else Exit.SANDBOX_BELOW_MINIMUM

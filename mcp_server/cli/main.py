@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from mcp_server.cli.changes_commands import changes_app
 from mcp_server.cli.exits import explained
 from mcp_server.cli.policy.commands import Command, Json, Policies, Workspace, policy_app
 
@@ -23,6 +24,7 @@ approvals_app = typer.Typer(no_args_is_help=True, help="See and answer what agen
 audit_app = typer.Typer(no_args_is_help=True, help="Read, verify and prove the audit log.")
 app.add_typer(policy_app, name="policy")
 app.add_typer(approvals_app, name="approvals")
+app.add_typer(changes_app, name="changes")
 app.add_typer(audit_app, name="audit")
 
 

@@ -52,9 +52,14 @@ class ExecArguments(_InWorkspace):
     )
     stdin: str | None = Field(default=None, description="Text for standard input.")
     timeout_s: float | None = Field(default=None, gt=0, le=3600)
-    profile: Literal["auto", "read", "write"] = Field(
+    profile: Literal["auto", "read", "write", "live"] = Field(
         default="auto",
-        description="auto: as the command needs; write: it also writes the workspace.",
+        description="auto: as the command needs; write: it also writes the workspace; live: it "
+        "writes the workspace itself, not a copy (asks; for programs that rename directories).",
+    )
+    preview: bool = Field(
+        default=False,
+        description="Hold what it changes: the result shows it, a person then lets it in.",
     )
     reason: str = Field(default="", max_length=2000, description="Why; shown to the human.")
 
@@ -125,7 +130,7 @@ async def execute(
         argv=arguments.argv,
         cwd=str(cwd),
         env=tuple(sorted(arguments.env.items())),
-        wants_write=arguments.profile == "write",
+        wants_write=arguments.profile in ("write", "live"),
     )
     stdin = arguments.stdin
     wish = CommandWish(
@@ -134,6 +139,8 @@ async def execute(
         stdin=None if stdin is None else stdin.encode("utf-8", "surrogatepass"),
         timeout_s=arguments.timeout_s,
         read_only=arguments.profile == "read",
+        live=arguments.profile == "live",
+        preview=arguments.preview,
     )
 
     async def freeze(decision: Decision) -> Frozen | Unrunnable:

@@ -54,7 +54,6 @@ class PatchPart:
 
 Paths = tuple[tuple[Operation | Literal["read"], str], ...]
 MayRead = Callable[[str], bool]
-line_counts = unified.line_counts
 
 
 def named_paths(change: str | Iterable[Edit], *, partial: bool = False) -> Paths | PatchRefused:

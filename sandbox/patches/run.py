@@ -1,68 +1,41 @@
-"""Run patches and their undo: redeem a permit, land the set, say per file what became of it.
+"""Run patches: redeem a permit, land the set, say per file what became of it.
 
 May touch: what `commit.py` touches, for one permit. A refusal is an outcome with status `error`,
 and then no file was changed.
 """
 
-from pathlib import Path
 from typing import Literal
 
 from anyio import to_thread
 
-from sandbox.action import PatchFiles, UndoPatch
+from sandbox.action import NewContent, PatchFiles
+from sandbox.changes.store import ChangeStore
+from sandbox.dirfd import FileState
 from sandbox.outcome import FileChange, PatchOutcome
-from sandbox.patches.commit import Change, land
-from sandbox.patches.commit import recover as recover_store
-from sandbox.patches.diffs import Operation
-from sandbox.patches.plan import PatchRefused, Paths, line_counts
-from sandbox.patches.undo import Record, Replaced, UndoError, UndoStore
+from sandbox.patches.commit import land
+from sandbox.patches.plan import sha256_or_none
 from sandbox.permit import Permit, PermitOffice, SandboxError
+from sandbox.unified import line_counts
 
 
 class PatchRunner:
-    """Lands permitted patches and undoes them; one per state directory."""
+    """Lands permitted patches; one per store of change sets."""
 
-    def __init__(self, office: PermitOffice, state_dir: Path) -> None:
-        self._office = office
-        self._store = UndoStore(state_dir)
+    def __init__(self, office: PermitOffice, store: ChangeStore) -> None:
+        self._office, self._store = office, store
 
     async def run(self, permit: Permit) -> PatchOutcome:
-        """Return what became of a permitted `PatchFiles` or `UndoPatch`: all files or none.
+        """Return what became of a permitted `PatchFiles`: all files or none.
 
         Raises:
             PermitError: the permit is spent, foreign or for another kind of action.
         """
-        if isinstance(permit.action, UndoPatch):
-            undo = self._office.redeem(permit, UndoPatch)
-            return await to_thread.run_sync(self._undone, undo)
         patch = self._office.redeem(permit, PatchFiles)
-        changes = [
-            Change(file.path, file.before_sha256, file.after, mode=file.mode)
-            for file in patch.files
-        ]
-        return await to_thread.run_sync(self._landed, patch.root, changes, ())
+        return await to_thread.run_sync(self._landed, patch, permit.session)
 
-    def _undone(self, undo: UndoPatch) -> PatchOutcome:
+    def _landed(self, patch: PatchFiles, session: str) -> PatchOutcome:
         try:
-            record = self._store.load(undo.undo_id)
-            if record.root != undo.root:
-                raise UndoError(f"this undo record is not of {undo.root!r}; nothing was changed")
-            changes = [
-                Change(
-                    file.path,
-                    file.after_sha256,
-                    self._store.before(record, number),
-                    file.metadata,
-                )
-                for number, file in enumerate(record.files)
-            ]
-        except (OSError, SandboxError) as error:
-            return PatchOutcome("error", message=str(error))
-        return self._landed(undo.root, changes, record.made_directories)
-
-    def _landed(self, root: str, changes: list[Change], prune: tuple[str, ...]) -> PatchOutcome:
-        try:
-            record, before = land(self._store, root, changes, prune)
+            set_id, before = land(self._store, patch, session)
         except SandboxError as error:
             return PatchOutcome("error", message=str(error))
         except OSError as error:
@@ -70,39 +43,15 @@ class PatchRunner:
                 "error",
                 message=f"{error.strerror}: {error.filename!r}; nothing was changed",
             )
-        files = tuple(map(_file_change, record.files, before, [c.after for c in changes]))
-        return PatchOutcome("ok", files, record.undo_id)
+        return PatchOutcome("ok", tuple(map(_file_change, patch.files, before)), set_id)
 
 
-def undo_paths(state_dir: Path, undo_id: str) -> tuple[str, Paths] | PatchRefused:
-    """Return root, and operation and path of every file that undoing would change."""
-    try:
-        record = UndoStore(state_dir).load(undo_id)
-    except (OSError, SandboxError) as error:
-        return PatchRefused("undo_id", str(error))
-    return record.root, tuple(_undo_operation(record, n) for n in range(len(record.files)))
-
-
-def recover(state_dir: Path) -> tuple[str, ...]:
-    """Bring patches that a crash interrupted to old or new; call before the first patch.
-
-    Returns a line per change set for the operator.
-    """
-    return recover_store(UndoStore(state_dir))
-
-
-def _undo_operation(record: Record, number: int) -> tuple[Operation, str]:
-    file = record.files[number]
-    if file.before_sha256 is None:
-        return "delete", file.path
-    return ("create" if file.after_sha256 is None else "modify"), file.path
-
-
-def _file_change(file: Replaced, before: bytes | None, after: bytes | None) -> FileChange:
+def _file_change(file: NewContent, state: FileState | None) -> FileChange:
+    before = None if state is None else state.content
     operation: Literal["created", "modified", "deleted"] = "modified"
     if before is None:
         operation = "created"
-    elif after is None:
+    elif file.after is None:
         operation = "deleted"
-    added, removed = line_counts(before, after)
-    return FileChange(file.path, operation, added, removed, file.after_sha256)
+    added, removed = line_counts(before, file.after)
+    return FileChange(file.path, operation, added, removed, sha256_or_none(file.after))

@@ -90,7 +90,7 @@ def test_the_guide_names_every_tool():
     texts = [path.read_text(encoding="utf-8") for path in folder.glob("*.py")]
     names = {name for text in texts for name in re.findall(r'Tool\(\s*"(\w+)"', text)}
     table = page("operators-guide.md").partition("| tools | do |")[2].partition("\n\n")[0]
-    assert len(names) == 12
+    assert len(names) == 14
     assert set(re.findall(r"`(\w+)`", table)) == names
 
 
@@ -126,6 +126,7 @@ def test_the_page_names_every_exit_code():
 SECTIONS = {
     "approvals": Config.model_fields["approvals"].annotation,
     "limits": Config.model_fields["limits"].annotation,
+    "changes": Config.model_fields["changes"].annotation,
     "audit": Config.model_fields["audit"].annotation,
     "http": Config.model_fields["http"].annotation,
     "hosts": HostSettings,
@@ -167,7 +168,7 @@ def test_the_example_loads_and_sets_every_key():
     (example,) = blocks("configuration.md", "# ~/.config/permitgate/config.yaml\n")
     config = parse_config(example, "example.yaml")
     assert Config.model_fields.keys() == config.model_fields_set
-    for section in ("approvals", "limits", "audit", "http"):
+    for section in ("approvals", "limits", "changes", "audit", "http"):
         part = getattr(config, section)
         assert type(part).model_fields.keys() == part.model_fields_set
     assert HostSettings.model_fields.keys() == config.hosts[0].model_fields_set

@@ -161,6 +161,10 @@ OBEYED = {
         )
     },
     "audit.directory": "test_limits_times_and_places_are_obeyed",
+    **{
+        f"changes.{name}": "test_changes_are_kept_as_long_as_the_configuration_says"
+        for name in ("keep_days", "keep_bytes", "keep_sets")
+    },
     "http.host": "test_only_loopback_is_listened_on",
     "http.port": "test_a_start_that_cannot_be_says_why_in_one_line",
     **{
@@ -217,6 +221,14 @@ async def test_limits_times_and_places_are_obeyed(tmp_path):
     assert pending.expires_ms - pending.created_ms == 77_000
     assert pending.question.need.use_within_s == 33
     assert (tmp_path / "evidence" / "checkpoint").exists()
+    indoors.app.close()
+
+
+def test_changes_are_kept_as_long_as_the_configuration_says(tmp_path):
+    text = "changes: {keep_days: 2, keep_bytes: 5000000, keep_sets: 7}"
+    indoors = Indoors.make(tmp_path, f"{text}\n{TERMINAL_AT_ONCE}")
+    keep = indoors.app.runners.changes.keep
+    assert (keep.max_age_s, keep.max_bytes, keep.max_sets) == (172_800, 5_000_000, 7)
     indoors.app.close()
 
 

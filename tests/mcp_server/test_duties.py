@@ -8,19 +8,23 @@ from hypothesis import strategies as st
 
 from mcp_server.calls import Frozen, Unrunnable
 from mcp_server.config import LimitSettings
-from mcp_server.duties import bounded, least, within
+from mcp_server.duties import bounded, landed, least, within
 from policy.model import Decision, Effect, Obligations, Rewritten
 from policy.obligations import LIMITS, NONE, WITHIN
 from sandbox.action import (
     Command,
+    CommitChanges,
+    DiscardChanges,
+    Landing,
     Limits,
     ListDirectory,
     NewContent,
     PatchFiles,
     ReadFile,
     RemoteCommand,
+    RestoreChanges,
     SearchFiles,
-    UndoPatch,
+    UndoChanges,
 )
 from sandbox.profile import COVERED, Profile
 from tests.mcp_server.test_gate import decision
@@ -48,7 +52,7 @@ def ruled(obligations: Obligations, *rewritten: Rewritten) -> Decision:
 
 def message(action, **demanded) -> str:
     """Return why an action is blocked; empty when it is not."""
-    places = tuple((key, "r at p:1:1") for key in demanded)
+    places = tuple((key.removesuffix("_names"), "r at p:1:1") for key in demanded)
     found = bounded(Frozen(action, ()), ruled(Obligations(**demanded, places=places)))
     if isinstance(found, Unrunnable):
         assert (found.status, "r at p:1:1" in found.message) == ("blocked", True)
@@ -79,8 +83,11 @@ def test_a_profile_runs_only_where_the_widest_one_covers_it(name, widest):
 @pytest.mark.parametrize(
     ("action", "least_profile"),
     [
-        (PATCH, "live"),
-        (UndoPatch("u", "/w", "0" * 64), "live"),
+        (PATCH, "write"),
+        (UndoChanges("u", "/w", None, False, "0" * 64), "write"),
+        (CommitChanges("u", "/w", "0" * 64, None, "0" * 64), "write"),
+        (DiscardChanges("u", "/w", "0" * 64), "write"),
+        (RestoreChanges("n", "/w", "0" * 64, "0" * 64), "write"),
         (READ, "read"),
         (ListDirectory("/w", 9, "0" * 64), "read"),
         (SearchFiles("/w", "x", False, None, 9, "0" * 64), "read"),
@@ -92,6 +99,45 @@ def test_what_is_no_local_command_needs_the_profile_that_could_do_it(action, lea
         assert bool(message(action, sandbox=WITHIN[widest])) is (
             least_profile not in COVERED[widest]
         )
+
+
+@pytest.mark.threat("T27")
+@pytest.mark.parametrize(
+    "demand", [{"preview": True}, {"hold": (("deletions", 3),)}, {"hold_names": ("*.lock",)}]
+)
+def test_changes_are_held_as_the_rules_demand_or_nothing_runs(demand):
+    on_copy = replace(LOCAL, profile=Profile("write", "/w"))
+    assert "would not be held" in message(on_copy, **demand)
+    held = replace(on_copy, landing=landed(Landing(), Obligations(**demand)))
+    assert message(held, **demand) == ""
+    for name in ("live", "unconfined"):
+        changed = replace(held, profile=Profile(name, "/w"))
+        assert "nothing can be held back" in message(changed, **demand)
+
+
+@pytest.mark.threat("T27")
+def test_there_is_no_preview_of_what_lies_outside_the_workspace():
+    elsewhere = replace(
+        LOCAL,
+        profile=Profile("write", "/w", write_paths=("/srv/x",)),
+        landing=Landing(preview=True),
+    )
+    assert "no preview of /srv/x" in message(elsewhere, preview=True)
+
+
+numbers = st.none() | st.integers(1, 9)
+
+
+@pytest.mark.threat("T27")
+@given(st.booleans(), numbers, numbers, st.integers(1, 9))
+def test_a_rule_only_ever_holds_more(preview, deletions, size, bound):
+    asked = Landing(preview, deletions=deletions, bytes=size, names=("a",))
+    demands = Obligations(hold=(("bytes", bound), ("deletions", bound)), hold_names=("b",))
+    found = landed(asked, demands)
+    assert found.preview == preview
+    assert found.deletions == min(bound, deletions or bound)
+    assert found.bytes == min(bound, size or bound)
+    assert found.names == ("a", "b")
 
 
 @pytest.mark.threat("T02")

@@ -12,7 +12,7 @@ from tests.sandbox.remote import sshd
 
 TOOLS = {
     "approval_status", "audit_prove", "audit_query", "audit_verify", "classify", "exec", "list_dir",
-    "patch", "read_file", "search_files", "ssh", "undo",
+    "patch", "preview_commit", "preview_discard", "read_file", "search_files", "ssh", "undo",
 }  # fmt: skip
 
 

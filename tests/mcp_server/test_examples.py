@@ -35,7 +35,8 @@ def test_the_session_shows_every_kind_of_answer(rig):
     assert played.returncode == 0, played.stdout + played.stderr
     for line in (
         "OK  profile read, exit 0",
-        "OK  profile live, exit 0",
+        "OK  profile write, exit 0",
+        "OK  put back",
         "rule system-trees at guardrails.yaml:",
         "rule code-from-the-network at guardrails.yaml:",
         "+  test:",

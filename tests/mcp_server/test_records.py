@@ -78,7 +78,8 @@ async def test_a_statement_names_what_is_pinned_and_how_it_is_confined(tmp_path:
     assert facts["command"].endswith("/bash asks/t.sh")
     assert facts["command"].startswith("/")
     assert facts["pinned"] == f"{script} sha256 {hexed('echo hello' + chr(10))}"
-    assert facts["profile"] == "live (writes the workspace, no network)"
+    meaning = "writes a copy of the workspace, committed when it has ended; no network"
+    assert facts["profile"] == f"write ({meaning})"
     assert (facts["timeout"], facts["cwd"]) == ("7 s", str(indoors.workspace))
     assert facts["policy"] == indoors.app.policy.digest
     assert pinned.question.need.level == 1

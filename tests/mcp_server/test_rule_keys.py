@@ -171,6 +171,27 @@ async def test_only_the_variables_that_a_rule_names_may_be_set(tmp_path):
         assert await status(base, rule, "cat notes.txt", env={name: "1"}) == ended
 
 
+@pytest.mark.threat("T27")
+@pytest.mark.parametrize(
+    ("demand", "why"),
+    [
+        ("preview: true", "preview"),
+        ("hold: {bytes: 3}", "bytes"),
+        ("hold: {deletions: 1}", "deletions"),
+        ("hold: {names: ['/no*.txt']}", "names"),
+    ],
+)
+async def test_what_a_rule_holds_waits_for_a_person(tmp_path, demand, why):
+    rule = demanding(demand, "fs.read, fs.write, fs.create, fs.delete")
+    (tmp_path / "workspace").mkdir()
+    (tmp_path / "workspace" / "more.txt").write_text("more\n")
+    text = "echo longer > notes.txt; cp notes.txt c; rm notes.txt more.txt"
+    result = await call(tmp_path, rule, "exec", command=text)
+    assert result["status"] == "ok", result["text"]
+    assert why in [one["rule"] for one in result["changes"]["held"]], result["changes"]
+    assert (tmp_path / "workspace" / "notes.txt").read_text() == "alpha\nbeta\n"
+
+
 @pytest.mark.threat("T17")
 async def test_words_that_a_rule_hides_reach_neither_agent_nor_log(tmp_path):
     rule = demanding("redact: ['alph*']")

@@ -51,7 +51,7 @@ WRONG = [
     ("patch", {"diff": "x", "root": "/"}, "is outside the workspace"),
     ("undo", {}, "undo_id: "),
     ("undo", {"undo_id": "../../x"}, "undo_id: "),
-    ("undo", {"undo_id": "unknown"}, "unknown"),
+    ("undo", {"undo_id": "0" * 32}, "there is no change set"),
     ("read_file", {}, "path: "),
     ("read_file", {"path": ["a"]}, "path: "),
     ("read_file", {"path": "a\0b"}, "path 'a\\x00b' holds a NUL byte"),

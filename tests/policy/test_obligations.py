@@ -21,12 +21,17 @@ some = st.builds(
     ),
     env=st.none() | st.frozensets(names),
     redact=st.lists(names, unique=True).map(lambda globs: tuple(sorted(globs))),
+    preview=st.booleans(),
+    hold=st.dictionaries(st.sampled_from(("bytes", "deletions")), st.integers(1, 9)).map(
+        lambda numbers: tuple(sorted(numbers.items()))
+    ),
+    hold_names=st.lists(names, unique=True).map(lambda globs: tuple(sorted(globs))),
 )
 
 
 def is_as_strict(tight: Obligations, loose: Obligations) -> bool:
     """Return whether whatever satisfies `tight` satisfies `loose`, key by key."""
-    bounds, others = dict(tight.limits), dict(loose.limits)
+    bounds, others = dict((*tight.limits, *tight.hold)), dict((*loose.limits, *loose.hold))
     return all(
         (
             tight.level >= loose.level,
@@ -38,6 +43,8 @@ def is_as_strict(tight: Obligations, loose: Obligations) -> bool:
             all(bounds.get(name, value + 1) <= value for name, value in others.items()),
             loose.env is None or (tight.env is not None and tight.env <= loose.env),
             set(loose.redact) <= set(tight.redact),
+            tight.preview or not loose.preview,
+            set(loose.hold_names) <= set(tight.hold_names),
         )
     )
 

@@ -1,9 +1,13 @@
 """A workspace, something outside it, and a runner with real permits: what the run tests share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sandbox.action import Command, Limits, Pin, digest
+from sandbox.changes.landing import Lander
+from sandbox.changes.model import Reason
+from sandbox.changes.store import ChangeStore
 from sandbox.host import Control, HostFacts
 from sandbox.outcome import CommandOutcome
 from sandbox.permit import Permit, PermitOffice
@@ -24,6 +28,8 @@ class Rig:
     host: HostFacts = HOST
     denied: set[str] = field(default_factory=set)
     office: PermitOffice = field(default_factory=PermitOffice)
+    reasons: list[Reason] = field(default_factory=list)  # policy's, against every change set
+    judged: list[tuple[object, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.workspace = self.base / "workspace"
@@ -31,12 +37,23 @@ class Rig:
         self.state = self.base / "state"
         self.workspace.mkdir()
         self.outside.mkdir()
+        self.store = ChangeStore(self.state / "changes")
         self.runner = CommandRunner(
-            self.office, self.host, lambda path: Path(path).name in self.denied, self.state
+            self.office,
+            self.host,
+            lambda path: Path(path).name in self.denied,
+            self.state,
+            Lander(self.store, self._judge),
         )
         if self.host == HOST:
             self.runner._canary._seen = SEEN  # each runner would try each profile again
         OPEN.append(self)
+
+    def _judge(
+        self, workspace: str, changes: Sequence[tuple[str, str]], was_asked: bool
+    ) -> Sequence[Reason]:
+        self.judged.append((workspace, *changes, was_asked))
+        return self.reasons
 
     def script(self, text: str, profile: ProfileName = "read") -> Command:
         return Command(

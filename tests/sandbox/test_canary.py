@@ -122,8 +122,13 @@ async def test_what_bubblewrap_leaves_out_is_seen_and_nothing_runs(
     ("profile", "control", "change"),
     [
         ("inspect", "processes", NO_LANDLOCK),
-        ("read", "workspace", ("mounting.py", '(0 if kind == b"rw"', "(0 if True")),
-        ("live", "protected names", ("mounting.py", '(0 if kind == b"rw"', "(0 if True")),
+        ("read", "workspace", ("mounting.py", "(0 if is_open else", "(0 if True else")),
+        ("live", "protected names", ("mounting.py", "(0 if is_open else", "(0 if True else")),
+        (
+            "write",
+            "workspace copy",
+            ("mounting.py", 'if kind == b"overlay":\n        _ov', 'if kind == b"":\n        _ov'),
+        ),
         ("live", "kernel", ("privileges.py", "    if not program:", "    if True:")),
         ("live", "set-id", ("privileges.py", "_libc.capset(header, bytes(24))", "0")),
     ],

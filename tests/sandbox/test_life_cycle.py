@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.as_user,
     pytest.mark.skipif(not HOST.meets("namespaces"), reason="this host cannot confine"),
 ]
-PROFILES = ["inspect", "read", "live", "unconfined"]
+PROFILES = ["inspect", "read", "write", "unconfined"]
 ROOT = Path(__file__).parents[2]
 # What does not want to die: it left its session and its parents, ignores signals, or is stopped.
 MODERN = {

@@ -23,7 +23,7 @@ from tests.sandbox.rig import HOST, Rig
 
 pytestmark = pytest.mark.as_user
 confined = pytest.mark.skipif(not HOST.meets("namespaces"), reason="this host cannot confine")
-PROFILES = ["inspect", "read", "live"]
+PROFILES = ["inspect", "read", "write"]
 PYTHON = HOST.interpreter
 BOMB = ":(){ :|:& }; :; sleep 9"
 

@@ -8,6 +8,7 @@ from sandbox.profile import (
     TABLE,
     NoProfile,
     Profile,
+    Programs,
     Touch,
     covers,
     derive,
@@ -42,7 +43,7 @@ def test_another_touch_never_leads_to_a_profile_that_allows_less(found, another)
     elif isinstance(after, Profile):
         # What wrote one file alone now inspects besides, and still writes that file alone.
         assert covers(after.name, before.name) or (before.name, bool(after.output)) == (
-            "live",
+            "write",
             True,
         )
         assert set(after.read_roots) >= set(before.read_roots)
@@ -108,7 +109,7 @@ def test_a_path_that_would_show_the_host_is_hidden_and_said(path):
 
 def test_deleting_elsewhere_needs_the_host_and_scratch_does_not():
     assert of(Touch("fs.delete", "/x/a", "exact")).name == "unconfined"
-    assert of(Touch("fs.delete", "/tmp/a", "exact")).name == "live"
+    assert of(Touch("fs.delete", "/tmp/a", "exact")).name == "write"
     assert of(Touch("fs.write", "/tmp/a", "exact")).write_paths == ()
 
 
@@ -122,3 +123,7 @@ def test_git_may_place_protected_names_only_when_nothing_else_runs():
     assert of(git).git_places_files
     assert not of(git, Touch("code.exec", "/w/x", "exact")).git_places_files
     assert not of(Touch("fs.write", "/w/x", "exact")).git_places_files
+    for names, is_git in ((("cd", "/usr/bin/git"), True), (("cp", "git"), False)):
+        found = derive([git], workspace=W, read_roots=(), programs=Programs(names=names))
+        assert isinstance(found, Profile)
+        assert found.git_places_files == is_git

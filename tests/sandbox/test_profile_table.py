@@ -33,16 +33,16 @@ git.read            read      read    read    read      read    read    read    
 credential.read     read      read    read    read      read    inspect read    read
 proc.inspect        inspect   inspect inspect inspect   inspect inspect inspect inspect
 sys.inspect         inspect   inspect inspect inspect   inspect inspect inspect inspect
-fs.write            live      live    live    live      live    -       -       read
-fs.create           live      live    live    live      live    -       -       read
-fs.perm             live      live    live    live      live    -       -       read
-fs.delete           live      live    live    -         -       -       -       -
-git.write           live      live    live    live      live    live    live    live
-git.history         live      live    live    live      live    live    live    live
-code.exec           live      live    live    live      live    live    live    live
-env.poison          live      live    live    live      live    live    live    live
-resource.exhaust    live      live    live    live      live    live    live    live
-opaque              live      live    live    live      live    live    live    live
+fs.write            write      write    write    write      write    -       -       read
+fs.create           write      write    write    write      write    -       -       read
+fs.perm             write      write    write    write      write    -       -       read
+fs.delete           write      write    write    -         -       -       -       -
+git.write           write      write    write    write      write    write    write    write
+git.history         write      write    write    write      write    write    write    write
+code.exec           write      write    write    write      write    write    write    write
+env.poison          write      write    write    write      write    write    write    write
+resource.exhaust    write      write    write    write      write    write    write    write
+opaque              write      write    write    write      write    write    write    write
 net.connect         -         -       -       -         -       -       -       -
 net.listen          -         -       -       -         -       -       -       -
 proc.signal         -         -       -       -         -       -       -       -
@@ -59,13 +59,13 @@ audit.tamper        -         -       -       -         -       -       -       
 never.heard.of      -         -       -       -         -       -       -       -
 """
 # A set of operations needs what each of its parts needs; inspecting goes with reading alone, and
-# with writing one file: `inspect live` is split but for fs.write and fs.create of one path.
+# with writing one file: `inspect write` is split but for fs.write and fs.create of one path.
 SETS = """
-read    read    -> read        inspect live    -> split
+read    read    -> read        inspect write   -> split
 read    inspect -> inspect     inspect -       -> -
-read    live    -> live        live    -       -> -
+read    write   -> write       write   -       -> -
 inspect inspect -> inspect     read    -       -> -
-live    live    -> live        -       -       -> -
+write   write   -> write       -       -       -> -
 """
 WRITTEN = {"fs.write", "fs.create"}
 HEAD, *ROWS = [line.split() for line in FULL.strip().splitlines()]

@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.as_user,
     pytest.mark.skipif(not HOST.meets("namespaces"), reason="this host cannot confine"),
 ]
-PROFILES = ["inspect", "read", "live"]
+PROFILES = ["inspect", "read", "write", "live"]
 MANY = "i=0; while [ $i -lt 80 ]; do sleep 9 & i=$((i+1)); done; wait"  # processes
 
 

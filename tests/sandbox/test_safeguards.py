@@ -12,9 +12,10 @@ from sandbox.action import (
     PatchFiles,
     ReadFile,
     SearchFiles,
-    UndoPatch,
+    UndoChanges,
     digest,
 )
+from sandbox.changes.run import ChangeRunner
 from sandbox.files import FileRunner
 from sandbox.patches.edits import Edit
 from sandbox.patches.plan import plan
@@ -85,14 +86,15 @@ async def test_looking_spends_its_permit(rig: Rig, office: PermitOffice, kind: t
 
 @pytest.mark.threat("T05")
 async def test_undoing_spends_its_permit(rig: Rig, office: PermitOffice):
-    runner = PatchRunner(office, rig.state)
+    runner = PatchRunner(office, rig.store)
     planned = plan(str(rig.workspace), [Edit("a", "", "text\n")], "0" * 64)
     assert isinstance(planned, PatchFiles)
     undo_id = (await runner.run(permit(office, planned))).undo_id
-    issued = permit(office, UndoPatch(undo_id, str(rig.workspace), "0" * 64))
-    assert (await runner.run(issued)).status == "ok"
+    undo = UndoChanges(undo_id or "", str(rig.workspace), None, False, "0" * 64)
+    issued, changes = permit(office, undo), ChangeRunner(office, rig.store)
+    assert (await changes.run(issued)).status == "ok"
     with pytest.raises(PermitError):
-        await runner.run(issued)
+        await changes.run(issued)
 
 
 @confined

@@ -24,7 +24,8 @@ STYLES = {Effect.ALLOW: "green", Effect.ASK: "yellow", Effect.DENY: "red"}
 PROFILES = {
     "read": "read-only, no network",
     "inspect": "read-only, no network; sees the machine's processes and state",
-    "live": "the workspace is writable, no network",
+    "write": "writes a copy of the workspace, committed at its end; no network",
+    "live": "the workspace itself is writable, no network",
     "unconfined": "outside the sandbox, after a yes to exactly this",
 }
 MOST_RESOURCES = 3  # of one line; the rest is counted

@@ -14,6 +14,7 @@ from mcp_server.cli.audit import part_of
 from policy.model import (
     Action,
     AuditRead,
+    Commit,
     Context,
     Effect,
     Exec,
@@ -27,6 +28,7 @@ from policy.model import (
 from policy.replay import Past
 
 REDACTED: Final = "[redacted:"
+CHANGE_SETS: Final = frozenset({"undo", "restore", "preview_commit", "preview_discard"})
 STEERING: Final = "/steers"  # a value that `poison` takes for one, whatever the variable
 EFFECTS: Final = {effect.name.lower(): effect for effect in Effect}
 
@@ -48,7 +50,7 @@ def past_action(record: Mapping[str, Json]) -> Past:
     subject = Subject(_text(actor, "id"), str(record.get("session")), uid, str(actor.get("auth")))
     family = str(record.get("event")).partition(".")[0]
     tool = str(record.get("tool"))
-    action = _undo(asked) if tool == "undo" else _action(family, asked)
+    action = _change_set(tool, asked) if tool in CHANGE_SETS else _action(family, asked)
     return Past(
         seq=sequence(record),
         time=str(record.get("ts")),
@@ -81,8 +83,9 @@ def _action(family: str, asked: Mapping[str, Json]) -> Action:
             raise Unreplayable(f"no action is of the family {family!r}")
 
 
-def _undo(asked: Mapping[str, Json]) -> Undo:
-    return Undo("", _changes(asked))
+def _change_set(tool: str, asked: Mapping[str, Json]) -> Undo | Commit:
+    changes = _changes(asked)
+    return Undo("", changes) if tool in ("undo", "restore") else Commit("", changes)
 
 
 def _read_operation(asked: Mapping[str, Json]) -> Literal["fs.read", "fs.list"]:

@@ -14,9 +14,9 @@ from sandbox.outcome import CommandOutcome
 from sandbox.profile import ProfileName
 from tests.sandbox.rig import HOST
 
-EVERY: tuple[ProfileName, ...] = ("inspect", "read", "live")
-CONFINED: tuple[ProfileName, ...] = ("read", "live")
-WRITES: tuple[ProfileName, ...] = ("live",)
+EVERY: tuple[ProfileName, ...] = ("inspect", "read", "write")
+CONFINED: tuple[ProfileName, ...] = ("read", "write")
+WRITES: tuple[ProfileName, ...] = ("write", "live")
 
 
 @dataclass(frozen=True, slots=True)

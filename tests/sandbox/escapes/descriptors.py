@@ -2,7 +2,7 @@
 
 from tests.sandbox.escapes.attempt import Attempt, does, py, sh
 
-TWO = ("inspect", "live")
+TWO = ("inspect", "write")
 INSIDE = "it is about what the sandbox hands in"
 FORGE = r"""
 import glob, os

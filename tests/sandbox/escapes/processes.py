@@ -34,7 +34,7 @@ def stays(places: Places, outcome: object) -> bool:
 HOST = [
     sh("signal a host process", "T12", "kill -0 {pid}"),
     does("end a host process", "T12", "kill -9 {pid}; sleep 0.1", ended,
-         profiles=("inspect", "read", "live")),
+         profiles=("inspect", "read", "write")),
     py("signal a host process by its descriptor", "T12",
        'call("pidfd_send_signal", os.pidfd_open({pid}), 0, 0, 0); return True'),
     py("queue a signal to a host process", "T12",

@@ -11,7 +11,7 @@ MACHINE = "limits differ between machines"
 def hog(name: str, body: str, **more: object) -> Attempt:
     """Return an attempt to hold 300 MB for longer than memory is sampled."""
     text = f"{body.strip()}\ntime.sleep(0.4); return True"
-    return py(f"take memory: {name}", "T14", text, alone=True, profiles=("live",), **more)
+    return py(f"take memory: {name}", "T14", text, alone=True, profiles=("write",), **more)
 
 
 MEMORY = [
@@ -62,7 +62,7 @@ for _ in range(200):
     if os.fork() == 0:
         time.sleep(1); os._exit(0)
 time.sleep(0 if os.getuid() else 0.4); return True  # root is held by what counts
-""", alone=True, profiles=("inspect", "live")),
+""", alone=True, profiles=("inspect", "write")),
     py("start threads without end", "T14", """
 import threading
 threading.stack_size(65536)
@@ -72,7 +72,7 @@ for _ in range(200):
     except RuntimeError:
         return False
 time.sleep(0 if os.getuid() else 0.4); return True  # root is held by what counts
-""", alone=True, profiles=("inspect", "live")),
+""", alone=True, profiles=("inspect", "write")),
     sh("open files without end", "T14", "ulimit -n 100000 && test $(ulimit -n) -ge 100000",
        only_root=True, why_not_shown=MACHINE),
     sh("lift a limit", "T14", "ulimit -f unlimited && ulimit -d unlimited"),
@@ -105,7 +105,7 @@ os.posix_fallocate(os.open("{ws}/huge2", os.O_CREAT | os.O_WRONLY), 0, 200 << 20
 """, profiles=WRITES),
     does("answer without end", "T14", "timeout 0.3 cat /dev/zero",
          lambda _, outcome: outcome and len(outcome.stdout.head + outcome.stdout.tail) > 1 << 20,
-         profiles=("inspect", "live"), why_not_shown="it is about what is kept of the answer"),
+         profiles=("inspect", "write"), why_not_shown="it is about what is kept of the answer"),
 ]  # fmt: skip
 
 PRIORITY = [

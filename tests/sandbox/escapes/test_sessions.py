@@ -50,7 +50,7 @@ def rig(tmp_path):
     rig.runner.close()
 
 
-async def run(rig: Rig, text: str, profile: str = "live", session: str = "") -> CommandOutcome:
+async def run(rig: Rig, text: str, profile: str = "write", session: str = "") -> CommandOutcome:
     command = replace(rig.script(text, profile), limits=LIMITS)
     issued = rig.office.issue(
         command, approved_digest=digest(command), approval_id=None, session=session
@@ -72,7 +72,7 @@ def seats() -> list[int]:
 
 
 @pytest.mark.threat("T13")
-@pytest.mark.parametrize("profile", ["read", "live"])
+@pytest.mark.parametrize("profile", ["read", "write"])
 async def test_the_next_command_finds_nothing_but_the_files_of_tmp_and_home(rig, profile):
     before = await run(rig, TRACES, profile)
     assert (await run(rig, LEAVES, profile)).status != "error"
@@ -82,7 +82,7 @@ async def test_the_next_command_finds_nothing_but_the_files_of_tmp_and_home(rig,
 
 
 @pytest.mark.threat("T13")
-@pytest.mark.parametrize("profile", ["read", "live"])
+@pytest.mark.parametrize("profile", ["read", "write"])
 async def test_one_session_does_not_see_anothers_files(rig, profile):
     leave = "echo canary | tee /tmp/left $HOME/left"
     look = "grep -s canary /tmp/left $HOME/left | wc -l"
@@ -94,7 +94,7 @@ async def test_one_session_does_not_see_anothers_files(rig, profile):
 @pytest.mark.threat("T02")
 async def test_what_reading_left_in_a_home_does_not_steer_what_writes(rig):
     await run(rig, "echo 'touch steered' | tee $HOME/.bashrc $HOME/.profile", "read")
-    assert (await run(rig, "cat $HOME/.bashrc", "live")).stdout.head == b""
+    assert (await run(rig, "cat $HOME/.bashrc", "write")).stdout.head == b""
 
 
 @pytest.mark.threat("T10")
@@ -103,7 +103,7 @@ async def test_a_newline_in_a_name_uncovers_nothing(rig):
     odd.mkdir()
     (odd / ".env").write_text("canary")
     (rig.workspace / "x").touch()
-    for profile in ("read", "live"):
+    for profile in ("read", "write"):
         outcome = await run(rig, "cat x?y/.env", profile)
         assert b"canary" not in outcome.stdout.head
 
@@ -129,7 +129,7 @@ async def test_no_guard_is_missed_while_directories_are_exchanged(rig):
 
 
 @pytest.mark.threat("T10")
-@pytest.mark.parametrize("profile", ["read", "live"])
+@pytest.mark.parametrize("profile", ["read", "write"])
 async def test_a_link_at_a_mount_point_leads_nowhere_else(rig, profile, tmp_path_factory):
     shown = tmp_path_factory.mktemp("shown") / "data"
     shown.mkdir()

@@ -5,19 +5,23 @@ import os
 import signal
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandbox.action import NewContent, PatchFiles, UndoPatch, digest
-from sandbox.dirfd import Metadata, PathRefusedError
-from sandbox.outcome import FileChange, PatchOutcome
-from sandbox.patches import commit, undo
-from sandbox.patches.plan import PatchRefused, plan, sha256_or_none
-from sandbox.patches.run import PatchRunner, recover, undo_paths
-from sandbox.permit import PermitError, PermitOffice
+from sandbox.action import NewContent, PatchFiles, UndoChanges, digest
+from sandbox.changes import renames, transaction
+from sandbox.changes.recovery import recover
+from sandbox.changes.run import ChangeRunner
+from sandbox.changes.store import ChangeStore
+from sandbox.outcome import ChangesOutcome, FileChange, PatchOutcome
+from sandbox.patches import commit
+from sandbox.patches.plan import plan, sha256_or_none
+from sandbox.patches.run import PatchRunner
+from sandbox.permit import PermitError, PermitOffice, SandboxError
 
 THREE = (
     "--- a/one\n+++ b/one\n@@ -1 +1 @@\n-1\n+ONE\n"
@@ -39,9 +43,11 @@ class Bench:
         (self.root / "other").write_bytes(b"o\n")
         (self.root / "one").chmod(0o750)
         self.office = PermitOffice()
-        self.runner = PatchRunner(self.office, self.state)
+        self.store = ChangeStore(self.state)
+        self.runner = PatchRunner(self.office, self.store)
+        self.changes = ChangeRunner(self.office, self.store)
 
-    async def run(self, action: PatchFiles | UndoPatch) -> PatchOutcome:
+    async def run(self, action: PatchFiles) -> PatchOutcome:
         permit = self.office.issue(action, approved_digest=digest(action), approval_id=None)
         return await self.runner.run(permit)
 
@@ -50,8 +56,12 @@ class Bench:
         assert isinstance(made, PatchFiles), made
         return made
 
-    async def undo(self, undo_id: str | None) -> PatchOutcome:
-        return await self.run(UndoPatch(undo_id or "", str(self.root), "policy"))
+    async def undo(
+        self, undo_id: str | None, *, redo: bool = False, root: str = ""
+    ) -> ChangesOutcome:
+        action = UndoChanges(undo_id or "", root or str(self.root), None, redo, "policy")
+        permit = self.office.issue(action, approved_digest=digest(action), approval_id=None)
+        return await self.changes.run(permit)
 
     def tree(self) -> Tree:
         return tree(self.root)
@@ -100,8 +110,8 @@ async def test_undo_gives_back_the_tree_as_it_was(bench: Bench):
 async def test_an_undo_can_be_undone(bench: Bench):
     outcome = await bench.run(bench.plan())
     after = bench.tree()
-    undone = await bench.undo(outcome.undo_id)
-    again = await bench.undo(undone.undo_id)
+    await bench.undo(outcome.undo_id)
+    again = await bench.undo(outcome.undo_id, redo=True)
     assert again.status == "ok"
     assert bench.tree() == after
 
@@ -140,25 +150,29 @@ async def test_a_file_that_changed_after_the_plan_stops_the_whole_set(bench: Ben
     assert outcome.undo_id is None
 
 
-async def test_undo_paths_are_known_before_the_undo(bench: Bench):
+async def test_what_an_undo_changes_is_known_before_it(bench: Bench):
     outcome = await bench.run(bench.plan())
-    assert undo_paths(bench.state, outcome.undo_id or "") == (
-        str(bench.root),
-        (("modify", "one"), ("create", "two"), ("delete", "new/deep/three")),
-    )
+    record = bench.store.record(outcome.undo_id or "")
+    assert record.about.root == str(bench.root)
+    assert {(one.operation, one.path) for one in record.found.changes} == {
+        ("modified", "one"),
+        ("deleted", "two"),
+        ("created", "new"),
+        ("created", "new/deep"),
+        ("created", "new/deep/three"),
+    }
 
 
 @pytest.mark.threat("T21")
 @pytest.mark.parametrize("undo_id", ["", "../../etc", "0" * 32, "A" * 32, "0" * 32 + "\n", "."])
 async def test_an_undo_id_that_was_never_given_is_refused(bench: Bench, undo_id: str):
-    assert isinstance(undo_paths(bench.state, undo_id), PatchRefused)
     assert (await bench.undo(undo_id)).status == "error"
 
 
 async def test_an_undo_under_another_root_is_refused(bench: Bench):
     outcome = await bench.run(bench.plan())
-    action = UndoPatch(outcome.undo_id or "", str(bench.root.parent), "policy")
-    assert "not of" in (await bench.run(action)).message
+    other = await bench.undo(outcome.undo_id, root=str(bench.root.parent))
+    assert "not of" in other.message
 
 
 async def test_a_permit_is_spent_by_its_first_run(bench: Bench):
@@ -206,11 +220,11 @@ async def test_a_new_executable_has_its_mode(bench: Bench):
 
 
 def test_the_state_directory_is_for_its_owner_alone(bench: Bench):
-    recover(bench.state)
-    assert (bench.state / "patches").stat().st_mode & 0o777 == 0o700
+    recover(bench.store)
+    assert bench.state.stat().st_mode & 0o777 == 0o700
 
 
-STEPS = ("link", "rename", "replace", "unlink", "mkdir", "rmdir", "fsync", "fchmod")
+STEPS = ("link", "rename", "replace", "unlink", "mkdir", "rmdir", "fsync", "fdatasync", "chmod")
 
 
 def kill_at(nth: int, work: Callable[[], object]) -> bool:
@@ -233,6 +247,7 @@ def kill_at(nth: int, work: Callable[[], object]) -> bool:
 
         for name in STEPS:
             setattr(os, name, armed(getattr(os, name)))
+        renames.rename2 = armed(renames.rename2)
         try:
             work()
         finally:
@@ -242,9 +257,7 @@ def kill_at(nth: int, work: Callable[[], object]) -> bool:
 
 
 def land_in_child(bench: Bench, action: PatchFiles) -> Callable[[], object]:
-    store = bench.runner._store
-    changes = [commit.Change(f.path, f.before_sha256, f.after, mode=f.mode) for f in action.files]
-    return lambda: commit.land(store, action.root, changes)
+    return lambda: commit.land(bench.store, action, "s")
 
 
 @pytest.mark.threat("T21")
@@ -255,27 +268,17 @@ def test_a_kill_at_any_step_ends_old_or_new(bench: Bench):
     for nth in range(200):
         killed = kill_at(nth, land_in_child(bench, action))
         if nth % 2:  # a recovery that is itself killed changes nothing
-            kill_at(nth // 2, lambda: recover(bench.state))
-        recover(bench.state)
+            kill_at(nth // 2, lambda: recover(bench.store))
+        recover(bench.store)
         new = bench.tree() != old
         outcomes.append("new" if new else "old")
         if new:
             assert set(bench.tree()) == {"new", "new/deep", "new/deep/three", "one", "other"}
             assert (bench.root / "one").read_bytes() == b"ONE\n"
-            landed = next((bench.state / "patches" / "undo").iterdir()).name
-            record = bench.runner._store.load(landed)
-            back = [
-                commit.Change(
-                    f.path, f.after_sha256, bench.runner._store.before(record, n), f.metadata
-                )
-                for n, f in enumerate(record.files)
-            ]
-            commit.land(bench.runner._store, record.root, back, record.made_directories)
+            (landed,) = [one.set_id for one in bench.store.all() if one.state == "applied"]
+            transaction.revert(bench.store, landed)
             assert bench.tree() == old
-            for entry in (bench.state / "patches" / "undo").iterdir():
-                for file in entry.iterdir():
-                    file.unlink()
-                entry.rmdir()
+            bench.store.discard(landed)
         if not killed:
             break
     assert outcomes[0] == "old"
@@ -299,6 +302,7 @@ def fail_at(nth: int, patch: pytest.MonkeyPatch) -> Callable[[], bool]:
 
     for name in STEPS:
         patch.setattr(os, name, armed(getattr(os, name)))
+    patch.setattr(renames, "rename2", armed(renames.rename2))
     return lambda: left < 0
 
 
@@ -315,9 +319,9 @@ def test_a_full_disk_at_any_step_changes_nothing_or_everything(tmp_path: Path):
             try:
                 work()
                 landed = True
-            except OSError:
+            except (OSError, SandboxError):
                 landed = False
-        recover(bench.state)
+        recover(bench.store)
         if landed:
             assert set(bench.tree()) == {"new", "new/deep", "new/deep/three", "one", "other"}
         else:
@@ -333,20 +337,21 @@ def test_a_full_disk_at_any_step_changes_nothing_or_everything(tmp_path: Path):
 def test_a_change_by_someone_else_in_the_middle_keeps_theirs(
     bench: Bench, how: str, monkeypatch: pytest.MonkeyPatch
 ):
-    real = os.fchmod  # the last step before anything is replaced
+    real = commit.transaction.apply_whole  # all was verified, and nothing is replaced yet
 
-    def meddle(*args: int) -> None:
-        real(*args)
+    def meddle(*args: object, **options: object) -> object:
         if how == "write":
             (bench.root / "two").write_bytes(b"theirs\n")
         elif how == "replace":
             (bench.root / "t").write_bytes(b"theirs\n")
             (bench.root / "t").rename(bench.root / "two")
         else:
+            (bench.root / "new/deep").mkdir(parents=True)
             (bench.root / "new/deep/three").write_bytes(b"theirs\n")
+        return real(*args, **options)
 
-    monkeypatch.setattr(os, "fchmod", meddle)
-    with pytest.raises((commit.ConflictError, FileExistsError)):
+    monkeypatch.setattr(commit.transaction, "apply_whole", meddle)
+    with pytest.raises(commit.ConflictError):
         land_in_child(bench, bench.plan())()
     name = "new/deep/three" if how == "create" else "two"
     assert (bench.root / name).read_bytes() == b"theirs\n"
@@ -360,33 +365,23 @@ def test_a_file_that_someone_replaced_after_a_crash_stays_theirs(bench: Bench):
             pytest.fail("the patch never stood half done")
         if (bench.root / "one").read_bytes() == b"ONE\n":
             break
-        recover(bench.state)
+        recover(bench.store)
     (bench.root / "one").unlink()
     (bench.root / "one").write_bytes(b"theirs\n")
-    (told,) = recover(bench.state)
-    assert "left: one" in told
+    (told,) = recover(bench.store)
+    assert "one" in told
     assert (bench.root / "one").read_bytes() == b"theirs\n"
-    (record,) = (bench.state / "patches" / "undo").iterdir()  # what was there is not lost
-    assert (record / "before.0").read_bytes() == b"1\n"
-    assert recover(bench.state) == ()
+    kept = [path.read_bytes() for path in bench.state.rglob("one")]
+    assert b"1\n" in kept  # what was there is not lost
+    assert recover(bench.store) == ()
 
 
 def test_a_workspace_that_is_gone_stops_no_recovery(bench: Bench):
     kill_at(25, land_in_child(bench, bench.plan()))
     bench.root.rename(bench.root.parent / "elsewhere")
-    (told,) = recover(bench.state)
+    (told,) = recover(bench.store)
     assert "is gone" in told
-    assert recover(bench.state) == ()
-
-
-def test_only_the_newest_undo_records_are_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(undo, "MAX_RECORDS", 2)
-    for text in ("a", "b", "c"):
-        before = sha256_or_none((bench.root / "one").read_bytes())
-        commit.land(
-            bench.runner._store, str(bench.root), [commit.Change("one", before, text.encode())]
-        )
-    assert len(list((bench.state / "patches" / "undo").iterdir())) == 2
+    assert recover(bench.store) == ()
 
 
 texts = st.one_of(st.none(), st.sampled_from([b"", b"a\n", b"b\r\n", b"c", b"\xff\n"]))
@@ -409,20 +404,18 @@ def test_landing_and_undoing_is_the_identity(
             (base / "w" / name).parent.mkdir(parents=True, exist_ok=True)
             (base / "w" / name).write_bytes(content)
     (base / "w").mkdir(exist_ok=True)
-    old, store = tree(base / "w"), undo.UndoStore(base / "state")
-    changes = [
-        commit.Change(name, sha256_or_none(was), becomes)
+    old, store = tree(base / "w"), ChangeStore(base / "state")
+    files = tuple(
+        NewContent(name, sha256_or_none(was), becomes)
         for name, was, becomes in zip(names, before, after, strict=True)
         if was != becomes
-    ]
-    record, _ = commit.land(store, str(base / "w"), changes)
+    )
+    if not files:
+        return
+    set_id, _ = commit.land(store, PatchFiles(str(base / "w"), files, "policy"), "s")
     found = {name: (base / "w" / name) for name in names}
     assert [p.read_bytes() if p.exists() else None for p in found.values()] == after
-    back = [
-        commit.Change(f.path, f.after_sha256, store.before(record, n), f.metadata)
-        for n, f in enumerate(record.files)
-    ]
-    commit.land(store, record.root, back, record.made_directories)
+    transaction.revert(store, set_id)
     assert tree(base / "w") == old
 
 
@@ -435,19 +428,22 @@ async def test_a_new_file_without_a_mode_is_readable(bench: Bench):
 @pytest.mark.threat("T21")
 async def test_an_undo_id_is_no_path_to_a_record(bench: Bench):
     outcome = await bench.run(bench.plan())
-    for undo_id in (f"../undo/{outcome.undo_id}", f"{outcome.undo_id}/."):
-        assert isinstance(undo_paths(bench.state, undo_id), PatchRefused)
+    after = bench.tree()
+    for undo_id in (f"../sets/{outcome.undo_id}", f"{outcome.undo_id}/."):
+        assert (await bench.undo(undo_id)).status == "error"
+    assert bench.tree() == after
 
 
 @pytest.mark.threat("T21")
 async def test_a_damaged_record_restores_nothing(bench: Bench):
     outcome = await bench.run(bench.plan())
-    (record,) = (bench.state / "patches" / "undo").iterdir()
+    place = bench.store.place(outcome.undo_id or "")
     before = bench.tree()
-    (record / "before.0").write_bytes(b"planted\n")
-    assert "damaged" in (await bench.undo(outcome.undo_id)).message
-    (record / "record.json").write_bytes(b"{}")
-    assert "damaged" in (await bench.undo(outcome.undo_id)).message
+    (kept,) = place.rglob("one")
+    kept.write_bytes(b"planted\n")
+    assert (await bench.undo(outcome.undo_id)).status == "error"
+    (place / "record").write_bytes(b"{}")
+    assert (await bench.undo(outcome.undo_id)).status == "error"
     assert bench.tree() == before
 
 
@@ -464,12 +460,17 @@ async def test_what_cannot_be_written_is_an_error_that_names_it(bench: Bench):
 @pytest.mark.ordinary_only
 @pytest.mark.as_user
 @pytest.mark.as_user
-async def test_an_owner_that_cannot_be_kept_stops_the_patch(bench: Bench):
-    store = bench.runner._store
-    foreign = Metadata(0o644, 0, 0, ())
+async def test_an_owner_that_cannot_be_kept_stops_the_patch(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
     before = bench.tree()
-    with pytest.raises(PathRefusedError, match="uid 0"):
-        commit.land(
-            store, str(bench.root), [commit.Change("one", sha256_or_none(b"1\n"), b"x", foreign)]
-        )
+    real = commit.current_state
+
+    def foreign(root: int, path: str):
+        state = real(root, path)
+        return state and replace(state, metadata=replace(state.metadata, uid=0, gid=0))
+
+    monkeypatch.setattr(commit, "current_state", foreign)
+    outcome = await bench.run(bench.plan())
+    assert (outcome.status, "uid 0" in outcome.message) == ("error", True)
     assert bench.tree() == before

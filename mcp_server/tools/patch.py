@@ -1,11 +1,9 @@
-"""The `patch` and `undo` tools: change files as one set, and put them back.
+"""The `patch` tool: change files as one set, by a diff or by exact edits.
 
 May touch: the gate, through the app; the sandbox's planner, which reads files only after policy has
 seen their paths.
 """
 
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from anyio import to_thread
@@ -14,19 +12,20 @@ from pydantic import Field, model_validator
 from mcp_server.app import App
 from mcp_server.calls import Call, Frozen, Reply, Status, Unrunnable
 from mcp_server.client import Client
-from mcp_server.duties import bounded
+from mcp_server.duties import bounded, landed
 from mcp_server.owner import CallRefusedError
 from mcp_server.present import call_fields, head_line, is_error, tail_lines
 from mcp_server.redaction import without_words
-from mcp_server.results import FileChangeResult, PatchResult
+from mcp_server.results import FileChangeResult, PatchResult, RefusedFileResult
 from mcp_server.tool import Answered, AnyTool, Arguments, Tool
 from policy.classify import classify
-from policy.model import Decision, Effect, Patch, Read, Request, Undo
-from sandbox.action import UndoPatch
+from policy.model import Decision, Effect, Obligations, Patch, Read, Request
+from sandbox.action import Landing, NewContent, PatchFiles
+from sandbox.changes.filter import Layers, bounds, grouped, guarded
+from sandbox.changes.model import Change, Found, Operation
 from sandbox.outcome import PatchOutcome
 from sandbox.patches.edits import Edit
 from sandbox.patches.plan import PatchRefused, named_paths, plan, preview
-from sandbox.patches.run import undo_paths
 
 if TYPE_CHECKING:
     from mcp_types import InputRequiredResult
@@ -55,6 +54,9 @@ class PatchArguments(Arguments):
     edits: tuple[EditArguments, ...] | None = Field(default=None, description="Exact edits.")
     root: str | None = Field(default=None, description="Directory the paths start from.")
     dry_run: bool = Field(default=False, description="Check and show; change nothing.")
+    partial: bool = Field(
+        default=False, description="Change the files that fit; else one misfit refuses all."
+    )
     reason: str = Field(default="", max_length=2000, description="Why; shown to the human.")
 
     @model_validator(mode="after")
@@ -62,13 +64,6 @@ class PatchArguments(Arguments):
         if (self.diff is None) == (self.edits is None):
             raise ValueError("give exactly one of diff and edits")
         return self
-
-
-class UndoArguments(Arguments):
-    """Arguments of `undo`."""
-
-    undo_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,128}$", description="From a patch result.")
-    reason: str = Field(default="", max_length=2000, description="Why; shown to the human.")
 
 
 def tools(app: App) -> list[AnyTool]:
@@ -79,9 +74,6 @@ def tools(app: App) -> list[AnyTool]:
         if arguments.dry_run:
             return await change.dry_run()
         return await change.run()
-
-    async def undo(arguments: UndoArguments, client: Client) -> "Answered | InputRequiredResult":
-        return await _undo(app, arguments, client)
 
     return [
         Tool(
@@ -94,15 +86,6 @@ def tools(app: App) -> list[AnyTool]:
             PatchResult,
             "changes",
             patch,
-        ),
-        Tool(
-            "undo",
-            "Undo a change",
-            "Put back exactly what an earlier patch replaced, if nothing changed since.",
-            UndoArguments,
-            PatchResult,
-            "changes",
-            undo,
         ),
     ]
 
@@ -122,7 +105,9 @@ class _PatchCall:
             if arguments.diff is not None
             else tuple(Edit(edit.path, edit.old, edit.new) for edit in arguments.edits or ())
         )
-        named = named_paths(self._change)
+        self._partial = arguments.partial
+        self._refused: tuple[PatchRefused, ...] = ()
+        named = named_paths(self._change, partial=arguments.partial)
         if isinstance(named, PatchRefused):
             raise CallRefusedError(f"{named.place}: {named.message}")
         changes = tuple(
@@ -133,7 +118,7 @@ class _PatchCall:
 
     async def run(self) -> "Answered | InputRequiredResult":
         call = Call(self._request, self._context, self._freeze, self._reason)
-        return await self._app.road.take(call, self._client, _answered)
+        return await self._app.road.take(call, self._client, self._answered)
 
     async def dry_run(self) -> Answered:
         decision = classify(self._request, self._app.policy, self._context)
@@ -146,21 +131,14 @@ class _PatchCall:
         status: Status = "denied" if decision.effect is Effect.DENY else "blocked"
         reply = Reply("", status, decision, message=message)
         diff = frozen.preview if isinstance(frozen, Frozen) else ""
-        result = _result(reply, diff, dry_run=True)
+        result = self._result(reply, diff, dry_run=True)
         if isinstance(frozen, Frozen):
             result = result.model_copy(update={"status": "ok"})
         lines = [f"would be {decision.effect.name.lower()}", result.diff, *tail_lines(result)]
         return Answered(result, "\n".join(lines), not isinstance(frozen, Frozen))
 
     async def _freeze(self, decision: Decision) -> Frozen | Unrunnable:
-        planning = partial(
-            plan,
-            self._root,
-            self._change,
-            decision.policy_digest,
-            may_read=self._may_read,
-        )
-        planned = await to_thread.run_sync(planning)
+        planned = await to_thread.run_sync(self._planned, decision.policy_digest)
         if isinstance(planned, PatchRefused):
             return Unrunnable("blocked", f"{planned.place}: {planned.message}")
         shown = await to_thread.run_sync(preview, planned)
@@ -168,61 +146,78 @@ class _PatchCall:
             return Unrunnable("blocked", f"{shown.place}: {shown.message}")
         facts = [("root", self._root), ("host", self._context.host)]
         facts += [("changes", f"{file.path}") for file in planned.files]
-        return Frozen(planned, tuple(facts), preview=shown)
+        facts += [("left-out", f"{one.path} ({one.place}): {one.message}") for one in self._refused]
+        held = await to_thread.run_sync(_held, planned, decision.obligations)
+        return Frozen(planned, tuple(facts), preview=shown, needs_yes=held)
+
+    def _planned(self, policy_digest: str) -> PatchFiles | PatchRefused:
+        """Return what would be changed; of a partial patch the files that fit, if any does."""
+        given, may = (self._root, self._change, policy_digest), self._may_read
+        if not self._partial:
+            return plan(*given, may_read=may)
+        part = plan(*given, partial=True, may_read=may)
+        if isinstance(part, PatchRefused):
+            return part
+        self._refused = part.refused
+        if part.action is not None:
+            return part.action
+        lines = "; ".join(f"{one.place}: {one.message}" for one in part.refused)
+        return PatchRefused("no file", f"none of them fits: {lines}")
 
     def _may_read(self, path: str) -> bool:
         """Return whether the agent could read a file itself, so that a refusal may quote it."""
         request = Request(self._request.subject, Read("fs.read", path), "read_file")
         return classify(request, self._app.policy, self._context).effect is Effect.ALLOW
 
+    def _result(self, reply: Reply, diff: str, *, dry_run: bool) -> PatchResult:
+        outcome = reply.outcome if isinstance(reply.outcome, PatchOutcome) else None
+        return PatchResult(
+            **call_fields(reply),
+            files=[
+                FileChangeResult(
+                    path=file.path,
+                    operation=file.operation,
+                    added_lines=file.added_lines,
+                    removed_lines=file.removed_lines,
+                    sha256=file.sha256,
+                )
+                for file in (outcome.files if outcome else ())
+            ],
+            refused=[
+                RefusedFileResult(path=one.path, place=one.place, message=one.message)
+                for one in self._refused
+            ],
+            diff=without_words(diff, reply.decision.obligations.redact)[:SHOWN_DIFF_CHARACTERS],
+            undo_id=outcome.undo_id if outcome else None,
+            dry_run=dry_run,
+        )
 
-async def _undo(
-    app: App, arguments: UndoArguments, client: Client
-) -> "Answered | InputRequiredResult":
-    found = await to_thread.run_sync(undo_paths, app.places.changes, arguments.undo_id)
-    if isinstance(found, PatchRefused):
-        raise CallRefusedError(f"{found.place}: {found.message}")
-    root, named = found
-    workspace = app.caller.workspace(Path(root))
-    changes = tuple(
-        (OPERATIONS[operation], str(app.caller.path(f"{root}/{path}"))) for operation, path in named
-    )
-    context = app.caller.context(workspace)
-
-    async def freeze(decision: Decision) -> Frozen:
-        action = UndoPatch(arguments.undo_id, root, decision.policy_digest)
-        facts = (("undo", arguments.undo_id), ("root", root))
-        return Frozen(action, facts + tuple(("restores", path) for _, path in named))
-
-    request = Request(app.caller.subject(client), Undo(arguments.undo_id, changes), "undo")
-    call = Call(request, context, freeze, arguments.reason)
-    return await app.road.take(call, client, _answered)
-
-
-def _result(reply: Reply, diff: str, *, dry_run: bool) -> PatchResult:
-    outcome = reply.outcome if isinstance(reply.outcome, PatchOutcome) else None
-    return PatchResult(
-        **call_fields(reply),
-        files=[
-            FileChangeResult(
-                path=file.path,
-                operation=file.operation,
-                added_lines=file.added_lines,
-                removed_lines=file.removed_lines,
-                sha256=file.sha256,
-            )
-            for file in (outcome.files if outcome else ())
-        ],
-        diff=without_words(diff, reply.decision.obligations.redact)[:SHOWN_DIFF_CHARACTERS],
-        undo_id=outcome.undo_id if outcome else None,
-        dry_run=dry_run,
-    )
+    def _answered(self, reply: Reply) -> Answered:
+        result = self._result(reply, reply.frozen.preview if reply.frozen else "", dry_run=False)
+        lines = [head_line(result)]
+        lines += [
+            f"{f.operation} {f.path} +{f.added_lines} -{f.removed_lines}" for f in result.files
+        ]
+        lines += [f"left out {one.path}, {one.place}: {one.message}" for one in result.refused]
+        if result.undo_id is not None:
+            lines.append(f"undo with undo_id {result.undo_id}")
+        return Answered(result, "\n".join(lines + tail_lines(result)), is_error(reply))
 
 
-def _answered(reply: Reply) -> Answered:
-    result = _result(reply, reply.frozen.preview if reply.frozen else "", dry_run=False)
-    lines = [head_line(result)]
-    lines += [f"{f.operation} {f.path} +{f.added_lines} -{f.removed_lines}" for f in result.files]
-    if result.undo_id is not None:
-        lines.append(f"undo with undo_id {result.undo_id}")
-    return Answered(result, "\n".join(lines + tail_lines(result)), is_error(reply))
+def _held(planned: PatchFiles, obligations: Obligations) -> str:
+    """Return why a person should see this patch although the rules allow it; "" where none does."""
+    found = Found(tuple(map(_change, planned.files)))
+    reasons = [
+        *bounds(found, landed(Landing(), obligations)),
+        *grouped(guarded(found, Layers("", planned.root)).items()),
+    ]
+    return "; ".join(f"{why.text}: {', '.join(why.paths)}".rstrip(": ") for why in reasons)
+
+
+def _change(file: NewContent) -> Change:
+    operation: Operation = "modified"
+    if file.before_sha256 is None:
+        operation = "created"
+    elif file.after is None:
+        operation = "deleted"
+    return Change(file.path, operation, "file", bytes_after=len(file.after or b""))
