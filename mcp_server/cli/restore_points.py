@@ -10,6 +10,7 @@ from pathlib import Path
 import typer
 
 from mcp_server.cli.changes import SCHEMA, on_the_road, told
+from mcp_server.cli.exits import Exit, stop
 from mcp_server.client import NoClient
 from mcp_server.config import load_config
 from mcp_server.owner import current_owner, workspace_roots
@@ -18,6 +19,7 @@ from mcp_server.tools.restore import RestoreArguments, restore_to
 from sandbox.changes import points
 from sandbox.changes.rendered import shown_path
 from sandbox.changes.store import ChangeStore
+from sandbox.permit import SandboxError
 
 LISTED = 40  # changes that a dry run prints; --json has all
 
@@ -49,13 +51,21 @@ def restore(name: str, given: tuple[Path, tuple[str, ...]], *, dry_run: bool, as
     start, policy = given
     root = _root(start)
     if dry_run:
-        _say(points.restore_plan(_store(), name, root), as_json=as_json)
+        _say(_plan(name, root), as_json=as_json)
         return 0
+    _plan(name, root)  # before anything else: most names that are wrong are wrong here
     arguments = RestoreArguments(name=name)
     result = on_the_road(
         Path(root), policy, lambda app: restore_to(app, arguments, root, NoClient())
     )
     return told(result, as_json=as_json)
+
+
+def _plan(name: str, root: str) -> tuple[points.Inversion, ...]:
+    try:
+        return points.restore_plan(_store(), name, root)
+    except SandboxError as error:
+        raise stop(Exit.USAGE, f"{error}: permitgate changes marks") from None
 
 
 def _say(plan: tuple[points.Inversion, ...], *, as_json: bool) -> None:

@@ -3,9 +3,11 @@
 import json
 
 import pytest
+from mcp_types import ElicitRequestParams, ElicitResult
 
 from approvals.request import Answer, Level, Principal
 from tests.mcp_server.indoors import Indoors
+from tests.mcp_server.rig import ERAS, YES
 
 OWNER = Principal("terminal", 0, "owner", Level.OWNER)
 DENIES = """\
@@ -213,3 +215,53 @@ async def test_the_owner_sees_and_takes_back_changes_on_the_command_line(indoors
     assert waits.returncode == 10, waits
     unknown = await indoors.cli("changes", "show", "zz")
     assert (unknown.returncode, "no change set begins" in unknown.stderr) == (2, True)
+
+
+@pytest.mark.threat("T27")
+async def test_a_workspace_goes_back_to_a_named_moment(indoors):
+    async with indoors.connected("auto") as client:
+        first = await call(client, "exec", command="echo first > notes.txt")
+        marked = await indoors.cli("changes", "mark", "before", "--workspace", indoors.workspace)
+        assert marked.returncode == 0, marked.stderr
+        await call(client, "exec", command="echo second > notes.txt; echo x > asks.txt")
+        await call(client, "undo", undo_id=first["changes"]["undo_id"])
+        await call(client, "exec", command="echo third > notes.txt")
+    where = ("--workspace", indoors.workspace)
+    listed = await indoors.cli("changes", "marks", *where)
+    assert "before" in listed.stdout
+    plan = await indoors.cli("changes", "restore", "before", "--dry-run", *where)
+    assert "undo" in plan.stdout
+    assert "notes.txt" in plan.stdout
+    assert (indoors.workspace / "notes.txt").read_text() == "third\n"
+    waits = await indoors.cli("changes", "restore", "before", *where)
+    assert waits.returncode == 10, waits  # it deletes asks.txt, and deleting asks
+    say_yes(indoors)
+    back = await indoors.cli("changes", "restore", "before", *where)
+    assert back.returncode == 0, back.stderr
+    assert (indoors.workspace / "notes.txt").read_text() == "first\n"
+    assert not (indoors.workspace / "asks.txt").exists()
+    unknown = await indoors.cli("changes", "restore", "never", *where)
+    assert (unknown.returncode, "no restore point 'never'" in unknown.stderr) == (2, True)
+
+
+@pytest.mark.threat("T27")
+@ERAS
+async def test_a_form_shows_the_diff_and_the_digest_of_what_is_let_in(tmp_path, era):
+    shown: list[str] = []
+
+    async def yes(context: object, params: ElicitRequestParams) -> ElicitResult:
+        shown.append(params.message)
+        return await YES(context, params)
+
+    indoors = Indoors.make(tmp_path, "approvals: {channels: [elicitation], wait_s: 20}\n")
+    async with indoors.connected(era, yes) as client:
+        held = await call(client, "exec", **script(indoors, PLANT))
+        let_in = await call(client, "preview_commit", id=held["changes"]["id"])
+    assert let_in["status"] == "ok", let_in["text"]
+    (text,) = shown
+    assert "A src/.vscode/tasks.json" in text
+    assert '+{"tasks": 1}' in text
+    assert indoors.app.runners.changes.load(held["changes"]["id"]).state == "applied"
+    assert "changes-sha256" in text
+    assert (indoors.workspace / "src/.vscode/tasks.json").exists()
+    indoors.app.close()
