@@ -118,10 +118,14 @@ class Active:
     def _write(self, name: str, content: bytes) -> None:
         new = f"{self._path}/.{name}"
         descriptor = os.open(new, _WRITE, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fdatasync(descriptor)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fdatasync(descriptor)
+        except OSError:
+            os.unlink(new)  # noqa: PTH108  # hot
+            raise
         os.rename(new, f"{self._path}/{name}")  # noqa: PTH104  # hot
 
 

@@ -45,6 +45,8 @@ class Site:
         """Give a directory of the workspace its time."""
         parent, name = self.root.parent(path)
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if status.st_mtime_ns == mtime_ns:
+            return
         with suppress(PermissionError):  # a directory of somebody else, in which we may write
             times = (status.st_atime_ns, mtime_ns)
             os.utime(name, ns=times, dir_fd=parent, follow_symlinks=False)

@@ -45,36 +45,39 @@ def make(site: Site, set_id: str) -> None:
     os.mkdir(name_of(set_id), 0o700, dir_fd=site.root_fd)
 
 
-def copied_in(
-    site: Site, staging: int, record: Record, planned: Sequence[Planned], *, durable: bool
-) -> tuple[Record, list[Planned]]:
-    """Copy in what comes; return the record and the plan with the places and inodes of copies.
+class Bringing:
+    """Copies in what comes; `parts` is the number of slots given out for what leaves."""
 
-    Raises:
-        OSError: no space or no permission.
-    """
-    copies = Copies(staging, durable=durable)
-    parts = record.parts
-    staged: list[Planned] = []
-    for number, each in enumerate(planned):
-        turn, standing = each.turn, each.standing
+    def __init__(self, site: Site, staging: int, parts: int, *, durable: bool) -> None:
+        self._site = site
+        self._staging = staging
+        self._copies = Copies(staging, durable=durable)
+        self._number = 0
+        self.parts = parts
+
+    def bring(self, planned: Planned) -> Planned:
+        """Return a step with the places and inodes of copies.
+
+        Raises:
+            OSError: no space or no permission.
+        """
+        turn, standing = planned.turn, planned.standing
         if turn.kind == "dress":
-            staged.append(each)
-            continue
-        turn = replace(turn, slot=str(number))
+            return planned
+        self._number += 1
+        turn = replace(turn, slot=str(self._number))
         if turn.coming:
-            copies.copy(site.own.parent(turn.source), turn.slot)
-            now = dict(walk(staging, turn.slot, "open"))
+            self._copies.copy(self._site.own.parent(turn.source), turn.slot)
+            now = dict(walk(self._staging, turn.slot, "open"))
             turn = replace(turn, coming=now[""].st_ino)
-            if not standing.is_applied:  # afterwards
-                standing = replace(standing, theirs=_as_copied(standing.theirs, now))
-            else:
+            if standing.is_applied:  # it will be
                 standing = replace(standing, ours=_as_copied(standing.ours, now))
+            else:
+                standing = replace(standing, theirs=_as_copied(standing.theirs, now))
         if turn.going:
-            parts += 1
-            standing = replace(standing, slot=f"{_PART}/{parts}")
-        staged.append(Planned(turn, standing))
-    return replace(record, parts=parts), staged
+            self.parts += 1
+            standing = replace(standing, slot=f"{_PART}/{self.parts}")
+        return Planned(turn, standing)
 
 
 def _as_copied(stamps: Sequence[Stamp], now: dict[str, os.stat_result]) -> tuple[Stamp, ...]:

@@ -166,12 +166,11 @@ class _Transition:
         is_staged = not place.is_one_mount
         self._touch(place, planned, is_staged=is_staged)
         if is_staged:
+            self.at = self._record.about.root
             staging.make(place, self._record.set_id)
         with staging.opened(place, self._record.set_id) as stage:
             if stage is not None:
-                self._record, planned = staging.copied_in(
-                    place, stage, self._record, planned, durable=self._how.is_durable
-                )  # 3
+                planned = self._bring(place, stage, planned)
             done, overtaken = self._turn(place, stage, planned)
             if not done:
                 return self._nothing((*changed, *overtaken))
@@ -190,6 +189,7 @@ class _Transition:
     def _begin(self, place: Site) -> None:
         """Do 1."""
         record = self._record
+        self.at = str(self._store.place(record.set_id))
         self._number = self._store.history.add(record.set_id, record.about.root)
         mtime_ns = os.fstat(place.root_fd).st_mtime_ns
         self._marker = Marker(self._number, mtime_ns, is_staged=not place.is_one_mount)
@@ -257,6 +257,16 @@ class _Transition:
         touch(place, self._touched)
         return done, overtaken
 
+    def _bring(self, place: Site, stage: int, planned: list[Planned]) -> list[Planned]:
+        """Do 3."""
+        bringing = staging.Bringing(place, stage, self._record.parts, durable=self._how.is_durable)
+        brought: list[Planned] = []
+        for each in planned:
+            self.at = each.standing.step.path
+            brought.append(bringing.bring(each))
+        self._record = replace(self._record, parts=bringing.parts)
+        return brought
+
     def _touch(self, place: Site, planned: list[Planned], *, is_staged: bool) -> None:
         """Find the directories that are touched, before anything touches them."""
         how = self._how
@@ -283,12 +293,14 @@ class _Transition:
             for each in planned:
                 if each.turn.coming and each.turn.kind != "dress":
                     make_durable(*place.own.parent(each.turn.source))
+        self.at = str(self._store.place(self._record.set_id))
         is_far = self._how.is_durable or not place.is_one_mount
         self._store.active.write_journal(self._record, durable_name=is_far)
 
     def _commit(self, place: Site, stage: int | None, done: list[Planned]) -> None:
         """Do 6, 7 and 8."""
         durable = self._how.is_durable
+        self.at = str(self._store.place(self._record.set_id))
         if stage is not None:
             turns = [each.turn for each in done]
             staging.copy_out(place, stage, self._record, turns, durable=durable)

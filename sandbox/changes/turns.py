@@ -220,8 +220,7 @@ def _set(site: Site, path: str, mode: int, mtime_ns: int) -> None:
     status = site.status(path)
     if status is None or not stat.S_ISDIR(status.st_mode):
         return
-    if status.st_mtime_ns != mtime_ns:
-        site.set_mtime(path, mtime_ns)
+    site.set_mtime(path, mtime_ns)
     if stat.S_IMODE(status.st_mode) != mode:
         chmod(*site.root.parent(path), mode)
 

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
+READ_ONLY = 1 | 32  # MS_RDONLY | MS_REMOUNT
 NEW_USER, NEW_MOUNTS = 0x10000000, 0x00020000
 CAPABILITY_VERSION_3 = 0x20080522
 Tree = dict[str, tuple[object, ...]]
@@ -61,9 +62,10 @@ def enter() -> None:
     Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
 
 
-def mount(kind: bytes, place: Path, options: str) -> None:
+def mount(kind: bytes, place: Path, options: str, flags: int = 0) -> None:
     """Mount a file system in this namespace."""
-    checked(_libc.mount(kind, os.fsencode(place), kind, ctypes.c_ulong(0), os.fsencode(options)))
+    said = os.fsencode(options)
+    checked(_libc.mount(kind, os.fsencode(place), kind, ctypes.c_ulong(flags), said))
 
 
 def give_up_capabilities() -> None:

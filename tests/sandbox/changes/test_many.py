@@ -4,9 +4,8 @@ import os
 import resource
 import shutil
 import stat
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,19 +15,26 @@ from sandbox.changes.recovery import recover
 from sandbox.changes.transaction import apply, revert
 from sandbox.changes.upper import read
 from tests.sandbox.changes.crashes import kill_at, steps_of
+from tests.sandbox.changes.overlaid import enter, in_child, mount
 from tests.sandbox.changes.rig import Rig
 
-SHM = Path("/dev/shm")
 DIRECTORIES, FILES = 100, 100
 MEBIBYTE = 1 << 20
 Seen = dict[str, tuple[int, int, int]]
 
 
-@pytest.fixture
-def shm() -> Iterator[Path]:
-    """Yield a directory in memory, where neither a disk nor its other users take time."""
-    with tempfile.TemporaryDirectory(dir=SHM) as place:
-        yield Path(place)
+def in_memory(tmp_path: Path, work: Callable[[Path, Path], object]) -> None:
+    """Run `work` in a child with two file systems, where neither a disk nor its users take time."""
+    places = tmp_path / "one", tmp_path / "two"
+
+    def inside() -> None:
+        enter()
+        for place in places:
+            place.mkdir()
+            mount(b"tmpfs", place, "mode=700")
+        work(*places)
+
+    in_child(inside)
 
 
 def rig_of(base: Path, root: Path) -> Rig:
@@ -63,45 +69,56 @@ def seen(rig: Rig) -> Seen:
     return found
 
 
-# At how many steps, there and back, somebody dies; copies take their time.
 @pytest.mark.threat("T21")
 @pytest.mark.parametrize(("is_same", "killed"), [(True, (4, 2)), (False, (1, 1))])
 def test_a_kill_among_ten_thousand_steps_ends_old_or_new(
-    shm: Path, tmp_path: Path, is_same: bool, killed: tuple[int, int]
+    tmp_path: Path, is_same: bool, killed: tuple[int, int]
 ):
-    rig = rig_of(shm if is_same else tmp_path.resolve(), shm / "w")
-    set_ = held(rig)
-    old = seen(rig)
-    there = steps_of(lambda: apply(rig.store, set_.set_id))
-    new = seen(rig)
-    back = steps_of(lambda: revert(rig.store, set_.set_id))
-    assert min(there, back) > DIRECTORIES * FILES
-    turns: list[tuple[Callable[[], object], int, int, Seen, Seen]] = [
-        (lambda: apply(rig.store, set_.set_id), there, killed[0], old, new),
-        (lambda: revert(rig.store, set_.set_id), back, killed[1], new, old),
-    ]
-    for turn, steps, times, before, after in turns:
-        for nth in range(steps // (times + 1), steps, steps // (times + 1)):
-            assert kill_at(nth, turn)
-            recover(rig.store)
-            assert rig.is_at_rest()
-            assert seen(rig) in (before, after)
+    def work(one: Path, two: Path) -> None:
+        rig = rig_of(one if is_same else two, one / "w")
+        set_ = held(rig)
+        old = seen(rig)
+        there = steps_of(lambda: apply(rig.store, set_.set_id))
+        new = seen(rig)
+        back = steps_of(lambda: revert(rig.store, set_.set_id))
+        assert min(there, back) > DIRECTORIES * FILES
+        die(rig, lambda: apply(rig.store, set_.set_id), (there, killed[0]), (old, new))
+        die(rig, lambda: revert(rig.store, set_.set_id), (back, killed[1]), (new, old))
+
+    in_memory(tmp_path.resolve(), work)
+
+
+def die(
+    rig: Rig, turn: Callable[[], object], often: tuple[int, int], tree: tuple[Seen, Seen]
+) -> None:
+    """Die at some of the steps; what is there then is old or new."""
+    (steps, times), (before, after) = often, tree
+    for nth in range(steps // (times + 1), steps, steps // (times + 1)):
         if seen(rig) == before:
-            turn()
-        assert seen(rig) == after
+            kill_at(nth, turn)
+            recover(rig.store)
+        assert rig.is_at_rest()
+        assert seen(rig) in (before, after)
+    if seen(rig) == before:
+        turn()
+    assert seen(rig) == after
 
 
-def test_ten_thousand_changes_land_in_a_second_and_take_little_memory(shm: Path):
-    rig = rig_of(shm, shm / "w")
-    set_ = held(rig)
-    idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    times: list[float] = []
-    for turn in (apply, revert) * 2:
+def test_ten_thousand_changes_land_in_a_second_and_take_little_memory(tmp_path: Path):
+    def work(one: Path, _: Path) -> None:
+        rig = rig_of(one, one / "w")
+        set_ = held(rig)
+        idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        times: list[float] = []
+        for turn in (apply, revert) * 2:
+            started = time.perf_counter()
+            turn(rig.store, set_.set_id)
+            times.append(time.perf_counter() - started)
+        assert min(times) < 1.0
         started = time.perf_counter()
-        turn(rig.store, set_.set_id)
-        times.append(time.perf_counter() - started)
-    assert min(times) < 1.0
-    started = time.perf_counter()
-    rig.store.digest(set_.set_id)
-    assert time.perf_counter() - started < 1.0
-    assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - idle) * 1024 < 100 * MEBIBYTE
+        rig.store.digest(set_.set_id)
+        assert time.perf_counter() - started < 1.0
+        taken = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - idle
+        assert taken * 1024 < 100 * MEBIBYTE
+
+    in_memory(tmp_path.resolve(), work)
