@@ -253,7 +253,7 @@ async def test_a_form_shows_the_diff_and_the_digest_of_what_is_let_in(tmp_path, 
         shown.append(params.message)
         return await YES(context, params)
 
-    indoors = Indoors.make(tmp_path, "approvals: {channels: [elicitation], wait_s: 20}\n")
+    indoors = Indoors.make(tmp_path, "approvals: {wait_s: 20}\n")
     async with indoors.connected(era, yes) as client:
         held = await call(client, "exec", **script(indoors, PLANT))
         let_in = await call(client, "preview_commit", id=held["changes"]["id"])
