@@ -47,13 +47,14 @@ def choose(
         covered = set(range(len(record.standings)))
     turned = [n for n in covered if record.standings[n].is_applied != to_apply]
     if not turned:
-        raise SetError(_nothing(record.set_id, to_apply=to_apply))
+        raise SetError(nothing_to_do(record.set_id, to_apply=to_apply))
     if paths is not None:
         turned += _directories_for(record, turned, to_apply=to_apply)
     return record, sorted(turned, reverse=not to_apply)
 
 
-def _nothing(set_id: str, *, to_apply: bool) -> str:
+def nothing_to_do(set_id: str, *, to_apply: bool) -> str:
+    """Return why a set cannot be applied, or reverted, and what can be done with it."""
     if to_apply:
         return f"change set {set_id} is applied already; nothing was changed"
     return (

@@ -93,7 +93,13 @@ def _plan(store: ChangeStore, name: str, root: str) -> tuple[Inversion, ...]:
     touched = dict.fromkeys(line.set_id for line in since if line.root == root)
     found: dict[int, Inversion] = {}
     for set_id in touched:
-        found |= _of_set(_record(store, set_id, name), at.number)
+        record = _record(store, set_id, name)
+        if record.forgotten > at.number:
+            raise SetError(
+                f"restore point {name!r} is out of reach: a part of change set {set_id} was "
+                "discarded since; nothing was changed"
+            )
+        found |= _of_set(record, at.number)
     return tuple(found[number] for number in sorted(found, reverse=True))
 
 
@@ -101,7 +107,7 @@ def _record(store: ChangeStore, set_id: str, name: str) -> Record:
     try:
         return store.record(set_id)
     except SetError as error:
-        raise SetError(f"restore point {name!r} is out of reach: since then {error}") from error
+        raise SetError(f"restore point {name!r} is out of reach: {error}") from error
 
 
 def _of_set(record: Record, number: int) -> dict[int, Inversion]:

@@ -4,7 +4,7 @@ May touch: nothing. `record_text.py` writes it down and reads it again.
 """
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from os import stat_result
 from typing import Literal, NamedTuple
@@ -112,6 +112,7 @@ class Record:
     reasons: tuple[Reason, ...] = ()
     times: tuple[tuple[str, int, int], ...] = ()  # of directories: before and after applying
     parts: int = 0  # slots given out beside those of the upper layer
+    forgotten: int = 0  # last transition of a step that was discarded since
     last: Transition | None = None
 
     @property
@@ -132,15 +133,11 @@ class Record:
         """Return the changes that happen with some of the steps."""
         chosen = {self.standings[index].step.path for index in indices}
         steps = {standing.step.path for standing in self.standings}
-        return tuple(
-            change for change in self.found.changes if _owner(change.path, steps) in chosen
-        )
+        return tuple(change for change in self.found.changes if owner(change.path, steps) in chosen)
 
-    def slot_of(self, path: str) -> str:
-        """Return where the set's directory holds the object of a path of the workspace."""
-        slots = {standing.step.path: standing.slot for standing in self.standings}
-        above = _owner(path, set(slots))
-        return slots.get(above, "") + path[len(above) :]
+    def slots(self) -> dict[str, str]:
+        """Return where the set's directory holds the object of each step, by the step's path."""
+        return {standing.step.path: standing.slot for standing in self.standings}
 
     @property
     def head(self) -> ChangeSet:
@@ -158,8 +155,8 @@ class Record:
         )
 
 
-def _owner(path: str, steps: set[str]) -> str:
-    """Return the step that a change happens with: at its path, or the nearest above."""
+def owner(path: str, steps: Container[str]) -> str:
+    """Return the step that a change happens with: at its path, or the nearest above; "" if none."""
     while path and path not in steps:
         path = path.rpartition("/")[0]
     return path

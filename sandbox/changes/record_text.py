@@ -84,6 +84,7 @@ class _Body(_Line):
     standings: list[_StandingRow]
     directories: list[tuple[str, int, int]]
     parts: int
+    forgotten: int
 
 
 class _Last(_Line):
@@ -161,6 +162,7 @@ def _record(head: ChangeSet, body: _Body, last: _Last | None) -> Record:
         head.reasons,
         tuple((_path(path), before, after) for path, before, after in body.directories),
         body.parts,
+        body.forgotten,
         None if last is None else _transition(last),
     )
 
@@ -200,6 +202,7 @@ def _body_line(record: Record) -> dict[str, object]:
         "standings": [_standing_row(standing) for standing in record.standings],
         "directories": [(_text(path), before, after) for path, before, after in record.times],
         "parts": record.parts,
+        "forgotten": record.forgotten,
     }
 
 

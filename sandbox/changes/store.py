@@ -10,7 +10,7 @@ import os
 import re
 import secrets
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -23,17 +23,20 @@ from sandbox.changes.history import History
 from sandbox.changes.marks import Marks
 from sandbox.changes.model import About, ChangeSet, Found, Keep, Reason, Step
 from sandbox.changes.objects import metadata, reading, remove
-from sandbox.changes.record import Record, Stamp, Standing
+from sandbox.changes.record import Record, Stamp, Standing, owner
 from sandbox.changes.record_text import SetError, from_text, head_from_text, to_text
 from sandbox.changes.upper import clean, deleted_meanwhile
 from sandbox.dirfd import Descent, PathRefusedError
 from sandbox.leftovers import own_name
+from sandbox.permit import SandboxError
 
 RECORD = "record"
 PRUNE_EVERY = 64  # sets that were kept
 _ID = re.compile(r"[0-9a-f]{32}")
 _DIRECTORIES = ("drafts", "sets", "active", "marks")
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+
+Content = Callable[[str, int], bytes | None]
 
 
 class ChangeStore:
@@ -70,12 +73,16 @@ class ChangeStore:
         self._make()
         path = self._base / "drafts" / own_name("draft")
         path.mkdir(mode=0o700)
-        make_upper(path, root)
-        with self._calm() as is_calm:
-            after = self.history.last() - (not is_calm)
-            (path / WORK).mkdir(mode=0o700)
-            # Not the clock: a ctime may be ahead of it, but not of one that is given later.
-            return Draft(path, (path / WORK).stat().st_ctime_ns, max(0, after))
+        try:
+            make_upper(path, root)
+            with self._calm() as is_calm:
+                after = self.history.last() - (not is_calm)
+                (path / WORK).mkdir(mode=0o700)
+                # Not the clock: a ctime may be ahead of it, but not of one that is given later.
+                return Draft(path, (path / WORK).stat().st_ctime_ns, max(0, after))
+        except (OSError, SandboxError):
+            drop(path)
+            raise
 
     @contextmanager
     def _calm(self) -> Iterator[bool]:
@@ -163,21 +170,32 @@ class ChangeStore:
         with opened(self.place(set_id)) as own:
             return digest(own, record)
 
-    def content(self, set_id: str, path: str, max_bytes: int) -> bytes | None:
-        """Return the bytes that the set's directory holds for a path, ours or theirs.
+    @contextmanager
+    def kept(self, set_id: str) -> Iterator[Content]:
+        """Open a set to read what it holds, ours or theirs; raises as `record` does.
 
-        None where it holds no regular file of this path, or a larger one.
+        What is yielded takes a path and a bound, and returns the bytes of a regular file, or None
+        where the set holds none of this path, or a larger one.
         """
-        record = self.record(set_id)
+        slots = self.record(set_id).slots()
         with opened(self.place(set_id)) as own, Descent(own) as inside:
-            place = record.slot_of(path)
-            try:
-                parent, name = inside.parent(place)
-                with reading(parent, name) as file:
-                    content = os.read(file, max_bytes + 1)
-            except (OSError, PathRefusedError):
-                return None
-        return content if len(content) <= max_bytes else None
+
+            def content(path: str, max_bytes: int) -> bytes | None:
+                above = owner(path, slots)
+                try:
+                    place = inside.parent(slots.get(above, "") + path[len(above) :])
+                    with reading(*place) as file, os.fdopen(file, "rb", closefd=False) as stream:
+                        found = stream.read(max_bytes + 1)
+                except (OSError, PathRefusedError):
+                    return None
+                return found if len(found) <= max_bytes else None
+
+            yield content
+
+    def content(self, set_id: str, path: str, max_bytes: int) -> bytes | None:
+        """Return the bytes that a set holds for one path, as `kept` does."""
+        with self.kept(set_id) as content:
+            return content(path, max_bytes)
 
     def discard(self, set_id: str) -> None:
         """Drop the steps that are not applied; a set of which nothing is left is no more.
@@ -200,7 +218,12 @@ class ChangeStore:
         applied = [n for n, each in enumerate(record.standings) if each.is_applied]
         kept = tuple(record.standings[index] for index in applied)
         found = replace(record.found, changes=record.changes_of(applied))
-        self.replace_record(replace(record, standings=kept, found=found))
+        gone = (n for each in record.standings if not each.is_applied for n in each.numbers)
+        last = None if record.last is None else replace(record.last, turns=())
+        forgotten = max(record.forgotten, *gone, 0)
+        self.replace_record(
+            replace(record, standings=kept, found=found, forgotten=forgotten, last=last)
+        )
         with opened(self.place(record.set_id)) as own, Descent(own) as inside:
             for each in record.standings:
                 # What a dress step has in the upper layer holds the objects of others.

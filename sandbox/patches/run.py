@@ -1,6 +1,6 @@
 """Run patches: redeem a permit, land the set, say per file what became of it.
 
-May touch: what `commit.py` touches, for one permit. A refusal is an outcome with status `error`,
+May touch: what `landing.py` touches, for one permit. A refusal is an outcome with status `error`,
 and then no file was changed.
 """
 
@@ -10,9 +10,8 @@ from anyio import to_thread
 
 from sandbox.action import NewContent, PatchFiles
 from sandbox.changes.store import ChangeStore
-from sandbox.dirfd import FileState
 from sandbox.outcome import FileChange, PatchOutcome
-from sandbox.patches.commit import land
+from sandbox.patches.landing import Contents, land
 from sandbox.patches.plan import sha256_or_none
 from sandbox.permit import Permit, PermitOffice, SandboxError
 from sandbox.unified import line_counts
@@ -43,11 +42,11 @@ class PatchRunner:
                 "error",
                 message=f"{error.strerror}: {error.filename!r}; nothing was changed",
             )
-        return PatchOutcome("ok", tuple(map(_file_change, patch.files, before)), set_id)
+        return PatchOutcome("ok", tuple(_file_change(file, before) for file in patch.files), set_id)
 
 
-def _file_change(file: NewContent, state: FileState | None) -> FileChange:
-    before = None if state is None else state.content
+def _file_change(file: NewContent, contents: Contents) -> FileChange:
+    before = contents[file.path]
     operation: Literal["created", "modified", "deleted"] = "modified"
     if before is None:
         operation = "created"

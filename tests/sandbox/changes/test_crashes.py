@@ -177,16 +177,22 @@ def interrupted(case: Case, until: Callable[[], bool]) -> None:
 
 @pytest.mark.threat("T21")
 @pytest.mark.as_user
-@pytest.mark.parametrize("to_apply", [True, False])
-def test_a_file_that_someone_replaced_after_a_crash_stays_theirs(rig: Rig, to_apply: bool):
+@pytest.mark.parametrize(("to_apply", "looks"), [(True, "other"), (True, "same"), (False, "other")])
+def test_a_file_that_someone_replaced_after_a_crash_stays_theirs(
+    rig: Rig, to_apply: bool, looks: str
+):
     case = Case(rig, rig.holds(ten), to_apply=to_apply)
     old, new = case.old["d/e/y"][2], case.new["d/e/y"][2]
     interrupted(case, lambda: tree(rig.root).get("d/e/y", [None] * 3)[2] == new)
-    (rig.root / "d/e/y").unlink()
-    write(rig.root / "d/e/y", "theirs")
+    status = (rig.root / "d/e/y").stat()
+    theirs = "theirs" if looks == "other" else "?" * status.st_size
+    write(rig.root / "t", theirs, status.st_mode & 0o7777)
+    if looks == "same":
+        os.utime(rig.root / "t", ns=(status.st_mtime_ns, status.st_mtime_ns))
+    (rig.root / "t").rename(rig.root / "d/e/y")
     (told,) = recover(rig.store)
     assert "left: d/e/y" in told
-    assert (rig.root / "d/e/y").read_text() == "theirs"
+    assert (rig.root / "d/e/y").read_text() == theirs
     seen = case.seen()
     assert {path: facts for path, facts in seen.items() if path != "d/e/y"} == {
         path: facts for path, facts in case.old.items() if path != "d/e/y"

@@ -18,7 +18,7 @@ from sandbox.changes.recovery import recover
 from sandbox.changes.run import ChangeRunner
 from sandbox.changes.store import ChangeStore
 from sandbox.outcome import ChangesOutcome, FileChange, PatchOutcome
-from sandbox.patches import commit
+from sandbox.patches import landing
 from sandbox.patches.plan import plan, sha256_or_none
 from sandbox.patches.run import PatchRunner
 from sandbox.permit import PermitError, PermitOffice, SandboxError
@@ -257,7 +257,7 @@ def kill_at(nth: int, work: Callable[[], object]) -> bool:
 
 
 def land_in_child(bench: Bench, action: PatchFiles) -> Callable[[], object]:
-    return lambda: commit.land(bench.store, action, "s")
+    return lambda: landing.land(bench.store, action, "s")
 
 
 @pytest.mark.threat("T21")
@@ -337,7 +337,7 @@ def test_a_full_disk_at_any_step_changes_nothing_or_everything(tmp_path: Path):
 def test_a_change_by_someone_else_in_the_middle_keeps_theirs(
     bench: Bench, how: str, monkeypatch: pytest.MonkeyPatch
 ):
-    real = commit.transaction.apply_whole  # all was verified, and nothing is replaced yet
+    real = landing.apply_whole  # all was verified, and nothing is replaced yet
 
     def meddle(*args: object, **options: object) -> object:
         if how == "write":
@@ -350,8 +350,8 @@ def test_a_change_by_someone_else_in_the_middle_keeps_theirs(
             (bench.root / "new/deep/three").write_bytes(b"theirs\n")
         return real(*args, **options)
 
-    monkeypatch.setattr(commit.transaction, "apply_whole", meddle)
-    with pytest.raises(commit.ConflictError):
+    monkeypatch.setattr(landing, "apply_whole", meddle)
+    with pytest.raises((landing.ConflictError, transaction.ChangedError)):
         land_in_child(bench, bench.plan())()
     name = "new/deep/three" if how == "create" else "two"
     assert (bench.root / name).read_bytes() == b"theirs\n"
@@ -377,7 +377,11 @@ def test_a_file_that_someone_replaced_after_a_crash_stays_theirs(bench: Bench):
 
 
 def test_a_workspace_that_is_gone_stops_no_recovery(bench: Bench):
-    kill_at(25, land_in_child(bench, bench.plan()))
+    for nth in range(200):
+        kill_at(nth, land_in_child(bench, bench.plan()))
+        if (bench.root / "one").read_bytes() == b"ONE\n":
+            break
+        recover(bench.store)
     bench.root.rename(bench.root.parent / "elsewhere")
     (told,) = recover(bench.store)
     assert "is gone" in told
@@ -412,7 +416,7 @@ def test_landing_and_undoing_is_the_identity(
     )
     if not files:
         return
-    set_id, _ = commit.land(store, PatchFiles(str(base / "w"), files, "policy"), "s")
+    set_id, _ = landing.land(store, PatchFiles(str(base / "w"), files, "policy"), "s")
     found = {name: (base / "w" / name) for name in names}
     assert [p.read_bytes() if p.exists() else None for p in found.values()] == after
     transaction.revert(store, set_id)
@@ -464,13 +468,13 @@ async def test_an_owner_that_cannot_be_kept_stops_the_patch(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ):
     before = bench.tree()
-    real = commit.current_state
+    real = landing.current_state
 
     def foreign(root: int, path: str):
         state = real(root, path)
         return state and replace(state, metadata=replace(state.metadata, uid=0, gid=0))
 
-    monkeypatch.setattr(commit, "current_state", foreign)
+    monkeypatch.setattr(landing, "current_state", foreign)
     outcome = await bench.run(bench.plan())
     assert (outcome.status, "uid 0" in outcome.message) == ("error", True)
     assert bench.tree() == before
