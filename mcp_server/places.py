@@ -38,7 +38,7 @@ class Places:
 
     @property
     def changes(self) -> Path:
-        """Return the directory of patch journals and undo records."""
+        """Return the directory of change sets: drafts, what is held, what can be undone."""
         return self.state / "changes"
 
     @property

@@ -160,7 +160,7 @@ TAMPERED: dict[str, Callable[[Path], object]] = {
 }
 
 
-@pytest.mark.threat("T11")
+@pytest.mark.threat("T06")
 @pytest.mark.as_user
 @pytest.mark.parametrize("what", TAMPERED)
 def test_a_digest_is_of_exactly_what_would_land(rig: Rig, what: str):
@@ -178,7 +178,7 @@ def test_a_digest_is_of_exactly_what_would_land(rig: Rig, what: str):
         assert rig.store.digest(held.set_id) != digest
 
 
-@pytest.mark.threat("T11")
+@pytest.mark.threat("T06")
 @pytest.mark.as_user
 def test_digests_differ_by_step_path_and_root(rig: Rig):
     edits: list[Callable[[Path], object]] = [
