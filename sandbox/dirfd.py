@@ -18,6 +18,7 @@ _STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: a FIFO that replaced the file after lstat must not hang the open.
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+HELD_OPEN = 48  # directories of one way: what lies beside is reached from the nearest
 _HIDDEN_CATEGORIES = ("Cc", "Cf", "Cs")  # characters a reader cannot see in a path
 
 
@@ -132,21 +133,21 @@ def step(current: int, part: str, shown: str) -> int:
 
 
 class Descent:
-    """The directories below one, reached without following a link; the last stays open.
+    """The directories below one, reached without following a link; the last few stay open.
 
     A path is relative, its parts separated by one slash; "" and "." are the base itself.
     """
 
     def __init__(self, base: int) -> None:
         self._base = base  # stays the caller's
-        self._path = ""
-        self._here = base
+        self._held: list[tuple[str, int]] = []  # on the way to the last one, the deepest last
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._forget()
+        while self._held:
+            os.close(self._held.pop()[1])
 
     def at(self, path: str) -> int:
         """Return a directory; the descriptor is good until the next call.
@@ -156,27 +157,24 @@ class Descent:
             OSError: a component is absent or not permitted.
         """
         path = "" if path == "." else path
-        if path == self._path:
-            return self._here
-        if not self._path or not path.startswith(self._path + "/"):
-            self._forget()
-        rest = path[len(self._path) + 1 :] if self._path else path
+        while self._held and not f"{path}/".startswith(f"{self._held[-1][0]}/"):
+            os.close(self._held.pop()[1])
+        above, here = self._held[-1] if self._held else ("", self._base)
+        rest = path[len(above) :].lstrip("/") if above else path
         for part in rest.split("/") if rest else ():
             if part in {"", ".", ".."}:
                 raise PathRefusedError(f"{path!r} is not a plain path below a directory")
-            following = step(self._here, part, path)
-            self._forget(f"{self._path}/{part}" if self._path else part, following)
-        return self._here
+            here = step(here, part, path)
+            above = f"{above}/{part}" if above else part
+            self._held.append((above, here))
+            if len(self._held) > HELD_OPEN:
+                os.close(self._held.pop(0)[1])
+        return here
 
     def parent(self, path: str) -> tuple[int, str]:
         """Return the directory that holds a name, as `at` does, and the name."""
         above, _, name = path.rpartition("/")
         return self.at(above), name
-
-    def _forget(self, path: str = "", here: int | None = None) -> None:
-        if self._here != self._base:
-            os.close(self._here)
-        self._path, self._here = path, self._base if here is None else here
 
 
 def lstat(parent: int, name: str) -> os.stat_result | None:

@@ -6,6 +6,7 @@ have afterwards.
 """
 
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -258,26 +259,49 @@ def _remove_xattrs(path: str, names: list[str]) -> None:
 
 
 def remove(parent: int, name: str) -> None:
-    """Remove an object and all below it, closed directories too; absent is as well."""
+    """Remove an object and all below it, closed directories too; absent is as well.
+
+    A directory in one that is removed is moved up first, so that depth costs nothing.
+    """
     try:
-        found = [(path, status.st_mode) for path, status in walk(parent, name, "open")]
+        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
     except FileNotFoundError:
         return
-    if not stat.S_ISDIR(found[0][1]):
+    if not stat.S_ISDIR(status.st_mode):
         os.unlink(name, dir_fd=parent)
         return
-    opened = step(parent, name, name)
+    mark, moved = secrets.token_hex(8), 0
+    open_up(parent, name, status.st_mode)
+    top = step(parent, name, name)
     try:
-        with Descent(opened) as inside:
-            for path, mode in reversed(found[1:]):
-                holder, inner = inside.parent(path)
-                if stat.S_ISDIR(mode):
-                    os.rmdir(inner, dir_fd=holder)
-                else:
-                    os.unlink(inner, dir_fd=holder)
+        waiting = _emptied(top)
+        while waiting:
+            here = step(top, waiting[-1], waiting[-1])
+            try:
+                inner = _emptied(here)
+                names = [f"{mark}-{moved + number}" for number in range(len(inner))]
+                moved += len(inner)
+                for old, new in zip(inner, names, strict=True):
+                    os.rename(old, new, src_dir_fd=here, dst_dir_fd=top)
+            finally:
+                os.close(here)
+            os.rmdir(waiting.pop(), dir_fd=top)
+            waiting += names
     finally:
-        os.close(opened)
+        os.close(top)
     os.rmdir(name, dir_fd=parent)
+
+
+def _emptied(directory: int) -> list[str]:
+    """Remove what is no directory, and return the directories, opened to their owner."""
+    left = []
+    for name, status in listed(directory):
+        if stat.S_ISDIR(status.st_mode):
+            open_up(directory, name, status.st_mode)
+            left.append(name)
+        else:
+            os.unlink(name, dir_fd=directory)
+    return left
 
 
 def make_durable(parent: int, name: str) -> None:
