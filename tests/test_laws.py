@@ -6,9 +6,12 @@ Walks the syntax tree of every module, so a new file is held to them the moment 
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+pytestmark = pytest.mark.untraced
 
 PROJECT = Path(__file__).resolve().parents[1]
 ROOMS = ("policy", "audit", "sandbox", "approvals")
@@ -39,10 +42,10 @@ STARTING_CALLS = re.compile(
 CODE_BY_NAME = {"eval", "exec", "compile", "__import__"}
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
-    for room in HOUSE:
-        for path in sorted((PROJECT / room).rglob("*.py")):
-            yield str(path.relative_to(PROJECT)), ast.parse(path.read_text())
+@cache
+def modules() -> list[tuple[str, ast.Module]]:
+    paths = [path for room in HOUSE for path in sorted((PROJECT / room).rglob("*.py"))]
+    return [(str(path.relative_to(PROJECT)), ast.parse(path.read_text())) for path in paths]
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
@@ -61,13 +64,13 @@ def renamed(tree: ast.AST) -> Iterator[str]:
             yield from (alias.name for alias in node.names if alias.asname)
 
 
-def attributes(tree: ast.AST) -> Iterator[str]:
-    """Yield every dotted name that is used, and every bare name that is called."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute):
-            yield ast.unparse(node)
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            yield node.func.id
+@cache
+def attributes(tree: ast.AST) -> list[str]:
+    """Return every dotted name that is used, and every bare name that is called."""
+    nodes = list(ast.walk(tree))
+    dotted = [ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)]
+    called = [node.func for node in nodes if isinstance(node, ast.Call)]
+    return dotted + [func.id for func in called if isinstance(func, ast.Name)]
 
 
 def starts(tree: ast.AST) -> set[str]:

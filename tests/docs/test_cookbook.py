@@ -10,6 +10,8 @@ from policy.load import load, pack
 from policy.model import Context, Exec, Request, Subject
 from policy.rules import Policy, Source
 
+pytestmark = pytest.mark.untraced
+
 DOCS = Path(__file__).parents[2] / "docs"
 CONTEXT = Context("/home/dev/shop", "/home/dev", "dev", "box")
 SNIPPET = re.compile(r"```yaml\n(version: 1\n.*?)```", re.S)
@@ -22,6 +24,7 @@ def recipes() -> dict[str, str]:
 
 
 RECIPES = recipes()
+BEFORE = load([pack("dev-safe")], check_examples=False)
 
 
 def decided(command: str, policy: Policy) -> str:
@@ -50,9 +53,8 @@ def test_there_are_at_least_twenty_questions():
 @pytest.mark.parametrize("title", RECIPES)
 def test_a_recipe_does_what_its_table_says(title: str):
     after = with_snippets(RECIPES[title])
-    before = load([pack("dev-safe")], check_examples=False)
     for row in ROW.finditer(RECIPES[title]):
-        found = f"{decided(row['command'], before)} | {decided(row['command'], after)}"
+        found = f"{decided(row['command'], BEFORE)} | {decided(row['command'], after)}"
         assert found == row["cells"], row["command"]
 
 

@@ -609,6 +609,7 @@ TEXTS = st.lists(
 ).map("".join)  # fmt: skip
 
 
+@pytest.mark.untraced
 @pytest.mark.threat("T03")
 @given(TEXTS | st.text(max_size=60))
 @settings(max_examples=400)

@@ -57,6 +57,7 @@ def rules(text: str) -> dict[str, dict[str, object]]:
     return {rule["id"]: rule for rule in yaml.safe_load(text)["rules"]}
 
 
+@pytest.mark.untraced
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(

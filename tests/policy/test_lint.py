@@ -202,6 +202,7 @@ CONTEXTS = [
 ]
 
 
+@pytest.mark.untraced
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_a_rule_called_needless_can_be_removed_and_nothing_changes(data):
@@ -276,6 +277,11 @@ def test_a_rule_that_nothing_reaches_is_named(rule, what):
     assert finding.severity == "warning"
 
 
+def test_a_rule_of_what_its_tools_can_do_together_is_reached():
+    assert found("unreachable", {"id": "r", "deny": ["fs.write"], "with": ["fs.delete"],
+                                 "tools": ["patch"]}) == []  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "host", ["x.org", "*.x.org", "10.0.0.1", "fe80::1", "${host}", "[ab].org", "10.*"]
 )
@@ -283,6 +289,7 @@ def test_a_host_that_can_be_is_not_complained_about(host):
     assert found("unreachable", {"id": "r", "deny": ["net.connect"], "hosts": [host]}) == []
 
 
+@pytest.mark.untraced
 def test_what_program_entries_call_their_resources_is_no_misspelling():
     folder = Path(policy.programs.__file__).parent
     named = {

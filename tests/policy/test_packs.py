@@ -124,10 +124,12 @@ def decided(name: str) -> tuple[tuple[str, Decision], ...]:
     return tuple((row.command, decide(row.command, policy=policy)) for row in ROWS)
 
 
+@pytest.mark.untraced
 def test_nobody_is_ever_asked_in_the_agents_sandbox():
     assert [one for one, decision in decided("agent-sandbox") if decision.effect is ASK] == []
 
 
+@pytest.mark.untraced
 @pytest.mark.threat("T09")
 @pytest.mark.parametrize("name", ["agent-sandbox", "ci-strict"])
 def test_whatever_a_pack_allows_fits_into_a_profile_of_the_sandbox(name):

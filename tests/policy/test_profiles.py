@@ -17,6 +17,8 @@ from sandbox.profile import BY_STRENGTH, NoProfile, Touch, derive, is_within
 from tests.policy.programs.examples import examples
 from tests.policy.rows import rows
 
+pytestmark = pytest.mark.untraced
+
 CONTEXT = Context("/home/dev/work", "/home/dev", "dev", "laptop")
 SUBJECT = Subject("agent:test@1000", "s", 1000, "local")
 POLICIES = {

@@ -54,6 +54,7 @@ def patterns(draw: st.DrawFn) -> str:
     return draw(st.sampled_from(["{0}", "{0}|{1}", "(?:{0})+{1}", "(?i){0}"])).format(*rows)
 
 
+@pytest.mark.untraced
 @settings(max_examples=1500, deadline=None)
 @given(patterns(), st.text("abcAB_ .1-]", min_size=1, max_size=8))
 def test_a_pattern_finds_what_re_finds(pattern: str, line: str):

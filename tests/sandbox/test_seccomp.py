@@ -17,7 +17,7 @@ from tests.sandbox.seccomp.cases import (
 )
 from tests.sandbox.seccomp.trial import Filter, number
 
-pytestmark = [pytest.mark.as_user, pytest.mark.threat("T12")]
+pytestmark = [pytest.mark.untraced, pytest.mark.as_user, pytest.mark.threat("T12")]
 INSPECT, READ = Calls((), (0, 4), sees_others=True), Calls((2, 10), (0,))
 LIVE = Calls((1, 2, 10), (0,))
 HOST = Calls((), (), may_signal=False, shares_host=True)

@@ -26,6 +26,7 @@ def decided(command):
     return classify(Request(SUBJECT, action, "exec"), POLICY, CONTEXT)
 
 
+@pytest.mark.untraced
 @pytest.mark.threat("T02")
 @pytest.mark.parametrize("shown", SHOWN.values(), ids=SHOWN.keys())
 def test_the_examples_of_an_entry_are_decided_as_it_says(shown):

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from functools import cache
 from importlib.resources import files
 
 import pytest
@@ -11,6 +12,8 @@ from policy.footprint import footprint
 from policy.model import Context, Exec
 from policy.programs.index import heads, packaged
 from policy.programs.spec import NO_COMMAND, STRONG, Spec
+
+pytestmark = pytest.mark.untraced
 
 WORKSPACE = "/home/dev/work"
 CONTEXT = Context(workspace=WORKSPACE, home="/home/dev", user="dev", host="builder")
@@ -40,15 +43,19 @@ def test_a_file_opens_with_its_subject_and_its_sources(name):
     assert re.search(r"\bSources?: ", card)
 
 
+@cache
+def composed(name: str) -> yaml.Node | None:
+    return yaml.compose(SOURCES[name], Loader=yaml.SafeLoader)
+
+
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_file_means_the_same_without_the_c_parser(name):
-    assert yaml.compose(SOURCES[name], Loader=yaml.SafeLoader) is not None
+    assert composed(name) is not None
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_no_option_is_given_two_meanings(name):
-    root = yaml.compose(SOURCES[name], Loader=yaml.SafeLoader)
-    for options in mappings_called("options", root):
+    for options in mappings_called("options", composed(name)):
         names = [word for key, _ in options.value for word in key.value.split()]
         assert sorted(names) == sorted(set(names)), options.start_mark
 

@@ -142,6 +142,7 @@ def test_the_wrapped_commands_have_every_effect():
     assert set(EFFECTS.values()) == set(Effect)
 
 
+@pytest.mark.untraced
 @pytest.mark.threat("T02")
 @pytest.mark.parametrize("how", sorted({how for _, _, how in CALLS}))
 def test_a_wrapper_is_never_less_than_what_it_wraps(how):
@@ -161,6 +162,7 @@ def takes_words(option: Option) -> bool:
     return option.takes is not None and not option.takes.optional
 
 
+@pytest.mark.untraced
 @pytest.mark.threat("T02")
 def test_no_option_of_a_wrapper_hides_what_it_wraps():
     """`sudo -u x rm -rf /`, with every option of every entry whose words are a command."""

@@ -77,6 +77,7 @@ OTHER = (
 )  # fmt: skip
 
 
+@pytest.mark.untraced
 @needs_bash
 @pytest.mark.threat("T01")
 @pytest.mark.threat("T03")

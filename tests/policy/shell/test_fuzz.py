@@ -17,6 +17,8 @@ from tests.policy.rows import rows
 from tests.policy.shell.laws import is_read_back
 from tests.policy.shell.pieces import PIECES
 
+pytestmark = pytest.mark.untraced
+
 CONTEXT = Context("/home/dev/work", "/home/dev", "dev", "host")
 SUBJECT = Subject("agent:fuzz@1000", "s", 1000, "local")
 POLICY = load([pack("dev-safe")], check_examples=False)

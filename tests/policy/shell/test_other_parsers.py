@@ -10,6 +10,8 @@ from tests.policy.shell.commands import commands
 from tests.policy.shell.oracles import by_bashlex, by_tree_sitter, missed
 from tests.policy.shell.test_bash_oracle import understood_texts
 
+pytestmark = pytest.mark.untraced
+
 
 @pytest.mark.threat("T01")
 def test_other_parsers_find_no_other_program_in_understood_text() -> None:

@@ -112,6 +112,7 @@ sequences = tuples(statements, 1, 2).map(t.Sequence)
 unhurried = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 
+@pytest.mark.untraced
 @unhurried
 @given(bodies)
 @pytest.mark.threat("T01")

@@ -29,6 +29,7 @@ from tests.sandbox.escapes.scene import TOKENS, doors, make_workspace, scene, sh
 from tests.sandbox.rig import HOST, Rig
 
 pytestmark = [
+    pytest.mark.untraced,
     pytest.mark.as_user,
     pytest.mark.skipif(not HOST.meets("namespaces"), reason="this host cannot confine"),
 ]
