@@ -1,5 +1,7 @@
 """A workspace, something outside it, and a runner with real permits: what the run tests share."""
 
+import shutil
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,7 +19,23 @@ from sandbox.run import CommandRunner
 
 HOST = probe()
 SEEN: dict[ProfileName, tuple[Control, ...]] = {}  # what the canary saw of HOST once
+SEEN_ELSEWHERE = {HOST: SEEN}  # and of hosts made up
+OWNERS = ("home", "path_entries", "variables", "shown_entries", "toolchains")
 OPEN: "list[Rig]" = []  # those whose cells still wait; conftest.py closes them
+
+
+class Denies:
+    """Denies reading by the last name of a path; with other names, walkers forget what it said."""
+
+    def __init__(self, names: set[str]) -> None:
+        self._names = names
+
+    @property
+    def edition(self) -> object:
+        return frozenset(self._names)
+
+    def __call__(self, path: str) -> bool:
+        return path.rpartition("/")[2] in self._names
 
 
 @dataclass
@@ -30,6 +48,7 @@ class Rig:
     office: PermitOffice = field(default_factory=PermitOffice)
     reasons: list[Reason] = field(default_factory=list)  # policy's, against every change set
     judged: list[tuple[object, ...]] = field(default_factory=list)
+    session: str = ""
 
     def __post_init__(self) -> None:
         self.workspace = self.base / "workspace"
@@ -38,15 +57,11 @@ class Rig:
         self.workspace.mkdir()
         self.outside.mkdir()
         self.store = ChangeStore(self.state / "changes")
-        self.runner = CommandRunner(
-            self.office,
-            self.host,
-            lambda path: Path(path).name in self.denied,
-            self.state,
-            Lander(self.store, self._judge),
-        )
-        if self.host == HOST:
-            self.runner._canary._seen = SEEN  # each runner would try each profile again
+        lander = Lander(self.store, self._judge)
+        self.runner = CommandRunner(self.office, self.host, Denies(self.denied), self.state, lander)
+        # Each runner would try each profile again, and toolchains change nothing of what holds.
+        alike = replace(self.host, **{name: getattr(HOST, name) for name in OWNERS})
+        self.runner._canary._seen = SEEN_ELSEWHERE.setdefault(alike, {})
         OPEN.append(self)
 
     def _judge(
@@ -54,6 +69,20 @@ class Rig:
     ) -> Sequence[Reason]:
         self.judged.append((workspace, *changes, was_asked))
         return self.reasons
+
+    def tidied(self, *denied: str) -> "Rig":
+        """Return this rig for another test: empty, while its cells keep /tmp and HOME."""
+        for folder in (self.workspace, self.outside):
+            if any(folder.iterdir()):
+                subprocess.run(["chmod", "-R", "u+rwX", str(folder)], check=True)
+                subprocess.run(["find", str(folder), "-mindepth", "1", "-delete"], check=True)
+            folder.chmod(0o755)
+        shutil.rmtree(self.state / "held", ignore_errors=True)
+        self.denied.clear()
+        self.reasons.clear()
+        self.judged.clear()
+        self.denied.update(denied)
+        return self
 
     def script(self, text: str, profile: ProfileName = "read") -> Command:
         return Command(
@@ -65,7 +94,9 @@ class Rig:
         return replace(self.script("", profile), argv=argv, script=None)
 
     def permit(self, command: Command) -> Permit:
-        return self.office.issue(command, approved_digest=digest(command), approval_id=None)
+        return self.office.issue(
+            command, approved_digest=digest(command), approval_id=None, session=self.session
+        )
 
     async def run(self, command: Command) -> CommandOutcome:
         return await self.runner.run(self.permit(command))

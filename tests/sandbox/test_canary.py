@@ -70,12 +70,12 @@ def weaker(tmp_path: Path, host: HostFacts, *changes: Change) -> HostFacts:
 @pytest.mark.threat("T25")
 @pytest.mark.parametrize("profile", CONFINED)
 async def test_every_control_of_a_profile_is_seen_to_hold(tmp_path, profile):
-    rig = Rig(tmp_path)
-    rows = await canary(rig).rows(profile)
+    tried = canary(Rig(tmp_path))
+    rows = await tried.rows(profile)
     assert [row.name for row in rows] == [law.name for law in CONTROLS if profile in law.profiles]
     assert {row.name: row.evidence for row in rows if row.seen == "absent"} == {}
     assert all(row.evidence for row in rows)
-    assert await canary(rig).refusal(profile) is None
+    assert await tried.refusal(profile) is None
 
 
 async def test_what_inspect_shows_on_purpose_is_said(tmp_path):

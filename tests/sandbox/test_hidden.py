@@ -1,16 +1,14 @@
 """What policy denies is not read, whichever way around; what a profile hides is said."""
 
 import os
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from sandbox.action import Limits
 from sandbox.outcome import CommandOutcome
 from sandbox.profile import Profile
-from tests.sandbox.rig import HOST, Rig, limited
+from tests.sandbox.rig import HOST, Denies, Rig, limited
 
 pytestmark = [
     pytest.mark.as_user,
@@ -49,8 +47,8 @@ MOVES = {  # these need a workspace that can be written
 
 
 @pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    made = Rig(tmp_path, denied={".env", "private", ".linked", ".ssh"})
+def rig(lasting: Rig) -> Rig:
+    made = lasting.tidied(".env", "private", ".linked", ".ssh")
     private = made.workspace / "deep" / "private"
     private.mkdir(parents=True)
     above = made.workspace / "above" / "secret.d"
@@ -63,19 +61,19 @@ def rig(tmp_path: Path) -> Rig:
     (made.workspace / "deep" / "to-private").symlink_to("private")
     (made.workspace / "real-target").write_text(CANARY)
     (made.workspace / ".linked").symlink_to("real-target")
-    denies = made.runner._denies
     # One rule speaks of a whole path: it stops matching when a directory above is renamed.
-    wider = _Denies(denies, str(above / "key"))
+    wider = _Denies(made.denied, str(above / "key"))
     made.runner._denies = made.runner._walker._denies = wider
     return made
 
 
-class _Denies:
-    def __init__(self, names: Callable[[str], bool], path: str) -> None:
-        self._names, self._path = names, path
+class _Denies(Denies):
+    def __init__(self, names: set[str], path: str) -> None:
+        super().__init__(names)
+        self._path = path
 
     def __call__(self, path: str) -> bool:
-        return path == self._path or self._names(path)
+        return path == self._path or super().__call__(path)
 
 
 def everything(outcome: CommandOutcome) -> str:
@@ -215,10 +213,10 @@ async def test_what_is_not_there_is_truly_not_found(rig: Rig):
 
 
 @pytest.mark.threat("T10")
-async def test_what_a_person_knows_not_to_be_covered_whole_runs(rig: Rig):
+async def test_what_a_person_knows_not_to_be_covered_whole_runs(rig: Rig, monkeypatch):
     command = rig.script("echo ran; cat .env")
     assert everything(await rig.run(command)) == "ran\n"
-    rig.runner._walker._max_entries = 3
+    monkeypatch.setattr(rig.runner._walker, "_max_entries", 3)
     assert "too many files" in (await rig.run(command)).message
     known = replace(command, profile=replace(command.profile, unmasked=True))
     assert everything(await rig.run(known)) == "ran\n"  # the top levels are searched first

@@ -24,11 +24,6 @@ print("connected")
 """
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
-
-
 async def test_the_hosts_processes_and_system_are_seen(rig: Rig):
     said = await rig.says(f"cat /proc/{os.getpid()}/comm; ls -d /usr/bin /etc/passwd", "inspect")
     assert len(said.split()) == 3

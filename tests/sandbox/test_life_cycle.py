@@ -54,11 +54,6 @@ COLD = (0.0, 0.05, 0.2)
 WARM = (0.0, 0.003, 0.01)
 
 
-@pytest.fixture
-def rig(tmp_path):
-    return Rig(tmp_path)
-
-
 def stubborn(rig: Rig) -> tuple[str, str]:
     """Return a script that does not want to die, and what its processes have as an argument."""
     marker = f"36{rig.base.stat().st_ino}"

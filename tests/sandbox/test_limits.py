@@ -28,11 +28,6 @@ PYTHON = HOST.interpreter
 BOMB = ":(){ :|:& }; :; sleep 9"
 
 
-@pytest.fixture
-def rig(tmp_path):
-    return Rig(tmp_path)
-
-
 # Words
 
 
@@ -190,12 +185,12 @@ async def test_a_limit_that_was_met_is_named_and_the_next_command_works(rig, scr
 @confined
 @pytest.mark.threat("T14")
 @pytest.mark.parametrize("profile", PROFILES)
-async def test_a_fork_bomb_ends_and_the_next_command_works_at_once(rig, profile):
+async def test_a_fork_bomb_ends_and_the_next_command_works_at_once(fresh, profile):
     limits = Limits(wall_s=1.0, processes=64)
-    outcome = await rig.run(replace(rig.script(BOMB, profile), limits=limits))
+    outcome = await fresh.run(replace(fresh.script(BOMB, profile), limits=limits))
     assert outcome.duration_ms < 9000  # its end is a matter of a second, on a machine at rest
     began = time.monotonic()
-    after = await rig.run(rig.script("echo ok", profile))
+    after = await fresh.run(fresh.script("echo ok", profile))
     assert (after.status, after.stdout.head) == ("ok", b"ok\n")
     assert time.monotonic() - began < 5
 
@@ -217,16 +212,16 @@ async def test_no_command_has_more_processes_than_it_may(tmp_path, profile, cgro
 
 @confined
 @pytest.mark.threat("T14")
-async def test_a_bomb_of_threads_ends_and_the_next_command_works(rig):
+async def test_a_bomb_of_threads_ends_and_the_next_command_works(fresh):
     bomb = (
         "import threading, time\n"
         "while True: threading.Thread(target=time.sleep, args=(60,), daemon=True).start()"
     )
-    command = rig.vector(PYTHON, "-c", bomb)
+    command = fresh.vector(PYTHON, "-c", bomb)
     limits = Limits(wall_s=5.0, processes=100)
-    outcome = await rig.run(replace(command, limits=limits))
+    outcome = await fresh.run(replace(command, limits=limits))
     assert outcome.status in ("killed", "failed", "timeout")
-    assert (await rig.run(rig.script("true"))).status == "ok"
+    assert (await fresh.run(fresh.script("true"))).status == "ok"
 
 
 @confined

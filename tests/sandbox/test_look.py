@@ -19,11 +19,6 @@ pytestmark = [
 BIN = ("/usr/bin", "/usr/sbin", "/bin", "/sbin")
 
 
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    return Rig(tmp_path)
-
-
 def where(name: str) -> str:
     return next((f"{entry}/{name}" for entry in BIN if os.access(f"{entry}/{name}", os.X_OK)), "")
 

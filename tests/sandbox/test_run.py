@@ -24,11 +24,6 @@ PROFILES = ["inspect", "read", "write", "live"]
 MANY = "i=0; while [ $i -lt 80 ]; do sleep 9 & i=$((i+1)); done; wait"  # processes
 
 
-@pytest.fixture
-def rig(tmp_path):
-    return Rig(tmp_path)
-
-
 def groups() -> list[Path]:
     return [path for p in HOST.cgroups for path in Path(p).glob(f"permitgate-{os.getpid()}-*")]
 
@@ -181,8 +176,8 @@ async def test_inspect_without_landlock_is_refused(tmp_path):
 
 
 @pytest.mark.threat("T10")
-async def test_when_not_every_denied_file_can_be_found_nothing_runs(rig):
-    rig.runner._walker._max_entries = 3
+async def test_when_not_every_denied_file_can_be_found_nothing_runs(rig, monkeypatch):
+    monkeypatch.setattr(rig.runner._walker, "_max_entries", 3)
     outcome = await rig.run(rig.script("true"))
     assert outcome.status == "error"
     assert "too many files" in outcome.message
@@ -314,30 +309,40 @@ import sys, anyio
 from pathlib import Path
 from tests.sandbox.rig import Rig
 rig = Rig(Path(sys.argv[1]))
-anyio.run(rig.run, rig.script(f"setsid sleep {sys.argv[2]} & sleep {sys.argv[2]}", sys.argv[3]))
+async def main():
+    async with anyio.create_task_group() as group:
+        for marker, profile in zip(sys.argv[2::2], sys.argv[3::2]):
+            text = f"setsid sleep {marker} & sleep {marker}"
+            group.start_soon(rig.run, rig.script(text, profile))
+anyio.run(main)
 """
 
 
 @pytest.mark.threat("T14")
-@pytest.mark.parametrize("profile", [*PROFILES, "unconfined"])
-def test_the_death_of_the_server_kills_the_whole_tree(tmp_path, profile):
-    marker = f"34{tmp_path.stat().st_ino}"
-    root = Path(__file__).parents[2]
+def test_the_death_of_the_server_kills_the_whole_tree_of_every_command(tmp_path):
+    profiles = {
+        f"34{n}{tmp_path.stat().st_ino}": p for n, p in enumerate([*PROFILES, "unconfined"])
+    }
+    words = [word for pair in profiles.items() for word in pair]
     server = subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(tmp_path), marker, profile], cwd=root
+        [sys.executable, "-c", SERVER, str(tmp_path), *words], cwd=Path(__file__).parents[2]
     )
+
+    def left() -> dict[str, int]:
+        return {profile: len(alive(f"sleep\0{marker}")) for marker, profile in profiles.items()}
+
     try:
         until = time.monotonic() + 10
-        while len(alive(f"sleep\0{marker}")) < 2 and time.monotonic() < until:
+        while set(left().values()) != {2} and time.monotonic() < until:
             time.sleep(0.02)
-        assert len(alive(f"sleep\0{marker}")) == 2
+        assert set(left().values()) == {2}, left()
     finally:
         server.kill()
         server.wait()
     until = time.monotonic() + 1
-    while alive(f"sleep\0{marker}") and time.monotonic() < until:
+    while any(left().values()) and time.monotonic() < until:
         time.sleep(0.02)
-    assert alive(f"sleep\0{marker}") == []
+    assert set(left().values()) == {0}, left()
 
 
 @pytest.mark.threat("T14")
@@ -361,9 +366,9 @@ async def test_a_tree_that_takes_too_much_memory_is_killed(rig):
 
 
 @pytest.mark.threat("T14")
-async def test_a_fork_bomb_ends(rig):
-    command = rig.script(":(){ :|:& }; :; sleep 9")
-    outcome = await rig.run(replace(command, limits=Limits(wall_s=2.0, processes=64)))
+async def test_a_fork_bomb_ends(fresh):
+    command = fresh.script(":(){ :|:& }; :; sleep 9")
+    outcome = await fresh.run(replace(command, limits=Limits(wall_s=2.0, processes=64)))
     assert outcome.status in ("killed", "timeout", "ok", "failed")
     assert outcome.duration_ms < 5000
 

@@ -2,7 +2,6 @@
 
 import ctypes
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tests.sandbox.escapes.attempt import Places
-from tests.sandbox.rig import Rig
+from tests.sandbox.rig import SEEN, Rig
 
 TOKENS = {"CANARY_TOKEN": "canary", "SSH_AUTH_SOCK": "/run/agent", "BASH_ENV": "/dev/null",
           "DBUS_SESSION_BUS_ADDRESS": "unix:", "LD_LIBRARY_PATH": "/nowhere",
@@ -57,7 +56,7 @@ def make_workspace(top: Path) -> None:
 
 def copy_workspace(template: Path, workspace: Path) -> None:
     """Copy a workspace, where the worktree must know its new place."""
-    shutil.copytree(template, workspace, symlinks=True, dirs_exist_ok=True)
+    subprocess.run(["cp", "-a", f"{template}/.", workspace], check=True)
     for name in ("wt/.git", "nested/.git/worktrees/wt/gitdir"):
         text = (workspace / name).read_text()
         (workspace / name).write_text(text.replace(str(template), str(workspace)))
@@ -114,6 +113,7 @@ def shared_rig(base: Path) -> Rig:
     rig = Rig(base)
     rig.runner.close()
     rig.runner = type(rig.runner)(rig.office, rig.host, denies, rig.state)
+    rig.runner._canary._seen = SEEN
     return rig
 
 

@@ -1,6 +1,6 @@
 import json
 import os
-import shutil
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -45,6 +45,9 @@ LIMITS = Limits(
     tmp_bytes=10 << 20,
 )  # fmt: skip
 ALONE_S = 8.0
+# Where an attempt leaves nothing but files of the workspace, the next may run in the same cell.
+STEADY = {"files", "git", "kernel", "persistence"}
+KEPT = re.compile(r"/tmp|HOME|~|/dev/shm")  # what a cell keeps, or could be thought to
 
 
 class Stage:
@@ -61,27 +64,34 @@ class Stage:
     def confined(self, group: str, attempt: Attempt, profile: str) -> str:
         """Return what a confined attempt came to: "held …", or else what it did."""
         if attempt.alone:
-            return self._make([attempt], profile)[attempt.name]
+            return self._make(group, [attempt], profile)[attempt.name]
         if (group, profile) not in self._said:
             together = [a for a in CLASSES[group] if not a.alone and profile in a.profiles]
-            self._said[group, profile] = self._make(together, profile)
+            self._said[group, profile] = self._make(group, together, profile)
         return self._said[group, profile][attempt.name]
 
     def outside(self, group: str, attempt: Attempt) -> str:
         """Return what an attempt comes to without the sandbox."""
         if attempt.alone:
-            return self._make([attempt], "")[attempt.name]
+            return self._make(group, [attempt], "")[attempt.name]
         if (group, "") not in self._said:
             together = [a for a in CLASSES[group] if not a.alone and can_be_shown(a)]
-            self._said[group, ""] = self._make(together, "")
+            self._said[group, ""] = self._make(group, together, "")
         return self._said[group, ""][attempt.name]
 
-    def _make(self, attempts: list[Attempt], profile: str) -> dict[str, str]:
+    def close(self) -> None:
+        """End the cells, then remove the scenes: what a cell has mounted is slow to go."""
+        self.rig.runner.close()
+        for words in (["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+            subprocess.run([*words, self._base], check=False, capture_output=True)
+
+    def _make(self, group: str, attempts: list[Attempt], profile: str) -> dict[str, str]:
         self._scenes += 1
-        base = self._base / str(self._scenes)
+        base = self._base / "scene"
         base.mkdir()
         try:
             with scene(base, self._template, self._around, self.rig) as (rig, places):
+                rig.session = "" if is_steady(group, attempts) else str(self._scenes)
                 if profile:
                     outcome = anyio.run(confined, rig, places, attempts, profile)
                     said = read(attempts, outcome.stdout.head, places, outcome)
@@ -89,8 +99,12 @@ class Stage:
                 plain = replace(places, home=base / "home")
                 return read(attempts, plainly(plain, attempts), plain, None)
         finally:
-            subprocess.run(["chmod", "-R", "u+rwX", base], check=False, capture_output=True)
-            shutil.rmtree(base, ignore_errors=True)
+            base.rename(self._base / str(self._scenes))
+
+
+def is_steady(group: str, attempts: list[Attempt]) -> bool:
+    texts = [each for attempt in attempts for each in (attempt.text, attempt.then)]
+    return attempts[0].alone and group in STEADY and not any(map(KEPT.search, texts))
 
 
 def can_be_shown(attempt: Attempt) -> bool:
@@ -173,7 +187,7 @@ def stage(tmp_path_factory) -> Iterator[Stage]:
     with doors() as around:
         stage = Stage(tmp_path_factory.mktemp("escapes"), around)
         yield stage
-        stage.rig.runner.close()
+        stage.close()
 
 
 def cases() -> list[object]:
