@@ -57,6 +57,7 @@ REFUSALS = (
 )
 
 
+COPYLESS: Final = ("workspace copy", "partial")  # `live` stands for `write`, and that is said
 LOOKING: Final = (
     ("filesystem", "partial"),
     ("network", "partial"),
@@ -259,6 +260,8 @@ class CommandRunner:
             return Enforcement("look", "seccomp-only", LOOKING)
         rows = self._canary.seen(command.profile.name) or ()
         controls = tuple((row.name, row.seen) for row in rows)
+        if command.profile.no_copy:
+            controls = (*controls, COPYLESS)
         return Enforcement(command.profile.name, self._host.rung, controls)
 
     def _error(self, command: Command, message: str) -> CommandOutcome:

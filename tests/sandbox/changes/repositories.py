@@ -2,15 +2,19 @@
 
 import os
 import shutil
-import stat
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile, TemporaryDirectory
 
-from sandbox.names import is_protected
+from sandbox.changes import upper
+from sandbox.changes.filter import Layers, guarded
+from sandbox.changes.model import About
+from sandbox.changes.store import ChangeStore
+from sandbox.changes.transaction import apply
 
 SETTINGS = {
     "user.name": "Ada", "user.email": "ada@example.org", "init.defaultBranch": "main",
@@ -122,7 +126,13 @@ class Bench:
 
     def land(self) -> str:
         """Put the upper layer over the workspace; return what it looks like."""
-        land(self.upper, self.base)
+        store = ChangeStore(self.scratch / "store")
+        draft = store.draft(str(self.base))
+        shutil.rmtree(draft.upper)
+        self.upper.rename(draft.upper)
+        about = About(str(self.base), draft.since_ns, draft.after, "exec", "git", "", time.time())
+        kept = store.keep_set(draft, upper.read(draft.upper, self.base), about)
+        assert apply(store, kept.set_id).conflicts == ()
         return sh(self.base, f"set +e\n{LOOK}")
 
     def _mounted(self, mount: str, of: Path, script: str) -> subprocess.CompletedProcess[str]:
@@ -138,54 +148,6 @@ def copy(of: Path, to: Path) -> None:
     subprocess.run(["cp", "-a", of, to], check=True)
 
 
-def is_whiteout(path: Path) -> bool:
-    status = path.lstat()
-    return stat.S_ISCHR(status.st_mode) and status.st_rdev == 0
-
-
-def is_opaque(path: Path) -> bool:
-    try:
-        return os.getxattr(path, "user.overlay.opaque") == b"y"
-    except OSError:
-        return False
-
-
-def is_plain_directory(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
-
-
-def protected(upper: Path, root: Path) -> list[str]:
-    """Return every path that changed and has a protected name, lies below one, or in `.git`."""
-    return [path for path in changed(upper, root) if _concerns(path.split("/"))]
-
-
-def _concerns(parts: list[str]) -> bool:
-    return ".git" in parts or any(is_protected(p, is_directory=True, in_git=False) for p in parts)
-
-
-def changed(upper: Path, root: Path) -> Iterator[str]:
-    """Yield every path that an upper layer adds, replaces or removes."""
-    for path in sorted(upper.rglob("*")):
-        relative = path.relative_to(upper)
-        below = root / relative
-        is_merged = is_plain_directory(path) and is_plain_directory(below)
-        if not is_merged and not (is_whiteout(path) and not os.path.lexists(below)):
-            yield str(relative)
-        if is_plain_directory(below) and (is_opaque(path) or not is_merged):
-            lost = (p for p in below.rglob("*") if not os.path.lexists(upper / p.relative_to(root)))
-            yield from (str(p.relative_to(root)) for p in lost)
-
-
-def land(upper: Path, root: Path) -> None:
-    """Make the workspace what the overlay showed."""
-    for path in sorted(upper.iterdir()):
-        to = root / path.name
-        if is_plain_directory(path) and is_plain_directory(to) and not is_opaque(path):
-            land(path, to)
-            continue
-        if is_plain_directory(to):
-            shutil.rmtree(to)
-        elif os.path.lexists(to):
-            to.unlink()
-        if not is_whiteout(path):
-            path.rename(to)
+def protected(layer: Path, root: Path) -> list[str]:
+    """Return every changed path that a person would be asked about."""
+    return list(guarded(upper.read(layer, root), Layers(str(layer), str(root))))
