@@ -57,8 +57,8 @@ class About:
     """Whose change set it is, and since when the workspace may have been changed by others."""
 
     root: str  # absolute, no symbolic link in it
-    since_ns: int  # CLOCK_REALTIME_COARSE before the command started
-    after: int  # number of the last transition in the store at that moment
+    since_ns: int  # what has a later ctime was changed since the command started; of its draft
+    after: int  # number of the last transition in the store at that moment; of its draft
     source: Literal["exec", "patch"]
     summary: str  # the command as it ran, for people; redacted, bounded
     session: str

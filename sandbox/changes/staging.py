@@ -12,7 +12,7 @@ from dataclasses import replace
 from sandbox.changes.check import Planned
 from sandbox.changes.copies import Copies
 from sandbox.changes.objects import remove, walk
-from sandbox.changes.record import Record, Stamp, Turn, stamp
+from sandbox.changes.record import Record, Stamp, Turn
 from sandbox.changes.site import Site
 from sandbox.dirfd import lstat
 
@@ -82,7 +82,10 @@ class Bringing:
 
 def _as_copied(stamps: Sequence[Stamp], now: dict[str, os.stat_result]) -> tuple[Stamp, ...]:
     """Return the stamps with the times of the copies: a filesystem may keep coarser ones."""
-    return tuple(each._replace(mtime_ns=stamp("", now[each.path]).mtime_ns) for each in stamps)
+    return tuple(
+        each if each.is_directory else each._replace(mtime_ns=now[each.path].st_mtime_ns)
+        for each in stamps
+    )
 
 
 def copy_out(

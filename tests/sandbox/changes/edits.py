@@ -20,7 +20,7 @@ starts = st.lists(
         st.tuples(st.just("mkdir"), paths, st.none()),
         st.tuples(st.just("symlink"), paths, paths),
         st.tuples(st.just("xattr"), paths, texts),
-        st.tuples(st.just("chmod"), paths, st.sampled_from((0o755, 0o600, 0o500))),
+        st.tuples(st.just("chmod"), paths, st.sampled_from((0o755, 0o700, 0o500))),
     ),
     max_size=12,
 )
