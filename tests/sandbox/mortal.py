@@ -17,6 +17,7 @@ from pathlib import Path
 
 import anyio
 
+from sandbox.changes.store import ChangeStore
 from sandbox.leftovers import sweep
 from sandbox.limits import children_of, tree
 from tests.sandbox.rig import SEEN, Rig
@@ -84,8 +85,10 @@ def survivors() -> list[int]:
 
 def files(directory: Path, tmp: Path) -> list[str]:
     """Return what is where nothing should be."""
-    expected = {"workspace", "outside", "state", "state/empty"}
+    store = {f"state/changes/{name}" for name in ("active", "drafts", "lock", "marks", "sets")}
+    expected = {"workspace", "outside", "state", "state/empty", "state/changes", *store}
     sweep(directory / "state")  # as the next server does
+    ChangeStore(directory / "state" / "changes").prune()
     found = {str(path.relative_to(directory)) for path in directory.rglob("*")}
     return sorted(found - expected) + [path.name for path in tmp.iterdir()]
 
