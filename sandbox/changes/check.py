@@ -226,8 +226,13 @@ class Check:
         self.planned[index] = Planned(turn, replace(standing, numbers=numbers, undressed=undressed))
 
 
-def differences(expected: Sequence[Stamp], now: Sequence[Stamp]) -> list[str]:
-    """Return the paths of a tree that are not as they were, or are there no more, or anew."""
+def differences(
+    expected: Sequence[Stamp], now: Sequence[Stamp], *, modes_matter: bool = True
+) -> list[str]:
+    """Return the paths of a tree that are not as they were, or are there no more, or anew.
+
+    Modes of directories do not matter where we opened some.
+    """
     before, after = ({each.path: each for each in stamps} for stamps in (expected, now))
     hidden: set[str] = set()
     if os.geteuid():  # what is closed to its owner was looked into by nobody
@@ -235,8 +240,12 @@ def differences(expected: Sequence[Stamp], now: Sequence[Stamp]) -> list[str]:
     return [
         path
         for path in sorted(before.keys() | after.keys())
-        if not (path in before and path in after and is_same(before[path], after[path]))
-        and hidden.isdisjoint(_above(path))
+        if hidden.isdisjoint(_above(path))
+        and not (
+            path in before
+            and path in after
+            and is_same(before[path], after[path], mode_matters=modes_matter)
+        )
     ]
 
 

@@ -34,7 +34,7 @@ def prune(store: "ChangeStore") -> tuple[str, ...]:
 
 def sweep(drafts: Path) -> None:
     """Remove the drafts of servers that are dead."""
-    for path in list(drafts.iterdir()):
+    for path in list(drafts.iterdir()) if drafts.is_dir() else ():
         if is_left_over(path.name):
             drop(path)
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 from sandbox.changes import staging
 from sandbox.changes.drafts import opened
-from sandbox.changes.objects import chmod, listed, remove
-from sandbox.changes.record import Record, Standing, Transition, Turn
+from sandbox.changes.objects import chmod, listed, open_up, remove
+from sandbox.changes.record import Record, Standing, Transition, Turn, owner
 from sandbox.changes.site import Site, site
 from sandbox.changes.store import RECORD, ChangeStore
 from sandbox.changes.turns import Turns, open_all, touch, untouch, was_done
@@ -119,7 +119,7 @@ class _Settling:
         with staging.opened(self._place, self._record.set_id) as stage:
             if self._journal is not None and self._journal.last is not None:
                 kept = self._take_back(self._journal, self._journal.last, stage)
-        if not has_happened:
+        if self._journal is None and not has_happened:
             self._close_again()
         self._clear(has_happened=has_happened)
         standings = self._record.standings
@@ -137,12 +137,32 @@ class _Settling:
                 for turn in reversed(last.turns)
                 if not turns.take_back(turn, journal.standings[turn.index])
             ]
+        self._mend_held(last)
         if kept:
             self._record = _as_left(journal, last, kept)
             if last.is_staged and stage is not None:
                 staging.copy_out(self._place, stage, self._record, kept, durable=False)
             self._store.replace_record(self._record)
         return kept
+
+    def _mend_held(self, last: Transition) -> None:
+        """Give directories their times back from which something was moved, and back again.
+
+        That is a directory the set holds as a whole, and the transition would have split.
+        """
+        slots = {standing.slot: standing for standing in self._record.standings}
+        for path in sorted({turn.slot.rpartition("/")[0] for turn in last.turns}, reverse=True):
+            slot = owner(path, slots)
+            standing = slots.get(slot)
+            held = () if standing is None else standing.theirs or standing.ours
+            if standing is not None and not standing.is_applied:
+                held = standing.ours
+            for each in held:
+                if each.is_directory and each.path == path[len(slot) + 1 :]:
+                    parent, name = self._place.own.parent(path)
+                    times = (each.mtime_ns, each.mtime_ns)
+                    with suppress(FileNotFoundError):
+                        os.utime(name, ns=times, dir_fd=parent, follow_symlinks=False)
 
     def _stands(self, turn: Turn, journal: Record) -> bool:
         """Return whether the workspace is as a step left it."""
@@ -156,10 +176,15 @@ class _Settling:
         )
 
     def _close_again(self) -> None:
-        for path, mode in reversed(self._marker.opened):
+        """Give directories their modes back; those above may have them already, if we died here."""
+        there: list[tuple[str, int]] = []
+        for path, mode in self._marker.opened:
             status = self._place.status(path)
-            if status is not None and stat.S_IMODE(status.st_mode) == mode | stat.S_IRWXU:
-                chmod(*self._place.root.parent(path), mode)
+            if status is not None and stat.S_ISDIR(status.st_mode):
+                open_up(*self._place.root.parent(path), status.st_mode)
+                there.append((path, mode))
+        for path, mode in reversed(there):
+            chmod(*self._place.root.parent(path), mode)
 
     def _clear(self, *, has_happened: bool) -> None:
         """Remove what only the transition needed, and give directories their times."""

@@ -82,9 +82,10 @@ class Turns:
         """
         if turn.kind == "dress":
             return self._undress(turn, standing)
-        if not was_done(self._side, turn):
-            return True
         path = standing.step.path
+        if not was_done(self._side, turn):
+            self._close_unmoved(turn, standing)
+            return True
         if self._site.place(path) is None or not self._may_go_back(turn, standing):
             self._hold_what_was(turn)
             return False
@@ -92,6 +93,14 @@ class Turns:
         if turn.going:
             self._close(path, self._stamps(standing)[1], is_bare=False)
         return True
+
+    def _close_unmoved(self, turn: Turn, standing: Standing) -> None:
+        """Give a directory its mode back that was opened to be moved, and was not."""
+        going = self._stamps(standing)[1]
+        if turn.going and going[0].is_directory and going[0].mode & _OPEN != _OPEN:
+            status = self._site.status(standing.step.path)
+            if status is not None and status.st_ino == turn.going:
+                chmod(*self._site.root.parent(standing.step.path), going[0].mode)
 
     def _may_go_back(self, turn: Turn, standing: Standing) -> bool:
         """Return whether the workspace has what we brought, or nothing where we took it away."""
@@ -109,7 +118,8 @@ class Turns:
         open_up(*place, now.st_mode)
         if standing.is_bare:
             return not listed(self._site.root.at(path))
-        return not differences(coming, [stamp(*each) for each in walk(*place, "open")])
+        now_there = [stamp(*each) for each in walk(*place, "open")]
+        return not differences(coming, now_there, modes_matter=False)
 
     def _is_half_swapped(self, turn: Turn) -> bool:
         return lstat(*self._aside(turn)) is not None and _status(self._side, turn.slot) is not None

@@ -50,7 +50,8 @@ def read(upper: Path, root: Path) -> Found:
         root: the workspace, which was the lower directory; absolute, no symbolic link in it.
 
     Raises:
-        UpperError: a path too long for anybody, or a deleted directory that nobody may look into.
+        UpperError: a path too long for anybody, or a directory of the workspace that is closed even
+            to its owner.
     """
     mode = upper.stat().st_mode
     if is_closed(mode):
@@ -59,6 +60,11 @@ def read(upper: Path, root: Path) -> Found:
     try:
         with directory(str(root)) as root_fd:
             return _Reading(opened, root_fd, len(os.fsencode(root))).run()
+    except PermissionError as error:
+        raise UpperError(
+            f"{error.filename!r} is in a directory that is closed even to its owner, so nobody can "
+            "say what the command changed there; open it (chmod u+rwx) and run the command again"
+        ) from error
     except OSError as error:
         raise UpperError(f"what the command wrote cannot be read: {error}") from error
     finally:
@@ -239,16 +245,10 @@ class _Reading:
                 self._changes.append(_created(path, status))
 
     def _deleted(self, low: int, name: str, path: str, *, is_itself: bool = True) -> None:
-        try:
-            for inner, status in walk(low, name):
-                if inner or is_itself:
-                    where = f"{path}/{inner}" if inner else path
-                    self._changes.append(_deleted(where, status))
-        except PermissionError as error:
-            raise UpperError(
-                f"{path!r} was deleted, but {error.filename!r} in it is closed even to its owner, "
-                "so nobody can say what was lost; open it (chmod u+rwx) and run the command again"
-            ) from error
+        for inner, status in walk(low, name):
+            if inner or is_itself:
+                where = f"{path}/{inner}" if inner else path
+                self._changes.append(_deleted(where, status))
 
     def _changed(self, pair: _Pair, theirs: os.stat_result, operation: Operation) -> None:
         mine = pair.mine

@@ -139,6 +139,86 @@ def test_a_kill_at_any_step_ends_old_or_new(rig: Rig, edit: Turn, to_apply: bool
     assert recover(rig.store) == ()
 
 
+def closed(w: Path) -> None:
+    """Change what an ordinary owner has closed to himself, and close more."""
+    for path in ("shut", "shut/in"):
+        (w / path).chmod(0o700)
+    (w / "shut/in/x").write_text("mine")
+    write(w / "new/in/x", "mine")
+    for path in ("shut/in", "shut", "new/in", "new"):
+        (w / path).chmod(0o000)
+    (w / "d").chmod(0o500)
+    write(w / "a", "mine")
+
+
+@pytest.mark.threat("T21")
+@pytest.mark.as_user
+@pytest.mark.parametrize("rig", ["same"], indirect=True)
+@pytest.mark.parametrize("to_apply", [True, False])
+def test_a_kill_leaves_no_directory_open_that_its_owner_closed(rig: Rig, to_apply: bool):
+    write(rig.root / "shut/in/x", "1")
+    (rig.root / "shut/in").chmod(0o500)
+    (rig.root / "shut").chmod(0o500)
+    case = Case(rig, rig.holds(closed), to_apply=to_apply)
+    for nth in range(1_000):
+        was_killed = kill_at(nth, case.forth)
+        if nth % 2:
+            kill_at(nth // 2, lambda: recover(rig.store))
+        recover(rig.store)
+        outcome = case.settled()
+        if not was_killed:
+            break
+    assert outcome == "new"
+
+
+@pytest.mark.threat("T21")
+@pytest.mark.as_user
+@pytest.mark.parametrize("rig", ["same"], indirect=True)
+@pytest.mark.parametrize("to_apply", [True, False])
+def test_a_kill_while_a_part_is_turned_loses_nothing(rig: Rig, to_apply: bool):
+    paths = ["g/one", "n/m", "d/e"]
+    before = tree(rig.root)
+    for nth in range(1_000):
+        set_id = rig.holds(ten).set_id
+        if not to_apply:
+            apply(rig.store, set_id)
+        turn = apply if to_apply else revert
+        was_killed = kill_at(nth, lambda turn=turn, set_id=set_id: turn(rig.store, set_id, paths))
+        recover(rig.store)
+        if rig.store.load(set_id).state != "applied":
+            apply(rig.store, set_id)
+        revert(rig.store, set_id)
+        assert tree(rig.root) == before
+        assert rig.is_at_rest()
+        if not was_killed:
+            break
+
+
+def test_what_cannot_be_recovered_now_is_told_and_stops_nothing(rig: Rig):
+    case = Case(rig, rig.holds(ten), to_apply=True)
+    other = rig.holds(lambda w: write(w / "other"))
+    interrupted(case, (rig.root / "n").exists)
+    (rig.base / "active" / other.set_id).write_text("no journal")
+    told = recover(rig.store)
+    assert len(told) == 2
+    assert sum("could not be recovered yet" in line for line in told) == 1
+    assert case.seen() == case.old
+    with pytest.raises(SandboxError, match="could not be recovered"):
+        apply(rig.store, other.set_id)
+    with pytest.raises(SandboxError, match="waits for recovery"):
+        rig.store.discard(other.set_id)
+    (rig.base / "active" / other.set_id).unlink()
+    assert apply(rig.store, other.set_id).conflicts == ()
+
+
+@pytest.mark.parametrize("rig", ["same"], indirect=True)
+def test_numbers_that_a_power_failure_took_are_not_given_out_again(rig: Rig):
+    number = apply(rig.store, rig.holds(one).set_id).number
+    (rig.base / "transitions").unlink()
+    assert recover(rig.store) == ()
+    assert apply(rig.store, rig.holds(lambda w: write(w / "x")).set_id).number > number
+
+
 @pytest.mark.threat("T21")
 @pytest.mark.as_user
 @pytest.mark.parametrize(("to_apply", "number"), [(True, errno.ENOSPC), (False, errno.EDQUOT)])

@@ -2,7 +2,10 @@
 
 import os
 import shutil
+import socket
 import stat
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -196,6 +199,85 @@ def test_a_set_that_was_undone_meanwhile_is_a_conflict_too(rig: Rig):
     committed(rig, other)
     revert(rig.store, other.set_id)
     assert committed(rig, held).conflicts == ("new",)
+
+
+@pytest.mark.threat("T21")
+@pytest.mark.as_user
+def test_a_set_of_a_directory_inside_counts_as_another(rig: Rig, tmp_path: Path):
+    inside = Rig(tmp_path.resolve(), root=rig.root / "d")
+    held = rig.holds(lambda w: (write(w / "d/n", "outer"), write(w / "m")))
+    other = inside.holds(lambda w: write(w / "n", "inner"))
+    inner_held = inside.holds(lambda w: write(w / "late", "inner"))
+    committed(inside, other)
+    assert committed(rig, held).conflicts == ("d/n",)
+    whole = rig.holds(lambda w: shutil.rmtree(w / "d"))
+    committed(rig, whole)
+    revert(rig.store, whole.set_id)
+    assert committed(inside, inner_held).conflicts == ("late",)
+
+
+@pytest.mark.threat("T21")
+@pytest.mark.as_user
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda w: (w / "d/e").chmod(0o711),
+        lambda w: (w / "d/e").rename(w / "elsewhere"),
+        lambda w: ((w / "d/e").rename(w / "elsewhere"), write(w / "d/e", "a file")),
+    ],
+    ids=["changed", "gone", "a file"],
+)
+def test_a_directory_whose_attributes_somebody_changed_keeps_them(
+    rig: Rig, how: Callable[[Path], object]
+):
+    held = rig.holds(lambda w: ((w / "d/e").chmod(0o700), write(w / "n")))
+    how(rig.root)
+    before = tree(rig.root)
+    assert committed(rig, held).conflicts == ("d/e",)
+    assert {path: facts for path, facts in tree(rig.root).items() if path not in {"", "n"}} == {
+        path: facts for path, facts in before.items() if path
+    }
+
+
+@pytest.mark.threat("T21")
+@pytest.mark.as_user
+def test_two_sets_that_changed_the_same_attributes_are_in_conflict(rig: Rig):
+    one = rig.holds(lambda w: (w / "d").chmod(0o700))
+    two = rig.holds(lambda w: (w / "d").chmod(0o700))
+    other = rig.holds(lambda w: write(w / "d/n"))
+    committed(rig, one)
+    assert committed(rig, two).conflicts == ("d",)
+    assert committed(rig, other).conflicts == ()
+
+
+@pytest.mark.as_user
+@pytest.mark.parametrize("is_far", [False, True])
+def test_pipes_sockets_and_holes_survive_in_what_is_taken(rig: Rig, tmp_path: Path, is_far: bool):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as memory:
+        made = Rig(tmp_path.resolve(), root=Path(memory)) if is_far else rig
+        write(made.root / "s/sparse")
+        os.truncate(made.root / "s/sparse", 1 << 30)
+        with (made.root / "s/sparse").open("r+b") as file:
+            file.seek(1 << 20)
+            file.write(b"x")
+        os.mkfifo(made.root / "s/pipe", 0o640)
+        with socket.socket(socket.AF_UNIX) as door:
+            door.bind(f"{made.root}/s/door")
+        os.link(made.root / "s/sparse", made.root / "s/twin")
+        facts = [(path, path.lstat()) for path in sorted((made.root / "s").iterdir())]
+        held = made.holds(lambda w: shutil.rmtree(w / "s"))
+        committed(made, held)
+        assert not (made.root / "s").exists()
+        revert(made.store, held.set_id)
+        for path, was in facts:
+            now = path.lstat()
+            assert (now.st_mode, now.st_size, now.st_nlink) == (
+                was.st_mode, was.st_size, was.st_nlink,
+            )  # fmt: skip
+            assert now.st_blocks <= was.st_blocks
+        with (made.root / "s/twin").open("rb") as file:
+            file.seek(1 << 20)
+            assert file.read(2) == b"x\0"
 
 
 @pytest.mark.as_user

@@ -257,13 +257,12 @@ def test_what_its_owner_closed_is_read_and_its_mode_kept(bench: Bench):
 
 @pytest.mark.as_user
 @pytest.mark.ordinary_only
-def test_a_deletion_nobody_can_look_into_is_refused(bench: Bench):
-    def edit(w: Path) -> None:
-        (w / "d/e").chmod(0o700)
-        shutil.rmtree(w / "d")
-
+@pytest.mark.parametrize(
+    "edit", [lambda w: shutil.rmtree(w / "d"), lambda w: write(w / "d/e/y")], ids=["gone", "other"]
+)
+def test_a_change_nobody_can_look_into_is_refused(bench: Bench, edit: Callable[[Path], object]):
     (bench.root / "d/e").chmod(0o000)
-    overlaid(bench.root, bench.upper, bench.work, edit)
+    overlaid(bench.root, bench.upper, bench.work, lambda w: ((w / "d/e").chmod(0o700), edit(w)))
     with pytest.raises(UpperError, match="closed even to its owner"):
         read(bench.upper, bench.root)
 
