@@ -1,7 +1,7 @@
 """What a person should see before it is committed: the reasons to hold a change set.
 
 May touch: the two layers, to see whether a directory is a git directory. Which paths policy has a
-word on, and what git itself may do, is asked elsewhere (`Judge`, git_work.py).
+word on, and what git itself may do, is asked elsewhere (`Judge`, git/work.py).
 INVARIANT: a name is judged wherever it lies, and by what was done, not by what the command said.
 """
 

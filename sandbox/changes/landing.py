@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sandbox.action import Command
-from sandbox.changes import git_work, transaction, upper
+from sandbox.changes import transaction, upper
 from sandbox.changes.drafts import Draft
 from sandbox.changes.filter import OPERATIONS, Judge, Layers, bounds, grouped, guarded
+from sandbox.changes.git import work
 from sandbox.changes.model import About, Change, Found, Operation, Reason
 from sandbox.changes.store import ChangeStore
 from sandbox.outcome import Effects, HeldFor
@@ -105,7 +106,7 @@ class Lander:
         own = frozenset[str]()
         if names:
             is_git = command.profile.git_places_files
-            own = git_work.judge(names, layers.upper, layers.root, is_git=is_git).passes
+            own = work.judge(names, layers.upper, layers.root, is_git=is_git).passes
         # What is held, or git's own, is not asked about by a rule besides; it may be denied.
         plain = [change for change in found.changes if change.path not in names]
         others = [change for change in found.changes if change.path in names]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from sandbox.changes.layers import OPAQUE, WHITEOUT, Tree, UnreadableError, layers
 from sandbox.dirfd import PathRefusedError
-from tests.sandbox.changes.repositories import ABOVE, ENVIRONMENT
+from tests.sandbox.changes.git.repositories import ABOVE, ENVIRONMENT
 
 NAMES = st.sampled_from(["a", "b", "a/b", "b/a", "a/b/c", "c", "c/a"])
 DEEDS = st.sampled_from(

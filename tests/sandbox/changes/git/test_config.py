@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandbox.changes.git_config import EXISTING, GITMODULES, NEW, is_address, unexplained
-from tests.sandbox.changes.repositories import ENVIRONMENT
+from sandbox.changes.git.config import EXISTING, GITMODULES, NEW, is_address, unexplained
+from tests.sandbox.changes.git.repositories import ENVIRONMENT
 
 Entries = list[tuple[str, str, str]]  # (section with `.*` for a name, key, value)
 MAY_GO = ("branch.*", "remote.*", "submodule.*")

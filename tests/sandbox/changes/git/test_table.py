@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.changes.git_work import judge
-from tests.sandbox.changes.repositories import Bench, copy, protected, quick_directory, sh
+from sandbox.changes.git.work import judge
+from tests.sandbox.changes.git.repositories import Bench, copy, protected, quick_directory, sh
 
 PROJECT = """
 git init -q .

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandbox.changes.git_texts import gitlink, is_head, is_planned, is_reference_name
-from tests.sandbox.changes.repositories import ENVIRONMENT
+from sandbox.changes.git.texts import gitlink, is_head, is_planned, is_reference_name
+from tests.sandbox.changes.git.repositories import ENVIRONMENT
 
 HASH = "0123456789" * 4
 

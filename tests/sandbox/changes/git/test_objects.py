@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sandbox.changes.git_index import LeftOut
-from sandbox.changes.git_objects import Commit, TreeEntry
+from sandbox.changes.git.index import LeftOut
+from sandbox.changes.git.objects import Commit, TreeEntry
 from sandbox.changes.layers import UnreadableError, layers
 from sandbox.dirfd import PathRefusedError
-from tests.sandbox.changes.repositories import sh
+from tests.sandbox.changes.git.repositories import sh
 
 HISTORY = """
 git init -q {0} .

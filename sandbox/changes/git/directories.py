@@ -11,8 +11,8 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from sandbox.changes import git_config, git_texts
-from sandbox.changes.git_places import Place, Places, resolved
+from sandbox.changes.git import config, texts
+from sandbox.changes.git.places import Place, Places, resolved
 from sandbox.changes.layers import Entry, UnreadableError, View
 from sandbox.names import GIT_DATA, GIT_PLANS
 
@@ -97,19 +97,19 @@ class GitDirectories:
         return f"{inside.path}: {why}" if why else ""
 
     def _head(self, place: Place) -> str:
-        text, why = plain_text(self._view, place.path, git_texts.MAX_BYTES)
-        return why or ("" if git_texts.is_head(text) else "it names no branch of this repository")
+        text, why = plain_text(self._view, place.path, texts.MAX_BYTES)
+        return why or ("" if texts.is_head(text) else "it names no branch of this repository")
 
     def _config(self, place: Place) -> str:
-        after, why = plain_text(self._view, place.path, git_config.MAX_BYTES)
+        after, why = plain_text(self._view, place.path, config.MAX_BYTES)
         if why:
             return why
-        before = self._view.before.read(place.path, git_config.MAX_BYTES) or b""
+        before = self._view.before.read(place.path, config.MAX_BYTES) or b""
         is_new = not self._places.was(place)
-        table = dict(git_config.NEW if is_new else git_config.EXISTING)
+        table = dict(config.NEW if is_new else config.EXISTING)
         if is_new or place.kind == "module":
             table["core", "worktree"] = lambda value: self._is_working_tree(place, value)
-        return git_config.unexplained(before, after, table)
+        return config.unexplained(before, after, table)
 
     def _is_working_tree(self, place: Place, value: str) -> bool:
         path = resolved(self._view.root, place.directory, value)
@@ -128,8 +128,8 @@ class GitDirectories:
             if entry is None or (parts == (plan,) and entry.kind == "directory"):
                 continue  # the plan has come to its end
             path = "/".join((place.directory, *parts))
-            text, why = plain_text(self._view, path, git_texts.MAX_BYTES)
-            if why or not git_texts.is_planned(plan, "/".join(parts[1:]), text):
+            text, why = plain_text(self._view, path, texts.MAX_BYTES)
+            if why or not texts.is_planned(plan, "/".join(parts[1:]), text):
                 return why or f"{parts[-1]} could make git run something when it goes on"
         return ""
 
@@ -166,12 +166,12 @@ class GitDirectories:
         return "" if is_empty else "it names addresses in an old way"
 
     def _commondir(self, place: Place) -> str:
-        text, why = plain_text(self._view, place.path, git_texts.MAX_BYTES)
+        text, why = plain_text(self._view, place.path, texts.MAX_BYTES)
         is_usual = place.kind == "worktree" and text.removesuffix(b"\n") == COMMON_DIRECTORY
         return why or ("" if is_usual else "it leads to another git directory")
 
     def _gitdir(self, place: Place) -> str:
-        text, why = plain_text(self._view, place.path, git_texts.MAX_BYTES)
+        text, why = plain_text(self._view, place.path, texts.MAX_BYTES)
         link = os.fsdecode(text).removesuffix("\n")
         is_inside = place.kind == "worktree" and link.endswith("/.git")
         if why or not is_inside or resolved(self._view.root, place.directory, link) is None:

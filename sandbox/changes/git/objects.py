@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from sandbox.changes import git_index, git_texts
+from sandbox.changes.git import index, texts
 from sandbox.changes.layers import Tree, UnreadableError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Commit:
         self._files, self._directory, self._common = tree, directory, common
         head = self._head()
         self._trees: dict[tuple[str, ...], dict[str, TreeEntry]] = {}
-        self._left_out: git_index.LeftOut | None = None
+        self._left_out: index.LeftOut | None = None
         self._objects = _Objects(tree, f"{common}/objects", len(head))
         with _decoding(f"commit {head}"):
             self._trees[()] = self._root(head)
@@ -82,9 +82,9 @@ class Commit:
         if self._objects.is_sha256:
             raise UnreadableError("the index of a repository with SHA-256 is not read")
         if self._left_out is None:
-            index = self._files.read(f"{self._directory}/index", git_index.MAX_BYTES) or b""
+            content = self._files.read(f"{self._directory}/index", index.MAX_BYTES) or b""
             with _decoding("index"):
-                self._left_out = git_index.LeftOut(index)
+                self._left_out = index.LeftOut(content)
         return self._left_out.has("/".join(parts))
 
     def _listed(self, parts: tuple[str, ...]) -> dict[str, TreeEntry]:
@@ -102,16 +102,16 @@ class Commit:
 
     def _head(self) -> str:
         """Return the name of the commit that is checked out."""
-        text = self._files.read(f"{self._directory}/HEAD", git_texts.MAX_BYTES) or b""
-        if not git_texts.is_head(text):
+        text = self._files.read(f"{self._directory}/HEAD", texts.MAX_BYTES) or b""
+        if not texts.is_head(text):
             raise UnreadableError("HEAD names no branch and no commit")
         for _ in range(MAX_SYMBOLIC):
-            if object_id := git_texts.object_id(text):
+            if object_id := texts.object_id(text):
                 return object_id
-            name = git_texts.symbolic(text)
-            if not git_texts.is_reference_name(name):
+            name = texts.symbolic(text)
+            if not texts.is_reference_name(name):
                 break
-            found = self._files.read(f"{self._common}/{name}", git_texts.MAX_BYTES)
+            found = self._files.read(f"{self._common}/{name}", texts.MAX_BYTES)
             text = self._packed(name) if found is None else found
         raise UnreadableError("HEAD leads to no commit")
 
@@ -194,9 +194,9 @@ class _Objects:
         from dulwich.objects import RawObjectID  # noqa: PLC0415
 
         raw = RawObjectID(bytes.fromhex(object_id))
-        for name, index in self._indexes():
+        for name, packed in self._indexes():
             with suppress(KeyError):
-                return name, index.object_offset(raw)
+                return name, packed.object_offset(raw)
         raise UnreadableError(f"object {object_id} is not here; a partial clone may lack it")
 
     def _indexes(self) -> "Iterator[tuple[str, PackIndex]]":

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from sandbox.changes.git_work import Judgement, judge
-from tests.sandbox.changes.repositories import protected, sh
+from sandbox.changes.git.work import Judgement, judge
+from tests.sandbox.changes.git.repositories import protected, sh
+from tests.sandbox.changes.git.traps import CI, CONFIG, HEAD, HELD, PASSES, SUB, Put, Text, gone
 from tests.sandbox.changes.test_git_table import ADD_SUB, LIBRARY, PROJECT
-from tests.sandbox.changes.traps import CI, CONFIG, HEAD, HELD, PASSES, SUB, Put, Text, gone
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +164,7 @@ def test_a_path_too_deep_to_follow_is_held(root: Path, tmp_path: Path):
 def test_objects_are_only_read_for_working_files(root: Path, tmp_path: Path):
     script = """
 import sys
-from sandbox.changes.git_work import judge
+from sandbox.changes.git.work import judge
 upper, root, *paths = sys.argv[1:]
 assert judge(paths, upper, root, is_git=True).held == ()
 print(any(name.startswith("dulwich") for name in sys.modules))

@@ -1,7 +1,7 @@
 """What git itself may do to names that make other tools run code, so that no person need see it.
 
 May touch: the two layers of a change set, for reading. Nothing is run: no git, no hook, no filter.
-  1  inside a git directory: git_directories.py; a HEAD that names a branch passes whoever wrote it
+  1  inside a git directory: directories.py; a HEAD that names a branch passes whoever wrote it
   2  a `.git` file leads to a module or worktree of this workspace, which passes too
   3  a working file is what the commit has that is checked out; a removed one is not in it
   4  .gitmodules may also differ by lines that `git submodule` writes
@@ -12,10 +12,10 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from sandbox.changes import git_config, git_texts
-from sandbox.changes.git_directories import GitDirectories, plain_text, unusual
-from sandbox.changes.git_objects import DIRECTORY, EXECUTABLE, PLAIN, Commit, TreeEntry
-from sandbox.changes.git_places import Place, Places, resolved
+from sandbox.changes.git import config, texts
+from sandbox.changes.git.directories import GitDirectories, plain_text, unusual
+from sandbox.changes.git.objects import DIRECTORY, EXECUTABLE, PLAIN, Commit, TreeEntry
+from sandbox.changes.git.places import Place, Places, resolved
 from sandbox.changes.layers import Entry, Tree, View, layers
 from sandbox.names import is_protected
 from sandbox.permit import SandboxError
@@ -111,14 +111,14 @@ class _Work:
 
     def _led(self, tree: Tree, link: str) -> Place | str:
         """Return the module or worktree that a `.git` file leads to."""
-        written = git_texts.gitlink(tree.read(link, git_texts.MAX_BYTES) or b"")
+        written = texts.gitlink(tree.read(link, texts.MAX_BYTES) or b"")
         target = resolved(self._view.root, link.rpartition("/")[0], written) if written else None
         place = self._places.of(target) if target else None
         if place is None or place.rest or place.kind not in {"module", "worktree"}:
             return "it leads to no submodule or worktree of this workspace"
         if tree is self._view.before:
             return place
-        back = tree.read(f"{place.directory}/gitdir", git_texts.MAX_BYTES) or b""
+        back = tree.read(f"{place.directory}/gitdir", texts.MAX_BYTES) or b""
         is_theirs = os.fsdecode(back).removesuffix("\n") == f"{self._view.root}/{link}"
         if place.kind == "worktree" and not is_theirs:
             return "the worktree it leads to is another one"
@@ -193,11 +193,11 @@ class _Work:
         return next(filter(None, (self.why_not(f"{path}/{name}") for name in names)), "")
 
     def _modules_file(self, path: str) -> str:
-        after, why = plain_text(self._view, path, git_config.MAX_BYTES)
+        after, why = plain_text(self._view, path, config.MAX_BYTES)
         if why:
             return why
-        before = self._view.before.read(path, git_config.MAX_BYTES) or b""
-        return git_config.unexplained(before, after, git_config.GITMODULES)
+        before = self._view.before.read(path, config.MAX_BYTES) or b""
+        return config.unexplained(before, after, config.GITMODULES)
 
 
 def _above(path: str) -> Iterator[str]:
