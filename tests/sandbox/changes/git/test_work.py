@@ -10,8 +10,8 @@ import pytest
 
 from sandbox.changes.git.work import Judgement, judge
 from tests.sandbox.changes.git.repositories import protected, sh
+from tests.sandbox.changes.git.test_table import ADD_SUB, LIBRARY, PROJECT
 from tests.sandbox.changes.git.traps import CI, CONFIG, HEAD, HELD, PASSES, SUB, Put, Text, gone
-from tests.sandbox.changes.test_git_table import ADD_SUB, LIBRARY, PROJECT
 
 
 @pytest.fixture(scope="module")
