@@ -51,6 +51,10 @@ DELEGATE = (
     "a delegated control group bounds it at once\n"
     "Start the server as: systemd-run --user --scope -p Delegate=yes permitgate serve"
 )
+ELSEWHERE = (
+    "without it commands write the workspace itself, without preview or undo\n"
+    "Set XDG_STATE_HOME to a directory on ext4, xfs, btrfs or tmpfs, whose files keep attributes"
+)
 ISOLATING = ("filesystem", "network", "processes")
 EXTRAS = {
     "cell": "pid, mount and ipc namespaces inside, a fresh /proc and a bind",
@@ -210,6 +214,8 @@ def _extras(answers: Mapping[str, str], bwrap: str) -> tuple[Control, ...]:
         # What kept bubblewrap itself from working keeps these, too.
         is_the_same = reason == answers[ISOLATING[0]]
         fix = remedies.namespaces(reason) if is_the_same else remedies.cells(reason)
+        if name == "overlay" and not answers["cell"]:
+            fix = ELSEWHERE
         found.append(Control(name, "absent", reason, fix))
     return tuple(found)
 
