@@ -26,7 +26,7 @@ def prune(store: "ChangeStore") -> tuple[str, ...]:
         trash = [store.out_of_sight(set_id) for set_id in gone]
         store.marks.forget(time.time() - store.keep.max_age_s)
         oldest = min((mark.number for mark in store.marks.all()), default=store.history.last())
-        store.history.prune({each.set_id for each in store.all()}, oldest)
+        store.history.prune(set(store.ids()), oldest)
     for path in trash:
         drop(path)
     return tuple(gone)

@@ -143,8 +143,7 @@ class ChangeStore:
     def load(self, set_id: str) -> ChangeSet:
         """Return what a list shows of one set; raises as `record` does."""
         try:
-            with (self.place(set_id) / RECORD).open("rb") as file:
-                return head_from_text(file.readline())
+            return _head(f"{self.place(set_id)}/{RECORD}")
         except FileNotFoundError as error:
             raise SetError(f"there is no change set {set_id}; nothing was changed") from error
         except SetError as error:
@@ -153,12 +152,19 @@ class ChangeStore:
     def all(self, root: str | None = None) -> tuple[ChangeSet, ...]:
         """Return every readable set, or those of one workspace, the newest last."""
         found: list[ChangeSet] = []
-        with suppress(FileNotFoundError), os.scandir(self._base / "sets") as entries:
-            for entry in entries:
-                with suppress(SetError):
-                    found.append(self.load(entry.name))
+        for name in self.ids():
+            with suppress(OSError, SetError):
+                found.append(_head(f"{self._base}/sets/{name}/{RECORD}"))
         chosen = [each for each in found if root is None or each.about.root == root]
         return tuple(sorted(chosen, key=lambda each: (each.about.created_s, each.set_id)))
+
+    def ids(self) -> list[str]:
+        """Return the id of every set, readable or not."""
+        try:
+            with os.scandir(self._base / "sets") as entries:
+                return [entry.name for entry in entries]
+        except FileNotFoundError:
+            return []
 
     def digest(self, set_id: str) -> str:
         """Return 64 hex digits over every step that is not applied and all that it would bring.
@@ -251,6 +257,11 @@ class ChangeStore:
     def sweep(self) -> None:
         """Remove the drafts that dead servers left."""
         pruning.sweep(self._base / "drafts")
+
+
+def _head(record: str) -> ChangeSet:
+    with open(record, "rb") as file:  # noqa: PTH123  # hot
+        return head_from_text(file.readline())
 
 
 def write(parent: int, name: str, content: bytes, *, durable: bool = False) -> None:

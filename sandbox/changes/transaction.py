@@ -21,7 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from sandbox.changes import staging
-from sandbox.changes.active import Marker
+from sandbox.changes.active import Marker, sync_path
 from sandbox.changes.check import Check, Planned, Touches, touches
 from sandbox.changes.choose import ancestors, choose
 from sandbox.changes.model import Applied, Reverted
@@ -271,7 +271,13 @@ class _Transition:
         """Find the directories that are touched, before anything touches them."""
         how = self._how
         touching = Touching(place, self._record, self._opened, to_apply=how.to_apply)
-        also = touching.all() if how.paths is None else set()
+        turning = {each.turn.index for each in planned}
+        is_last = all(
+            each.is_applied == how.to_apply or index in turning
+            for index, each in enumerate(self._record.standings)
+        )
+        # A directory that only has another time has no step; it goes with all, or with the rest.
+        also = touching.all() if how.paths is None or is_last else set()
         self._touched = touching.directories(planned, also | ({"."} if is_staged else set()))
         self._record = replace(self._record, times=touching.times)
 
@@ -296,6 +302,8 @@ class _Transition:
         self.at = str(self._store.place(self._record.set_id))
         is_far = self._how.is_durable or not place.is_one_mount
         self._store.active.write_journal(self._record, durable_name=is_far)
+        if self._how.is_durable:
+            sync_path(str(self._store.place(self._record.set_id).parent))
 
     def _commit(self, place: Site, stage: int | None, done: list[Planned]) -> None:
         """Do 6, 7 and 8."""

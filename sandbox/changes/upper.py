@@ -28,7 +28,7 @@ from sandbox.changes.objects import (
     xattrs,
 )
 from sandbox.changes.record import Stamp, stamp
-from sandbox.dirfd import Descent, directory, lstat
+from sandbox.dirfd import Descent, PathRefusedError, directory, lstat
 from sandbox.permit import SandboxError
 
 OPAQUE, WHITEOUT, ORIGIN = OVERLAY + "opaque", OVERLAY + "whiteout", OVERLAY + "origin"
@@ -77,13 +77,22 @@ def deleted_meanwhile(found: Found, root: Path, since_ns: int) -> tuple[str, ...
     A directory cannot be renamed on an overlay, so its owner did. Of a file nobody can say which
     name it had, but no name went from a directory that did not change.
     """
+    if not found.orphans:
+        return ()
     directories = {change.path for change in found.changes if change.kind == "directory"}
     with directory(str(root)) as root_fd, Descent(root_fd) as lower:
         return tuple(
             path
             for path in found.orphans
-            if path in directories or os.fstat(lower.parent(path)[0]).st_ctime_ns > since_ns
+            if path in directories or _changed_since(lower, path, since_ns)
         )
+
+
+def _changed_since(lower: Descent, path: str, since_ns: int) -> bool:
+    try:
+        return os.fstat(lower.parent(path)[0]).st_ctime_ns > since_ns
+    except (FileNotFoundError, PathRefusedError):
+        return True
 
 
 def clean(upper: int) -> dict[str, Stamp]:
