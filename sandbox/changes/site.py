@@ -6,7 +6,7 @@ followed, so whoever moves directories meanwhile can make a step fail, but not g
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -23,6 +23,11 @@ class Site:
         self.own_fd = own
         self.root = Descent(root)
         self.own = Descent(own)
+        self.others = ExitStack()  # closed with the site
+
+    def beside(self, directory: int) -> Descent:
+        """Return the ways below another directory; they are closed with the site."""
+        return self.others.enter_context(Descent(directory))
 
     @cached_property
     def is_one_mount(self) -> bool:
@@ -72,7 +77,7 @@ def site(root: str, own: Path) -> Iterator[Site]:
     """
     with directory(root) as root_fd, opened(own) as own_fd:
         found = Site(root_fd, own_fd)
-        with found.root, found.own:
+        with found.root, found.own, found.others:
             yield found
 
 

@@ -30,7 +30,7 @@ class Turns:
         self._to_apply = to_apply
         # Where the workspace's objects are exchanged with: on the same mount as they.
         self._side_fd = site.own_fd if staging is None else staging
-        self._side = Descent(self._side_fd)
+        self._side = site.beside(self._side_fd)
         self._is_staged = staging is not None
 
     def do(self, planned: Planned) -> bool:
