@@ -59,6 +59,10 @@ class Turns:
         place, side = self._site.root.parent(path), self._place(turn.slot)
         if turn.going:
             _open_top(place, going)
+            if standing.is_bare and going[0].is_directory:
+                if listed(self._site.root.at(path)):
+                    return False  # it would be taken with what somebody put there
+                place = self._site.root.parent(path)
         if turn.coming:
             _open_top(side, coming)
         if turn.kind == "in":
@@ -67,7 +71,7 @@ class Turns:
             shift(place, side)
         else:
             swap(side, place, self._aside(turn))
-        if turn.going and not _is(side, turn.going, going[0]):
+        if turn.going and not _is(side, turn.going, going[:1] if standing.is_bare else going):
             self._rename_back(turn, path)
             return False
         return True
@@ -241,8 +245,12 @@ def _open_top(place: Place, stamps: Sequence[Stamp]) -> None:
         open_up(*place, stamps[0].mode)
 
 
-def _is(place: Place, inode: int, expected: Stamp) -> bool:
+def _is(place: Place, inode: int, expected: Sequence[Stamp]) -> bool:
+    """Return whether an object is what it was, with all below it; directories may be open now."""
     status = lstat(*place)
     if status is None or status.st_ino != inode:
         return False
-    return is_same(expected, stamp("", status), mode_matters=False)
+    if len(expected) == 1:
+        return is_same(expected[0], stamp("", status), mode_matters=False)
+    now = [stamp(*each) for each in walk(*place, "pass")]
+    return not differences(expected, now, modes_matter=False)

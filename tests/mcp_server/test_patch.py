@@ -46,6 +46,18 @@ async def test_a_patch_is_done_as_shown_and_put_back_unless_the_file_changed_sin
     assert notes(indoors) == "mine\n"
 
 
+async def test_an_undo_can_be_undone(indoors):
+    async with indoors.connected("auto") as client:
+        undo_id = (await client.call_tool("patch", EDIT)).structured_content["undo_id"]
+        await client.call_tool("undo", {"undo_id": undo_id})
+        twice = await client.call_tool("undo", {"undo_id": undo_id})
+        assert twice.is_error
+        assert "redo" in twice.content[0].text
+        again = await client.call_tool("undo", {"undo_id": undo_id, "redo": True})
+    assert again.structured_content["status"] == "ok"
+    assert notes(indoors) == "alpha\ngamma\n"
+
+
 @pytest.mark.threat("T21")
 @pytest.mark.parametrize("path", ["../outside.txt", "/etc/hosts", "a/../../outside.txt"])
 async def test_a_patch_lands_nowhere_outside_its_root(indoors, path):

@@ -308,6 +308,27 @@ def test_a_workspace_that_is_gone_stops_no_recovery(rig: Rig):
 
 @pytest.mark.threat("T21")
 @pytest.mark.as_user
+@pytest.mark.parametrize("path", ["g/one", "g/new"])
+@pytest.mark.parametrize("is_split", [False, True])
+def test_a_directory_does_not_go_with_what_someone_wrote_in_it_in_the_middle(
+    rig: Rig, path: str, is_split: bool, monkeypatch: pytest.MonkeyPatch
+):
+    held = rig.holds(lambda w: (shutil.rmtree(w / "g"), (w / "a").write_text("mine")))
+    if is_split:  # the directory and what is in it are steps of their own then
+        apply(rig.store, held.set_id, ["g/one"])
+        revert(rig.store, held.set_id)
+    real = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda file: (real(file), write(rig.root / path, "new")))
+    conflicts = apply(rig.store, held.set_id).conflicts
+    monkeypatch.undo()
+    assert {"g", path} & set(conflicts)
+    assert (rig.root / path).read_text() == "new"
+    assert (rig.root / "a").read_text() == "mine"
+    assert rig.is_at_rest()
+
+
+@pytest.mark.threat("T21")
+@pytest.mark.as_user
 @pytest.mark.parametrize("how", ["write", "replace", "create", "delete"])
 @pytest.mark.parametrize("is_whole", [True, False])
 def test_a_change_by_someone_else_in_the_middle_keeps_theirs(
