@@ -309,7 +309,7 @@ def fail_at(nth: int, patch: pytest.MonkeyPatch) -> Callable[[], bool]:
 @pytest.mark.threat("T21")
 def test_a_full_disk_at_any_step_changes_nothing_or_everything(tmp_path: Path):
     seen: set[str] = set()
-    is_open = len(os.listdir("/proc/self/fd"))
+    is_open = len(list(Path("/proc/self/fd").iterdir()))
     for nth in range(200):
         place = tmp_path.resolve() / str(nth)
         place.mkdir()
@@ -331,7 +331,7 @@ def test_a_full_disk_at_any_step_changes_nothing_or_everything(tmp_path: Path):
         if not failed():
             break
     assert seen == {"landed", "refused"}
-    assert len(os.listdir("/proc/self/fd")) == is_open
+    assert len(list(Path("/proc/self/fd").iterdir())) == is_open
 
 
 @pytest.mark.threat("T21")
