@@ -59,3 +59,8 @@ def test_what_a_rule_names_is_decided_one_by_one():
 def test_a_whole_tree_of_packages_is_mentioned_by_none_of_the_rules_we_ship():
     tree = [("fs.create", f"{W}/node_modules/p{n}/index.js") for n in range(30_000)]
     assert list(mentioned(tree, load([pack("dev-safe")]), CONTEXT)) == []
+
+
+def test_without_a_rule_on_an_operation_none_of_its_changes_is_mentioned():
+    only = policy("version: 1\nrules:\n  - {id: none, deny: [net.connect]}\n")
+    assert list(mentioned([("fs.write", f"{W}/a.py")], only, CONTEXT)) == []
