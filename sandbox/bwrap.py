@@ -15,6 +15,7 @@ ANCESTOR_BYTES = 16 << 20
 # The probe tries a bubblewrap with all of these, so that one which lacks an option is found there.
 APART = ("--unshare-user", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try")
 ALONE = ("--unshare-pid", "--as-pid-1", "--unshare-net")  # what `inspect` shares with the host
+NETWORK = ("CAP_NET_ADMIN", "CAP_NET_BIND_SERVICE", "CAP_NET_RAW")  # over a seat's own namespace
 BARE = ("--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL")
 
 
@@ -50,6 +51,8 @@ def cell_arguments(
     options = [*APART, *ALONE, *BARE]
     options += ["--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SETPCAP"]
     options += ["--cap-add", "CAP_DAC_OVERRIDE"]  # the kernel's own part of an overlay: mode 000
+    for capability in NETWORK if host.can_net else ():
+        options += ["--cap-add", capability]
     for path, target in host.system.links:
         options += ["--symlink", target, path]
     lasting = [mount for mount in mounts if mount.lasts]

@@ -18,10 +18,13 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
 
 ANSWER_S = 10.0  # a machine under load takes a while to fork
 MAX_CELLS = 8
 SPARE_SEATS = 2
+Kind = Literal[b"S", b"N"]  # a seat, or one with a network namespace of its own; as ordered
 PAUSE_S = 0.01  # before a seat is replaced: the command that took it starts first
 COMPLAINT_BYTES = 4096
 CREDENTIALS = struct.Struct("3i")  # pid, uid, gid
@@ -49,8 +52,8 @@ class Seat:
         self.pidfd = os.pidfd_open(pid)
         self._taken = taken  # orders the next one; not before this command is on its way
 
-    def start(self, spec: int, streams: tuple[int, int, int]) -> None:
-        """Hand over the command's specification and its three streams.
+    def start(self, spec: int, streams: tuple[int, ...]) -> None:
+        """Hand over the command's specification, its three streams, and the way to the broker.
 
         Raises:
             CellError: the seat is gone; the command did not start.
@@ -80,69 +83,82 @@ class Cell:
 
     def __init__(self, plan: Plan) -> None:
         self._hurry = threading.Event()
-        self._orders: queue.SimpleQueue[bool] = queue.SimpleQueue()
-        self._ready: queue.SimpleQueue[Seat | OSError] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[Kind | None] = queue.SimpleQueue()
+        self._ready: dict[Kind, queue.SimpleQueue[Seat | OSError]] = {
+            b"S": queue.SimpleQueue(),
+            b"N": queue.SimpleQueue(),
+        }
+        self._has_network = False
         self.taken = 0  # commands that run in it now
         threading.Thread(target=self._keep, args=(plan,), daemon=True).start()
         for _ in range(SPARE_SEATS):
-            self._order()
+            self._orders.put(b"S")
 
-    def take(self) -> Seat:
+    def take(self, kind: Kind = b"S") -> Seat:
         """Return a seat that waits; starting a command in it orders the next one.
+
+        Seats with a network are made from the first command on that wants one.
 
         Raises:
             CellError: there was none within the time a healthy cell needs.
         """
-        if self._ready.empty():
+        ready = self._ready[kind]
+        if kind == b"N" and not self._has_network:
+            self._has_network = True
+            self._orders.put(kind)
+        if ready.empty():
             self._hurry.set()
         try:
-            seat = self._ready.get(timeout=ANSWER_S)
+            seat = ready.get(timeout=ANSWER_S)
         except queue.Empty:
             raise CellError("the cell did not answer") from None
         if isinstance(seat, OSError):
-            self._ready.put(seat)  # for whoever asks next
+            ready.put(seat)  # for whoever asks next
             raise CellError(seat.errno, f"the cell ended: {seat}")
         return seat
 
-    def _order(self) -> None:
-        self._orders.put(True)
-
     def close(self) -> None:
         """End the cell and all that runs in it."""
-        self._orders.put(False)
+        self._orders.put(None)
 
     def _keep(self, plan: Plan) -> None:
         try:
             control, child = _start(plan)
         except OSError as error:
-            self._ready.put(error)
+            self._fail(error)
             return
         try:
             made = 0
-            while self._orders.get():
+            while kind := self._orders.get():
                 if made >= SPARE_SEATS:
                     self._hurry.wait(PAUSE_S)
-                self._ready.put(_seat(control, self._order))
+                again = partial(self._orders.put, kind)
+                self._ready[kind].put(_seat(control, kind, again))
                 made += 1
                 if self._orders.empty():
                     self._hurry.clear()
         except OSError as error:
-            self._ready.put(error)
+            self._fail(error)
         finally:
             control.close()
             child.kill()
             child.wait()
             self._empty()
 
+    def _fail(self, error: OSError) -> None:
+        for ready in self._ready.values():
+            ready.put(error)
+
     def _empty(self) -> None:
-        kept = []
-        while not self._ready.empty():
-            seat = self._ready.get()
-            if isinstance(seat, Seat):
-                seat.close()
-            else:
-                kept.append(seat)
-        self._ready.put(kept[0] if kept else CellError("the cell was closed"))
+        for ready in self._ready.values():
+            kept = []
+            while not ready.empty():
+                seat = ready.get()
+                if isinstance(seat, Seat):
+                    seat.close()
+                else:
+                    kept.append(seat)
+            ready.put(kept[0] if kept else CellError("the cell was closed"))
 
 
 @dataclass(slots=True)
@@ -153,7 +169,7 @@ class Cells:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @contextmanager
-    def seat(self, plan: Plan) -> Iterator[tuple[Cell, Seat]]:
+    def seat(self, plan: Plan, kind: Kind = b"S") -> Iterator[tuple[Cell, Seat]]:
         """Lend a seat in the cell of this plan; a cell that fails on the way is retired.
 
         Raises:
@@ -165,7 +181,7 @@ class Cells:
             cell.taken += 1
             self._make_room()
         try:
-            with closing(cell.take()) as seat:
+            with closing(cell.take(kind)) as seat:
                 yield cell, seat
         except CellError:
             self.retire(cell)
@@ -224,13 +240,13 @@ def _start(plan: Plan) -> tuple[socket.socket, "subprocess.Popen[bytes]"]:
     raise CellError(errno.EPERM, reason or "bubblewrap gave no reason")
 
 
-def _seat(control: socket.socket, taken: Callable[[], None]) -> Seat:
+def _seat(control: socket.socket, kind: Kind, taken: Callable[[], None]) -> Seat:
     with ExitStack() as stack:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         stack.enter_context(ours)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         with theirs:
-            socket.send_fds(control, [b"S"], [theirs.fileno()])
+            socket.send_fds(control, [kind], [theirs.fileno()])
         ours.settimeout(ANSWER_S)
         said, ancillary, _, _ = ours.recvmsg(1 << 10, socket.CMSG_SPACE(CREDENTIALS.size))
         if said == b"P":

@@ -78,6 +78,16 @@ class Spec:
         return self._lists[8]
 
     @property
+    def ports(self) -> list[int]:
+        """Return the ports where the command's connections are heard."""
+        return [int(port) for port in self._lists[9]]
+
+    @property
+    def settings(self) -> list[bytes]:
+        """Return "name=value" of what is set below /proc/sys in each seat of a cell."""
+        return self._lists[10]
+
+    @property
     def filter(self) -> bytes:
         """Return the seccomp program."""
         return bytes.fromhex(self._lists[6][0].decode("ascii"))

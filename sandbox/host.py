@@ -73,6 +73,11 @@ class HostFacts:
     can_net: bool = False  # a network namespace with its own loopback, inside
     accepted: Accepted = Accepted()
 
+    @property
+    def has_broker(self) -> bool:
+        """Return whether commands can reach the network through the broker here."""
+        return self.rung == "namespaces" and self.can_cell and self.can_net
+
     def meets(self, minimum: str) -> bool:
         """Return whether this host enforces at least `minimum`; an unknown rung is never met."""
         return minimum in RUNGS[: RUNGS.index(self.rung) + 1]

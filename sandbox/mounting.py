@@ -61,14 +61,16 @@ def most_files(path: bytes) -> int:
     return room.f_blocks * room.f_frsize // BYTES_PER_FILE
 
 
-def private(mounts: list[list[bytes]]) -> list[list[bytes]]:
+def private(mounts: list[list[bytes]], settings: list[bytes]) -> list[list[bytes]]:
     """Mount what is the same for every command, and return the covers among it.
 
     `mounts` are ("tmpfs", path, bytes it may hold) and ("mask", path, source); /proc comes first.
+    `settings` are "name=value" below /proc/sys, set where the kernel lets a namespace set them.
     The new /run is put aside until `build` ends.
     """
     _mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
-    _bound_shared_memory()
+    for setting in settings:
+        _set(*setting.split(b"="))
     # Read-only: as root /proc/sys would be the host's to change.
     _restrict(b"/proc", ATTR_READ_ONLY, 0)
     # Device nodes are the host's own: as root their modes could be changed. Writing to them works.
@@ -87,11 +89,10 @@ def private(mounts: list[list[bytes]]) -> list[list[bytes]]:
     return covers
 
 
-def _bound_shared_memory() -> None:
-    """Bound System V segments, which belong to no process; before Linux 6.9 root alone may."""
+def _set(name: bytes, value: bytes) -> None:
     try:
-        with open("/proc/sys/kernel/shmall", "wb") as file:  # noqa: PTH123  # no pathlib in here
-            file.write(b"%d" % (SHM_BYTES // os.sysconf("SC_PAGE_SIZE")))
+        with open(b"/proc/sys/" + name, "wb") as file:  # noqa: PTH123  # no pathlib in here
+            file.write(value)
     except OSError:
         return
 

@@ -7,6 +7,8 @@ import hashlib
 from dataclasses import dataclass
 from typing import Literal
 
+from sandbox.network.model import Contact
+
 Status = Literal["ok", "failed", "timeout", "killed", "blocked", "error"]
 Seen = Literal["enforced", "partial", "absent"]
 
@@ -85,6 +87,7 @@ class CommandOutcome:
     peak_memory_bytes: int = 0
     message: str = ""  # for error and blocked: what happened and what to do
     effects: Effects | None = None  # None: it changed nothing, or wrote the workspace itself
+    contacts: tuple[Contact, ...] = ()  # what it reached, or tried to
 
 
 @dataclass(frozen=True, slots=True)

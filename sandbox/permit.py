@@ -10,9 +10,15 @@ from typing import TypeVar, final
 from typing_extensions import override
 
 from sandbox.action import Action, digest
+from sandbox.network.model import Asks, Destination, Word
 
 A = TypeVar("A", bound=Action)
 _ISSUE = object()  # only an office in this module holds it, so no caller can build a Permit
+
+
+def no_connection(_: Destination) -> Word:
+    """Refuse: whoever issued the permit said nothing of connections."""
+    return Word(is_permitted=False, text="the permit says nothing of connections")
 
 
 class SandboxError(Exception):
@@ -27,15 +33,22 @@ class PermitError(SandboxError):
 class Permit:
     """Leave to carry out one frozen action once; made by `PermitOffice.issue` alone."""
 
-    __slots__ = ("action", "action_digest", "approval_id", "session")
+    __slots__ = ("action", "action_digest", "approval_id", "connects", "session")
 
     action: Action
     action_digest: str
     approval_id: str | None
     session: str  # whose /tmp and HOME a command may use
+    connects: Asks  # policy's word on each connection of the command
 
     def __init__(
-        self, seal: object, action: Action, approval_id: str | None, session: str = ""
+        self,
+        seal: object,
+        action: Action,
+        approval_id: str | None,
+        *,
+        session: str,
+        connects: Asks,
     ) -> None:
         if seal is not _ISSUE:
             raise PermitError("a permit can only be issued by the permit office")
@@ -43,6 +56,7 @@ class Permit:
         object.__setattr__(self, "action_digest", digest(action))
         object.__setattr__(self, "approval_id", approval_id)
         object.__setattr__(self, "session", session)
+        object.__setattr__(self, "connects", connects)
 
     @override
     def __setattr__(self, name: str, value: object) -> None:
@@ -66,14 +80,20 @@ class PermitOffice:
         self._open: dict[int, _Open] = {}
 
     def issue(
-        self, action: Action, *, approved_digest: str, approval_id: str | None, session: str = ""
+        self,
+        action: Action,
+        *,
+        approved_digest: str,
+        approval_id: str | None,
+        session: str = "",
+        connects: Asks = no_connection,
     ) -> Permit:
         """Return a permit for `action`.
 
         Raises:
             PermitError: `approved_digest` is not this action's digest.
         """
-        permit = Permit(_ISSUE, action, approval_id, session)
+        permit = Permit(_ISSUE, action, approval_id, session=session, connects=connects)
         if permit.action_digest != approved_digest:
             raise PermitError(
                 "approval_mismatch: the action is not the one that was decided; nothing ran"

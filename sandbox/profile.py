@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sandbox.daemons import is_client, sockets_of
+from sandbox.network.model import Network
 
 ProfileName = Literal["read", "inspect", "look", "write", "live", "unconfined"]
 Place = Literal["workspace", "scratch", "elsewhere", "machine", "kernel", "device"]
@@ -53,6 +54,7 @@ class Profile:
     sees_session: bool = False  # names /tmp: sees what `live` commands of the session left there
     output: str = ""  # the one file that a command which inspects writes: its redirect
     no_copy: str = ""  # why `live` stands for `write` here
+    network: Network | None = None  # what it may reach, through the broker
     unmasked: bool = False  # a human knows that not every denied file could be found
 
 
@@ -98,6 +100,7 @@ COVERED: dict[ProfileName, frozenset[ProfileName]] = {
 # By touches, weakest first.
 BY_STRENGTH: tuple[ProfileName, ...] = ("read", "inspect", "write", "live", "unconfined")
 
+PROJECT_PACKAGES = "<the project's packages>"  # what a package manager puts into the workspace
 WRITES = frozenset({"fs.write", "fs.create", "fs.perm"})
 READS = frozenset({"fs.read", "credential.read", "code.exec"})
 LOOKS = frozenset({"sys.inspect", "proc.inspect", "fs.list"})
@@ -143,13 +146,17 @@ def derive(
     workspace: str,
     read_roots: tuple[str, ...],
     programs: Programs = Programs(),
+    network: Network | None = None,
 ) -> Profile | NoProfile:
     """Return the weakest-powered profile that can carry out every touch.
+
+    With a `network`, connections are the broker's and need no more than that.
 
     `unconfined` comes out whenever one touch or program needs the host; the caller must then hold
     a human's yes to exactly that.
     """
-    needed: set[ProfileName] = {least(touch, workspace) for touch in touches}
+    inside = [t for t in touches if network is None or t.operation != "net.connect"]
+    needed: set[ProfileName] = {least(touch, workspace) for touch in inside} or {"read"}
     output = _output(touches, workspace) if "inspect" in needed else ""
     if output:
         needed.discard("write")  # the runner passes that one file
@@ -164,7 +171,12 @@ def derive(
             "one part inspects the host and another writes or runs code; no profile allows both. "
             "Split it: run the inspecting part as a command of its own"
         )
-    if name in ("read", "inspect") and _looks(operations, programs):
+    if network is not None and name == "inspect":
+        return NoProfile(
+            "one part inspects the host and another reaches the network; no profile allows both. "
+            "Split it: run the inspecting part as a command of its own"
+        )
+    if name in ("read", "inspect") and network is None and _looks(operations, programs):
         return Profile("look", workspace, read_roots=LOOKERS[_base(programs.argv[0])])
     if name == "inspect" and programs.foreign:
         return NoProfile(
@@ -188,11 +200,14 @@ def derive(
         sockets=sockets,
         output=output,
         sees_session=name == "read" and any(_is_session(touch) for touch in touches),
+        network=None if name == "unconfined" else network,
     )
 
 
 def least(touch: Touch, workspace: str) -> ProfileName:
     """Return the least profile that carries out one touch."""
+    if touch.operation == "pkg.install" and touch.resource == PROJECT_PACKAGES:
+        return "write"
     row = TABLE.get(touch.operation)
     return row[PLACES.index(place(touch, workspace))] if row else "unconfined"
 

@@ -20,7 +20,7 @@ import anyio.to_thread
 from sandbox import environment
 from sandbox.action import Command, Limits
 from sandbox.canary import Canary, TryOut
-from sandbox.cell import CellError, Cells, Plan
+from sandbox.cell import CellError, Cells, Kind, Plan
 from sandbox.changes.landing import Lander
 from sandbox.changes.overlay import refusal
 from sandbox.changes.store import ChangeStore
@@ -28,8 +28,10 @@ from sandbox.host import Control, HostFacts
 from sandbox.limits import met, sign_of
 from sandbox.masks import Walker
 from sandbox.mounting import MovedError
+from sandbox.network.brokerage import Brokerage
+from sandbox.network.model import Asks, Contact
 from sandbox.outcome import NO_OUTPUT, CommandOutcome, Enforcement, Status
-from sandbox.permit import Permit, PermitError, PermitOffice, SandboxError
+from sandbox.permit import Permit, PermitError, PermitOffice, SandboxError, no_connection
 from sandbox.profile import Profile, ProfileName
 from sandbox.sight import Scene, Unseen, look, sees_all
 from sandbox.start import Starter
@@ -72,6 +74,7 @@ class Who:
 
     session: str
     was_asked: bool = False
+    connects: Asks = no_connection
 
 
 class CommandRunner:
@@ -94,12 +97,14 @@ class CommandRunner:
         self._tools = Toolbox(host)
         self._starter = Starter(host)
         self._canary = Canary(host, state_dir, _weakly(weakref.WeakMethod(self._try_out)))
-        self._cells = Cells()
+        self._cells, self._broker = Cells(), Brokerage()
         weakref.finalize(self, self._cells.close)
+        weakref.finalize(self, self._broker.close)
 
     def close(self) -> None:
         """End every cell; a command that still runs in one is killed."""
         self._cells.close()
+        self._broker.close()
 
     def sees_all(self, profile: Profile) -> bool:
         """Return whether every denied file this profile would show can be found and covered."""
@@ -123,7 +128,8 @@ class CommandRunner:
         command = self._office.redeem(permit, Command)
         if refusal := await self._unheld(command):
             return self._error(command, refusal)
-        who = Who(permit.session, was_asked=permit.approval_id is not None)
+        was_asked = permit.approval_id is not None
+        who = Who(permit.session, was_asked, permit.connects)
         return await self._in_thread(command, who)
 
     async def tried(self, profile: ProfileName) -> tuple[Control, ...]:
@@ -180,23 +186,29 @@ class CommandRunner:
         scene = look(command, self._tools, self._walker, self._denies, self._state_dir)
         if isinstance(scene, Unseen):
             return self._error(command, scene.reason)
+        runs = self._on_copy if command.profile.name == "write" else self._in_place
         try:
             # 4. The files that will be executed are the ones that were decided.
             _check_pins(command)
-            if command.profile.name == "write":
-                return self._on_copy(command, scene, who, cancel_fd)
             # 5. Run it; cancellation kills the tree before this returns.
-            how = self._starter.start(command, scene, who.session)
-            ended = self._supervised(how, command, cancel_fd)
+            return runs(command, scene, who, cancel_fd)
         except PermitError as error:
             return error
         except MovedError:
             return None
         except (OSError, ValueError) as error:
             return self._error(command, f"the sandbox could not be started: {error}")
+
+    def _in_place(
+        self, command: Command, scene: Scene, who: Who, cancel_fd: int
+    ) -> CommandOutcome | None:
+        how = self._starter.start(command, scene, who.session)
+        ended, contacts = self._supervised(how, command, who, cancel_fd)
         # 6. What the command planted is taken out.
-        is_moved = ended.report.startswith(AGAIN)
-        return None if is_moved else self._outcome(command, ended, scene.hidden, scene.sweep())
+        if ended.report.startswith(AGAIN):
+            return None
+        outcome = self._outcome(command, ended, scene.hidden, scene.sweep())
+        return replace(outcome, contacts=contacts)
 
     def _on_copy(
         self, command: Command, scene: Scene, who: Who, cancel_fd: int
@@ -204,10 +216,11 @@ class CommandRunner:
         """Run a command on a copy of the workspace, and land what it did there."""
         with self._lander.begin(command, who.session, scene.behind) as ground:
             how = self._starter.start(command, replace(scene, layers=ground.layers), who.session)
-            ended = self._supervised(how, command, cancel_fd)  # 5
+            ended, contacts = self._supervised(how, command, who, cancel_fd)  # 5
             if ended.report.startswith(AGAIN):
                 return None
             outcome = self._outcome(command, ended, scene.hidden, ())
+            outcome = replace(outcome, contacts=contacts)
             if NO_OVERLAY in ended.report:
                 self._no_copy[command.profile.workspace] = outcome.message
                 return replace(outcome, message=f"{outcome.message} {INSTEAD}")
@@ -217,16 +230,35 @@ class CommandRunner:
             done = self._lander.finish(ground, command, was_asked=who.was_asked)
             return replace(outcome, effects=done)
 
-    def _supervised(self, how: Start, command: Command, cancel_fd: int) -> Ended:
+    def _supervised(
+        self, how: Start, command: Command, who: Who, cancel_fd: int
+    ) -> tuple[Ended, tuple[Contact, ...]]:
         if how.plan is None:
-            return supervise(how, command.limits, cancel_fd)
+            return supervise(how, command.limits, cancel_fd), ()
         # Where nothing ran, the cell was broken, and a new one is as good.
         with suppress(CellError):
-            return self._in_cell(how.plan, how, command, cancel_fd)
-        return self._in_cell(how.plan, how, command, cancel_fd)
+            return self._connected(how.plan, how, command, who, cancel_fd)
+        return self._connected(how.plan, how, command, who, cancel_fd)
+
+    def _connected(
+        self, plan: Plan, how: Start, command: Command, who: Who, cancel_fd: int
+    ) -> tuple[Ended, tuple[Contact, ...]]:
+        """Run a command in a cell, with a line to the broker where it may reach something."""
+        network = command.profile.network
+        if network is None:
+            return self._in_cell(plan, how, command, cancel_fd), ()
+        line = self._broker.line(network, who.connects)
+        contacts: tuple[Contact, ...] = ()
+        try:
+            how = replace(how, broker=line.seat.fileno())
+            ended = self._in_cell(plan, how, command, cancel_fd)
+        finally:
+            contacts = line.end()
+        return ended, contacts
 
     def _in_cell(self, plan: Plan, how: Start, command: Command, cancel_fd: int) -> Ended:
-        with self._cells.seat(plan) as (cell, seat):
+        kind: Kind = b"S" if how.broker is None else b"N"
+        with self._cells.seat(plan, kind) as (cell, seat):
             ended = supervise(how, command.limits, cancel_fd, seat)
             if not ended.report.startswith(SAID) and not ended.cause:
                 raise CellError("the cell ended before the command ran")
@@ -245,9 +277,13 @@ class CommandRunner:
             )
         if command.profile.name == "unconfined":
             return None
-        if refusal := self._host.refusal(command.profile.name):
-            return refusal
-        if command.profile.name == "inspect" and not self._host.landlock_abi:
+        return self._host.refusal(command.profile.name) or self._unoffered(command.profile)
+
+    def _unoffered(self, profile: Profile) -> str | None:
+        """Return what a profile needs beside its rung, where this host has it not."""
+        if profile.network is not None and not self._host.has_broker:
+            return "this host offers no network namespace inside, so no command here has a network"
+        if profile.name == "inspect" and not self._host.landlock_abi:
             return (
                 "inspect shows the host's processes, which only Landlock keeps apart; it is absent"
             )

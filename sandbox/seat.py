@@ -6,6 +6,8 @@ of its own: a watcher (process 1 there) and the process that will become the com
 ready as far as they can be before the command is known. The control socket's end is the cell's end.
 Standard library only; nothing is imported once a command's view is built.
 
+A seat that is ordered with a network gets a namespace for that too (network/netspace.py).
+
 A seat answers "P" when its watcher lives, then what confine.py reports; "X…" comes when everything
 the command started is dead.
 """
@@ -19,10 +21,12 @@ import sys
 
 sys.path.insert(0, __file__.rsplit("/", 2)[0])
 from sandbox import confine, landlock, mounting, privileges  # found only once the path is known
+from sandbox.network import netspace
 
 CLONE = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
-NEW_MOUNT, NEW_IPC, NEW_PID = 0x0002_0000, 0x0800_0000, 0x2000_0000
-DESCRIPTORS = 4  # the specification, and the three streams
+NEW_MOUNT, NEW_IPC, NEW_PID, NEW_NET = 0x0002_0000, 0x0800_0000, 0x2000_0000, 0x4000_0000
+DESCRIPTORS = 5  # the specification, the three streams, and where listeners are handed over
+WITH_NETWORK = b"N"  # as ordered
 TMP = b"/tmp"  # the cell's own
 FULL = 0.98  # of /tmp or the home: the next command could not write
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -45,22 +49,23 @@ def main() -> int:
         order, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not order:
             return 0
-        seat = descriptors[0]
-        pid = int(_libc.syscall(CLONE, NEW_MOUNT | NEW_IPC | NEW_PID | signal.SIGCHLD, 0, 0, 0, 0))
+        seat, has_network = descriptors[0], order == WITH_NETWORK
+        new = NEW_MOUNT | NEW_IPC | NEW_PID | (NEW_NET if has_network else 0)
+        pid = int(_libc.syscall(CLONE, new | signal.SIGCHLD, 0, 0, 0, 0))
         if pid == 0:
             control.close()
-            _watch(seat, base, base_fd)
+            _watch(seat, base, base_fd, has_network=has_network)
         if pid < 0:
             os.write(seat, f"F{os.strerror(ctypes.get_errno())}".encode())
         os.close(seat)
 
 
-def _watch(seat: int, base: confine.Spec, base_fd: int) -> None:
+def _watch(seat: int, base: confine.Spec, base_fd: int, *, has_network: bool) -> None:
     """Be process 1 of a seat: prepare, show the command its view, wait, end everything, report."""
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.write(seat, b"P")
-        covers = mounting.private(base.mounts)
+        covers = _prepared(base, has_network=has_network)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         child = os.fork()  # noqa: TID251  # this process exists to become the permitted command
         if child == 0:
@@ -71,9 +76,9 @@ def _watch(seat: int, base: confine.Spec, base_fd: int) -> None:
         mounting.rehearse()
         descriptors = _receive(socket.socket(fileno=os.dup(seat)))
         spec = confine.Spec(descriptors[0])
-        mounting.build(spec.mounts, spec.identities, covers, spec.layers)
-        if spec.is_calm:
-            mounting.calm((TMP, base.cwd))
+        _show(spec, base, covers)
+        if has_network:
+            netspace.hand_over(spec.ports, socket.socket(fileno=descriptors.pop()))
         privileges.drop_capabilities()
         socket.send_fds(ours, [b"G"], descriptors)
         os.closerange(0, seat)
@@ -87,6 +92,20 @@ def _watch(seat: int, base: confine.Spec, base_fd: int) -> None:
     _end_all()
     os.write(seat, report + _fullness(base))
     os._exit(0)
+
+
+def _prepared(base: confine.Spec, *, has_network: bool) -> list[list[bytes]]:
+    """Make what is the same for every command, and return the covers among it."""
+    if not has_network:
+        return mounting.private(base.mounts, base.settings)
+    netspace.prepare()
+    return mounting.private(base.mounts, base.settings + netspace.SETTINGS)
+
+
+def _show(spec: confine.Spec, base: confine.Spec, covers: list[list[bytes]]) -> None:
+    mounting.build(spec.mounts, spec.identities, covers, spec.layers)
+    if spec.is_calm:
+        mounting.calm((TMP, base.cwd))
 
 
 def _receive(channel: socket.socket) -> list[int]:

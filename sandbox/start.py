@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Final
 
-from sandbox import allow_list, bwrap, environment, landlock, seccomp, view
+from sandbox import allow_list, bwrap, environment, landlock, mounting, seccomp, view
 from sandbox.action import Command
 from sandbox.cell import Plan
 from sandbox.host import HostFacts
@@ -37,6 +37,8 @@ CALLS: Final = {
 }
 WIDEST: Final = CALLS["live"]  # of the profiles that run in cells
 MAX_PLANS = 64
+LEAST_AT_ONCE = 512
+RESERVED_PIDS = 301  # the kernel takes no lower bound
 LOOKING: Final = (2, 19)  # CAP_DAC_READ_SEARCH, CAP_SYS_PTRACE: to see whose a socket is
 
 
@@ -54,6 +56,8 @@ class Spec:
     keeps: tuple[int, ...] = ()  # capabilities, where the command would hold root's
     is_calm: bool = False  # /tmp and HOME are the session's, to look at
     layers: tuple[str, ...] = ()  # upper and work directory of the workspace's overlay
+    ports: tuple[int, ...] = ()  # where connections are heard, with a network
+    settings: tuple[str, ...] = ()  # "name=value" below /proc/sys, of a cell
     refuse_tcp: bool = False
     filter_program: bytes = b""
 
@@ -69,6 +73,8 @@ class Spec:
             [self.filter_program.hex()],
             [str(capability) for capability in self.keeps],
             self.layers,
+            [str(port) for port in self.ports],
+            self.settings,
         )
         tokens = [self.cwd, "1" if self.refuse_tcp else "0", "1" if self.is_calm else "0"]
         for items in lists:
@@ -127,6 +133,7 @@ class Starter:
             filter_program=_less(profile.name, self._host.machine),
             is_calm=profile.sees_session,
             layers=scene.layers,
+            ports=profile.network.ports if profile.network else (),
         )
         groups = self._host.cgroups
         return Start((), b"", spec.encode(), command.stdin, groups, has_reaper=False, plan=plan)
@@ -192,7 +199,8 @@ class Starter:
         profile = command.profile
         home = profile.name if profile.name == "read" and not profile.sees_session else "write"
         owner = (session, home, *profile.write_paths)
-        key = (scene.sight.tools, workspace, tmp_bytes, scene.empty_file, owner)
+        most = _at_once(command.limits.processes)
+        key = (scene.sight.tools, workspace, tmp_bytes, most, scene.empty_file, owner)
         if (known := self._plans.get(key)) and known[1].issubset(mounts):
             return known
         host = self._host
@@ -201,13 +209,16 @@ class Starter:
         covers = tuple(
             mount
             for mount in mounts
-            if mount.kind == "mask" and any(is_within(mount.path, root) for root in lasting)
+            if mount.kind == "mask"
+            and mount.path != view.HOSTS_FILE  # of those alone that have a network
+            and any(is_within(mount.path, root) for root in lasting)
         )
         base = Spec(
             cwd=host.home,
             rules=self._rules(old),
             mounts=view.private(tmp_bytes) + covers,
             filter_program=seccomp.build(WIDEST, host.machine),
+            settings=_settings(most),
         )
         options = bwrap.cell_arguments(host, old, workspace, (tmp_bytes, scene.empty_file))
         if len(self._plans) >= MAX_PLANS:
@@ -218,6 +229,21 @@ class Starter:
 
     def _rules(self, mounts: tuple[view.Mount, ...]) -> list[tuple[str, int]]:
         return view.rules(mounts) if self._host.landlock_abi else []
+
+
+def _at_once(processes: int) -> int:
+    """Return a bound on processes that most commands share, so that they share a cell."""
+    return max(LEAST_AT_ONCE, 1 << (processes - 1).bit_length())
+
+
+def _settings(processes: int) -> tuple[str, ...]:
+    """Return what bounds a cell's seats at once, before a control group or a sample can.
+
+    System V segments belong to no process; a namespace may bound them since Linux 6.9, and its
+    process numbers since 6.14.
+    """
+    pages = mounting.SHM_BYTES // os.sysconf("SC_PAGE_SIZE")
+    return f"kernel/shmall={pages}", f"kernel/pid_max={RESERVED_PIDS + processes}"
 
 
 def _identities(profile: Profile, mounts: tuple[view.Mount, ...]) -> tuple[str, ...]:

@@ -45,6 +45,7 @@ class Start:
     cgroups: tuple[str, ...]
     has_reaper: bool
     plan: Plan | None = None
+    broker: int | None = None  # where a seat hands over what hears the command's connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,8 @@ class _Seated:
         spec = memory_file(start.spec)
         stdin = _stdin(start)
         try:
-            seat.start(spec, (stdin, out, err))
+            way = () if start.broker is None else (start.broker,)
+            seat.start(spec, (stdin, out, err, *way))
         finally:
             os.close(spec)
             os.close(stdin)

@@ -15,6 +15,7 @@ Kind = Literal["ro", "rw", "overlay", "list", "tmpfs", "proc", "dev", "mask"]
 INSIDE = mounting.INSIDE.decode()
 DATA = landlock.CHANGE & ~landlock.EXECUTE
 NOT_INSPECTED = frozenset({"/opt"})
+HOSTS_FILE = "/etc/hosts"  # what it says of a name, the broker looks up
 PRIVATE = ("/tmp", "/var/tmp", "/run")  # noqa: S108  # mount points of private tmpfs
 
 WORKSPACE: dict[ProfileName, Kind] = {"write": "overlay", "live": "rw"}
@@ -76,6 +77,8 @@ def view(profile: Profile, host: HostFacts, sight: Sight, empty_file: str) -> tu
     if sight.output is not None:
         mounts.append(Mount("rw", *sight.output, rights=DATA))
     mounts += _masks(host, sight, inspects=profile.name == "inspect", empty_file=empty_file)
+    if profile.network is not None:
+        mounts.append(Mount("mask", HOSTS_FILE, empty_file))
     mounts.append(Mount("ro", f"{INSIDE}/sandbox", host.package))
     if host.interpreter_prefix:
         mounts.append(Mount("ro", f"{INSIDE}/python", host.interpreter_prefix))
