@@ -90,6 +90,7 @@ def _rule(rule: Rule) -> dict[str, object]:
         "subjects": list(rule.subjects),
         "hosts": list(rule.hosts),
         "ports": [f"{first}-{last}" for first, last in rule.ports],
+        "methods": sorted(rule.methods),
         "remote_hosts": list(rule.remote_hosts),
         "lifts": sorted(rule.lifts),
         "demands": [f"{key} {text}" for key, text in described(rule.obligations)],

@@ -11,7 +11,8 @@ import re
 from dataclasses import fields
 from typing import Final
 
-from policy.globs import Name, Path, policy_glob, text_tokens
+from policy.globs import policy_glob, text_glob
+from policy.host_globs import within
 from policy.model import PATH_OPERATIONS, Context
 from policy.overlap import inside, overlaps
 from policy.rules import Rule, placed
@@ -78,7 +79,7 @@ def glob_inside(one: str, other: str) -> bool:
     """Return whether everything one glob names, as a path and as a text, the other names too."""
     if one == other:
         return True
-    as_text = inside(_as_text(one), _as_text(other))
+    as_text = inside(text_glob(one), text_glob(other))
     if one.startswith("<") or other.startswith("<"):
         return as_text and one.startswith("<")
     # A path glob that begins with `**` also matches texts; `/…` can match none in brackets.
@@ -88,15 +89,10 @@ def glob_inside(one: str, other: str) -> bool:
 def _may_meet(one: str, other: str) -> bool:
     """Return False only if no resource is named by both globs, wherever a workspace may lie."""
     one, other = (_OF_CONTEXT.sub("**", glob) for glob in (one, other))
-    if overlaps(_as_text(one), _as_text(other)):
+    if overlaps(text_glob(one), text_glob(other)):
         return True
     is_path = not (one.startswith("<") or other.startswith("<"))
     return is_path and overlaps(policy_glob(one), policy_glob(other))
-
-
-def _as_text(glob: str) -> Path:
-    """Return a glob over a whole text as one name, slashes being characters like others."""
-    return (Name(glob, text_tokens(glob, hidden=True), None, hides=False, sweep=False),)
 
 
 def _resources_inside(wide: Rule, operation: str, glob: str | None) -> bool:
@@ -122,7 +118,6 @@ def _programs_inside(narrow: frozenset[str], wide: frozenset[str]) -> bool:
 
 
 def _hosts_inside(narrow: tuple[str, ...], wide: tuple[str, ...]) -> bool:
-    mine, theirs = map(_as_text, narrow), tuple(map(_as_text, wide))
     return not wide or (
-        bool(narrow) and all(any(inside(one, two) for two in theirs) for one in mine)
+        bool(narrow) and all(any(within(one, other) for other in wide) for one in narrow)
     )

@@ -109,7 +109,7 @@ class _Desk:
             return _limit(access, f"the command touches more than {MAX_ACCESSES} things"), ()
         if len(access.resource) > MAX_PATH and access.operation in PATH_OPERATIONS:
             return _limit(access, f"a path is longer than {MAX_PATH} characters"), ()
-        target = Target(access, self._context)
+        target = self._target(access)
         matches = self._settled(access, target)
         if matches is None:
             return self._unchecked(access), (OWNER,)
@@ -164,7 +164,10 @@ class _Desk:
 
     def matches(self, access: Access) -> Sequence[Match]:
         """Return every rule that matches one access."""
-        return self._matches(access, Target(access, self._context))
+        return self._matches(access, self._target(access))
+
+    def _target(self, access: Access) -> Target:
+        return Target(access, self._context, self._policy.host_sets)
 
     def _matches(self, access: Access, target: Target, *, settle: bool = False) -> list[Match]:
         """Return the matches; to `settle` an access that is denied, the denies are enough."""

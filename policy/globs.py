@@ -91,6 +91,11 @@ def text_tokens(text: str, *, hidden: bool) -> tuple[Token, ...]:
     return _name(text, hidden=hidden).tokens
 
 
+def text_glob(glob: str) -> Path:
+    """Return a glob over a whole text as one name, slashes being characters like others."""
+    return (Name(glob, text_tokens(glob, hidden=True), None, hides=False, sweep=False),)
+
+
 def escape(text: str) -> str:
     """Return a glob that matches exactly this text."""
     return _SPECIAL.sub(r"\\\g<0>", text)

@@ -5,7 +5,6 @@ What is said of a rule is so in every context; whether a place may be written is
 command.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from difflib import get_close_matches
@@ -16,6 +15,7 @@ from policy.cover import ANYWHERE, everywhere, glob_inside
 from policy.decide import decide
 from policy.examples import SAMPLE
 from policy.globs import policy_glob
+from policy.host_globs import spelled
 from policy.model import Access, Effect
 from policy.narrowing import Asked
 from policy.needless import Finding, Severity, needless, warning
@@ -42,7 +42,7 @@ IN_BRACKETS: Final = (
     "<set-user-id>", "<world-writable>", "<unknown path>", "<a secret variable>",
 )  # fmt: skip
 _SHOWN: Final = 4  # places named in a sentence
-_HOST = re.compile(r"[a-z0-9_.*?-]+|[0-9a-f:.*?]+")
+ANY_HOST: Final = frozenset({"*", "0.0.0.0/0", "::/0"})
 
 
 def lint(policy: Policy, sources: Sequence[Source], tools: Tools) -> tuple[Finding, ...]:
@@ -116,11 +116,12 @@ def _excepted(rule: Rule) -> Iterator[tuple[str, str]]:
 
 def _hosts(rule: Rule) -> Iterator[tuple[str, str]]:
     for glob in rule.hosts:
-        if variables_in(glob) or "[" in glob or "\\" in glob or _HOST.fullmatch(glob):
+        if variables_in(glob) or spelled(glob) is not None:
             continue
         yield (
-            f"no host is spelled {glob!r}: a name or address without scheme, user, port or path",
-            ("write the host alone, such as example.com or *.example.com"),
+            f"no host is spelled {glob!r}: a name, an address or a network, without scheme, user,"
+            " port or path",
+            "write the host alone, such as example.com, *.example.com or 10.1.0.0/16",
         )
 
 
@@ -162,7 +163,7 @@ def _wide_code(rule: Rule) -> Iterator[tuple[str, str]]:
 def _wide_reach(rule: Rule) -> Iterator[tuple[str, str]]:
     narrowed = rule.resources is not None and "*" not in rule.resources
     reaches = rule.operations & HOST_OPERATIONS
-    if reaches and not (rule.hosts and "*" not in rule.hosts) and not narrowed:
+    if reaches and not (rule.hosts and ANY_HOST.isdisjoint(rule.hosts)) and not narrowed:
         yield f"allows {', '.join(sorted(reaches))} to any host", "name the hosts in `hosts`"
     beyond = rule.operations & BEYOND
     if beyond and not narrowed:

@@ -27,6 +27,8 @@ from policy.document import (
 )
 from policy.document import Mapping as Entries
 from policy.examples import check_examples as run_examples
+from policy.host_set_file import packaged_sets, read_host_sets, united
+from policy.host_sets import HostSets
 from policy.model import Effect
 from policy.rewrite_file import is_rewrite, read_rewrite
 from policy.rule_file import EFFECTS, RuleReader, fields_of
@@ -35,7 +37,7 @@ from policy.rules import FIXED_VARIABLES, Policy, Rewrite, Rule, Source
 FILE_KEYS: Final = frozenset(
     {
         "version", "name", "description", "revision", "include", "without", "default", "variables",
-        "rules",
+        "rules", "host_sets",
     }
 )  # fmt: skip
 A_POLICY: Final = "a policy is a mapping; begin with `version: 1`"
@@ -54,7 +56,9 @@ def load(sources: Sequence[Source], *, check_examples: bool = True) -> Policy:
     if not sources:
         raise PolicyError("no policy was given, so nothing could be allowed; name a file or a pack")
     files = _opened(sources)
-    by_source = {file.source: _rules(file) for file in files}
+    own = (read_host_sets(file.source, file.fields.get("host_sets")) for file in files)
+    sets = united([packaged_sets(), *own])
+    by_source = {file.source: _rules(file, sets) for file in files}
     left_out = _left_out(files, sources)
     _check_left_out(files, by_source)
     read_rules = [
@@ -83,6 +87,7 @@ def load(sources: Sequence[Source], *, check_examples: bool = True) -> Policy:
             }
         ),
         tuple(rule for rule in read_rules if isinstance(rule, Rewrite)),
+        sets,
     )
     if check_examples:
         run_examples(policy)
@@ -229,7 +234,7 @@ def _default(file: _File) -> tuple[Effect, str]:
     return EFFECTS[default.value], default.place
 
 
-def _rules(file: _File) -> list[Rule | Rewrite]:
+def _rules(file: _File, sets: HostSets) -> list[Rule | Rewrite]:
     source, listing = file.source, file.fields["rules"]
     if not isinstance(listing, Listing):
         refuse(listing.place, "rules is a list; begin each rule with `- id: its-name`")
@@ -237,7 +242,7 @@ def _rules(file: _File) -> list[Rule | Rewrite]:
     return [
         read_rewrite(source, node)
         if is_rewrite(node)
-        else RuleReader(source, node, variables).rule()
+        else RuleReader(source, node, variables, sets).rule()
         for node in listing.items
     ]
 

@@ -21,6 +21,7 @@ from policy.globs import (
     with_holes,
 )
 from policy.held import HELD_WRITES
+from policy.host_sets import HostSets, stands_for
 from policy.hosts import host_of
 from policy.model import PATH_OPERATIONS, Access, Context, Effect
 from policy.overlap import aims, inside, may_overlap, overlaps, text_inside, text_overlaps
@@ -40,8 +41,9 @@ _CHEAPER: Final = 2  # how many quick looks cost as much as one unit of work
 class Target:
     """One access, read once, compared with many rules."""
 
-    def __init__(self, access: Access, context: Context) -> None:
+    def __init__(self, access: Access, context: Context, sets: HostSets) -> None:
         self.comparisons = 1 if access.how == "exact" else 10
+        self._sets = sets
         self._access, self._context = access, context
         # Texts for people show what is not known as `…`.
         unknown = access.how == "dynamic" and access.operation not in PATH_OPERATIONS
@@ -154,11 +156,20 @@ class Target:
         return self._host_effect(bound, found) if bound.hosts.texts else found
 
     def _host_effect(self, bound: BoundRule, found: Effect) -> Effect | None:
-        """Return the effect if the host is among the rule's, ASK where it is not known."""
+        """Return the effect if the host is among the rule's, ASK where it is not known.
+
+        Of the hosts of a set an allow needs all, an ask or a deny any.
+        """
+        listed = stands_for(self._access, self._sets) if self._is_plain else None
+        if listed is not None:
+            self.comparisons += len(listed)
+            if bound.rule.effect is Effect.ALLOW:
+                return found if bound.hosts.has_all(listed) else None
+            return found if bound.hosts.has_any(listed) else None
         host = host_of(self._access.resource) if self._is_plain else None
         if host is None:
             return Effect.ASK
-        return found if bound.hosts.has_text(host) else None
+        return found if bound.hosts.has(host) else None
 
     def is_meant(self, bound: BoundRule) -> bool:
         """Return whether a rule that possibly matches names what is meant, not just what may be."""

@@ -5,6 +5,7 @@ effects (decide.py). Three answers: an allow needs YES, an ask or a deny needs m
 MAYBE is why a human is asked where a rule would deny.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -17,6 +18,7 @@ from policy.programs.words import Argument
 from policy.rules import BoundRule, Globs, Rule
 
 Words = Sequence[Argument]
+_PLAIN_HTTP = re.compile(r"http://", re.I)
 _MAX_CELLS: Final = 100_000  # of letters against letters in one decision; beyond it, MAYBE
 
 
@@ -36,6 +38,7 @@ class Asked:
     subject: str = ""  # with the uid: agent:<client>@<uid>
     remote_hosts: tuple[str, ...] = ()  # of the ssh tool, as configured
     words: Mapping[str, Sequence[Words]] = field(default_factory=dict, compare=False)
+    method: str | None = None  # of a real connection, empty if it shows none; None for words
 
 
 def asked_by(request: Request, words: Mapping[str, Sequence[Words]]) -> Asked:
@@ -63,6 +66,8 @@ class Narrowing:
             return Truth.NO
         if rule.ports and truth:
             truth = min(truth, _ports(rule, access))
+        if rule.methods and truth:
+            truth = min(truth, self._method(rule, access))
         if bound.args.texts and truth:
             truth = min(truth, self._words(bound, access))
         return truth
@@ -76,6 +81,17 @@ class Narrowing:
         return not rule.programs or any(
             program == name or program.startswith(f"{name} ") for name in rule.programs
         )
+
+    def _method(self, rule: Rule, access: Access) -> Truth:
+        """Of words only the scheme is known, and the broker holds what an allow says of plain HTTP.
+
+        What a connection does not show may be any method.
+        """
+        known = self._asked.method
+        if known:
+            return Truth.YES if known in rule.methods else Truth.NO
+        is_held = known is None and access.how == "exact" and _PLAIN_HTTP.match(access.resource)
+        return Truth.YES if rule.effect is Effect.ALLOW and is_held else Truth.MAYBE
 
     def _hosts(self, bound: BoundRule) -> Truth:
         """One call is for all its hosts: an allow needs all of them, a deny any."""

@@ -22,7 +22,8 @@ from policy.document import (
     words_in,
 )
 from policy.document import Mapping as Entries
-from policy.globs import GlobError, expand_braces, policy_glob
+from policy.host_set_file import globs_of, host_items
+from policy.host_sets import HostSets
 from policy.model import OPERATIONS, PATH_OPERATIONS, Effect, Obligations
 from policy.obligations import LEVELS, LIMITS, NONE, WITHIN
 from policy.ports import LAST
@@ -31,9 +32,10 @@ from policy.rules import FIXED_VARIABLES, Example, Rule, Source, variables_in
 EFFECTS: Final = {"allow": Effect.ALLOW, "ask": Effect.ASK, "deny": Effect.DENY}
 HOST_OPERATIONS: Final = frozenset({"net.connect", "remote.exec"})
 PORT_OPERATIONS: Final = frozenset({"net.connect", "net.listen"})
+METHOD_OPERATIONS: Final = frozenset({"net.connect"})
 RULE_KEYS: Final = frozenset(EFFECTS) | {
     "id", "resources", "except", "with", "programs", "args", "tools", "subjects", "hosts", "ports",
-    "remote_hosts", "lifts", "reason", "instead", "match", "not_match",
+    "methods", "remote_hosts", "lifts", "reason", "instead", "match", "not_match",
 }  # fmt: skip
 ALLOW_KEYS: Final = frozenset(
     {"operations", "sandbox", "network", "limits", "env", "redact", "preview", "hold"}
@@ -52,6 +54,7 @@ REDACT_CHARACTERS: Final = 256
 HOLD_NUMBERS: Final = frozenset({"deletions", "bytes"})
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_METHOD = re.compile(r"[A-Z][A-Z0-9!#$%&'*+.^_`|~-]{0,31}")
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
 _PATH_START = re.compile(r"/|~(/|$)|\*\*/|\$\{\w+\}(/|$)|<")
 _BAD_NAME = re.compile(r"(^|/)(\.\.?|[^/]*(?<!\\)\*\*[^/]+|[^/]+(?<!\\)\*\*[^/]*)(/|$)")
@@ -100,10 +103,13 @@ def examples_in(fields: Mapping[str, Node]) -> tuple[Example, ...]:
 class RuleReader:
     """One rule, read step by step; every problem ends in an error at its own place."""
 
-    def __init__(self, source: Source, node: Node, variables: tuple[tuple[str, str], ...]) -> None:
+    def __init__(
+        self, source: Source, node: Node, variables: tuple[tuple[str, str], ...], sets: HostSets
+    ) -> None:
         if not isinstance(node, Entries):
             refuse(node.place, "a rule is a mapping; begin it with `- id: its-name`")
         self._source, self._place, self._variables = source, node.place, variables
+        self._sets = sets
         self._fields = fields_of(node, RULE_KEYS, "a rule")
         self._known = FIXED_VARIABLES | {name for name, _ in variables}
         self._paths = False
@@ -115,6 +121,7 @@ class RuleReader:
         self._paths = bool(operations & PATH_OPERATIONS)
         self._check_only("hosts", operations, HOST_OPERATIONS)
         self._check_only("ports", operations, PORT_OPERATIONS)
+        self._check_only("methods", operations, METHOD_OPERATIONS)
         resources = self._globs("resources") if "resources" in self._fields else None
         exceptions = self._globs("except")
         self._paths = False
@@ -130,8 +137,9 @@ class RuleReader:
             args=self._globs("args"),
             tools=self._texts("tools"),
             subjects=self._globs("subjects"),
-            hosts=tuple(glob.lower() for glob in self._globs("hosts")),
+            hosts=self._hosts(),
             ports=tuple(map(_port_range, words_in(self._fields, "ports"))),
+            methods=frozenset(map(_method, words_in(self._fields, "methods"))),
             remote_hosts=self._globs("remote_hosts"),
             lifts=self._texts("lifts"),
             obligations=obligations,
@@ -188,25 +196,21 @@ class RuleReader:
         named = words_in(self._fields, key)
         return tuple(glob for text in named for glob in self._expanded(text))
 
+    def _hosts(self) -> tuple[str, ...]:
+        found: dict[str, None] = {}
+        for text in words_in(self._fields, "hosts"):
+            found |= dict.fromkeys(host_items(text, self._expanded(text), self._sets))
+        return tuple(found)
+
     def _expanded(self, text: Text) -> tuple[str, ...]:
         unknown = variables_in(text.value) - self._known
         if unknown:
             known = ", ".join(sorted(self._known))
             refuse(text.place, f"unknown variable {sorted(unknown)[0]!r}; use one of {known}")
-        globs = _globs_of(text)
+        globs = globs_of(text)
         for glob in globs if self._paths else ():
             _check_path_glob(text, glob)
         return globs
-
-
-def _globs_of(text: Text) -> tuple[str, ...]:
-    try:
-        globs = expand_braces(text.value)
-        for glob in globs:
-            policy_glob(glob)
-    except GlobError as error:
-        refuse(text.place, f"{error}; correct the glob")
-    return globs
 
 
 def _check_path_glob(text: Text, glob: str) -> None:
@@ -233,6 +237,12 @@ def _port_range(text: Text) -> tuple[int, int]:
     if not 1 <= first <= last <= LAST:
         refuse(text.place, f"{text.value!r} is no port; write 443, or a range such as 8000-8999")
     return first, last
+
+
+def _method(text: Text) -> str:
+    if not _METHOD.fullmatch(text.value):
+        refuse(text.place, f"{text.value!r} is no method of HTTP; write GET, in capitals")
+    return text.value
 
 
 # --- obligations --------------------------------------------------------------------------------
@@ -326,7 +336,7 @@ def _env(node: Node) -> frozenset[str]:
 def _redact(node: Node) -> tuple[str, ...]:
     globs: set[str] = set()
     for text in words(node, "redact"):
-        for glob in _globs_of(text):
+        for glob in globs_of(text):
             if not glob.strip("*?") or len(glob) > REDACT_CHARACTERS or re.search(r"\s", glob):
                 what = f"1 to {REDACT_CHARACTERS} characters without blanks, not only * and ?"
                 refuse(text.place, f"{glob!r} cannot be redacted: a word's glob has {what}")

@@ -13,6 +13,7 @@ from typing import Final
 
 from policy.globs import Name, Path, escape, fixed_root, path_regex, policy_glob, text_regex
 from policy.held import HELD_WRITES, is_held
+from policy.host_globs import HostGlobs
 from policy.model import Context, Effect, Obligations
 from policy.obligations import NONE
 
@@ -58,8 +59,9 @@ class Rule:
     args: tuple[str, ...] = ()
     tools: frozenset[str] = frozenset()
     subjects: tuple[str, ...] = ()
-    hosts: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()  # sets written out
     ports: tuple[tuple[int, int], ...] = ()  # first and last of each range
+    methods: frozenset[str] = frozenset()  # of HTTP, in capitals
     remote_hosts: tuple[str, ...] = ()
     lifts: frozenset[str] = frozenset()  # ids of the asks that this allow silences
     obligations: Obligations = NONE
@@ -78,7 +80,8 @@ class Rule:
     def narrows(self) -> bool:
         """Return whether something else than the resource must hold (narrowing.py)."""
         asked = self.tools or self.subjects or self.remote_hosts
-        return bool(asked or self.together_with or self.programs or self.args or self.ports)
+        connected = self.ports or self.methods
+        return bool(asked or self.together_with or self.programs or self.args or connected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,7 @@ class Policy:
     names: tuple[str, ...]
     revisions: Mapping[str, int] = field(default_factory=dict)  # of the sources that state one
     rewrites: tuple[Rewrite, ...] = ()
+    host_sets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Globs:
@@ -169,6 +173,7 @@ class Globs:
 
 
 _NO_GLOBS: Final = Globs(())
+_NO_HOSTS: Final = HostGlobs(())
 
 
 def _telling(path: Path) -> str | None:
@@ -205,7 +210,7 @@ class BoundRule:
     resources: Globs | None
     unheld: Globs | None  # those of them that the sandbox does not hold (held.py)
     exceptions: Globs
-    hosts: Globs
+    hosts: HostGlobs
     args: Globs
     subjects: Globs
     remote_hosts: Globs
@@ -301,7 +306,7 @@ def _bound(rule: Rule) -> BoundRule:
         resources=resources,
         unheld=None if resources is None else _unheld(rule, resources),
         exceptions=_globs(rule.exceptions),
-        hosts=_globs(rule.hosts),
+        hosts=HostGlobs(rule.hosts) if rule.hosts else _NO_HOSTS,
         args=_globs(rule.args),
         subjects=_globs(rule.subjects),
         remote_hosts=_globs(rule.remote_hosts),

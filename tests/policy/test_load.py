@@ -38,6 +38,7 @@ rules:
     deny: [net.connect]
     hosts: ["*.Example.com"]
     ports: [443, 8000-8999]
+    methods: [POST, M-SEARCH]
   - id: bound
     allow:
       operations: [git.write]
@@ -59,6 +60,7 @@ def test_a_good_file_becomes_rules_with_places():
     assert [rule.place for rule in policy.rules[:3]] == ["p.yaml:7:5", "p.yaml:18:5", "p.yaml:21:5"]
     assert look.args == ("--oneline", "--stat")
     assert (look.subjects, look.remote_hosts) == (("agent:*@${user}",), ("web1",))
+    assert site.methods == {"POST", "M-SEARCH"}
     assert site.ports == ((443, 443), (8000, 8999))
     assert bound.obligations == Obligations(
         sandbox=frozenset({"read", "inspect"}),
@@ -67,7 +69,7 @@ def test_a_good_file_becomes_rules_with_places():
         env=frozenset({"A", "B"}),
         redact=("ACME-*", "x1", "x2"),
     )
-    assert ("sandbox", "bound at p.yaml:25:5") in bound.obligations.places
+    assert ("sandbox", "bound at p.yaml:26:5") in bound.obligations.places
     assert look.resources is not None
     assert "/a/*" in look.resources
     assert (look.programs, look.tools, look.together_with) == ({"git log"}, {"exec"}, {"git.read"})
@@ -151,6 +153,12 @@ MISTAKES = [
     (broken("    ask: [net.listen]\n    ports: [9-8]\n"), "'9-8' is no port"),
     (broken("    ask: [net.listen]\n    ports: [65536]\n"), "'65536' is no port"),
     (broken("    ask: [net.listen]\n    ports: []\n"), "ports is a list with at least one entry"),
+    (
+        broken("    ask: [git.read]\n    methods: [GET]\n"),
+        "methods narrows only net.connect; split",
+    ),
+    (broken("    ask: [net.connect]\n    methods: [get]\n"), "p.yaml:5:15: 'get' is no method of"),
+    (broken("    ask: [net.connect]\n    methods: ['A B']\n"), "'A B' is no method of HTTP"),
     (broken("    ask: [git.read]\n    args: ['[a']\n"), "p.yaml:5:12: '[a' has a [ without"),
     (broken("    ask: [git.read]\n    args: ['${x}']\n"), "unknown variable 'x'"),
     (broken("    allow: {operations: [git.read], level: owner}\n"), "allow has no key 'level'"),

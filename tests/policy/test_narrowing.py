@@ -171,3 +171,33 @@ def test_what_was_asked_is_told_with_the_uid_and_the_hosts():
     assert asked_by(ssh, {}) == Asked("ssh", "agent:claude-code@1000", ("web1",))
     here = Request(subject, Exec("ls", None, "/w"), "exec")
     assert asked_by(here, {}) == Asked("exec", "agent:claude-code@1000")
+
+
+@pytest.mark.threat("T02")
+@pytest.mark.parametrize(
+    ("resource", "method", "allowed", "denied", "matches"),
+    [
+        ("http://a/", None, ALLOW, ASK, True),  # the broker holds what an allow says
+        ("HTTP://a/", None, ALLOW, ASK, True),
+        ("https://a/", None, ASK, ASK, True),
+        ("a", None, ASK, ASK, True),
+        ("http://a:80", "GET", ALLOW, DENY, True),
+        ("http://a:80", "POST", ASK, ASK, False),
+        ("http://a:80", "", ASK, ASK, True),  # a connection that shows no method
+        ("tls://a:443", "", ASK, ASK, True),
+    ],
+)
+def test_a_method_is_that_of_the_connection_and_in_words_only_the_scheme_is_known(
+    resource, method, allowed, denied, matches
+):
+    access, asked = Access("net.connect", resource, "exact", "curl"), Asked(method=method)
+    rule = ": [net.connect], methods: [GET, HEAD]"
+    assert ruling("allow" + rule, access, asked).effect is allowed
+    assert ruling("deny" + rule, access, asked).effect is denied
+    found = matching_rules([access], policy_of("deny" + rule), CONTEXT, asked)
+    assert (found == {"r0"}) is matches
+
+
+def test_a_url_that_is_not_known_may_have_any_method():
+    access = Access("net.connect", "http://…/", "dynamic", "curl")
+    assert ruling("allow: [net.connect], methods: [GET]", access, Asked()).effect is ASK
