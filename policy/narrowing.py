@@ -18,6 +18,7 @@ from policy.programs.words import Argument
 from policy.rules import BoundRule, Globs, Rule
 
 Words = Sequence[Argument]
+UNKNOWN_PROGRAM: Final = "…"  # any of a command's, or one that it starts
 _PLAIN_HTTP = re.compile(r"http://", re.I)
 _MAX_CELLS: Final = 100_000  # of letters against letters in one decision; beyond it, MAYBE
 
@@ -39,6 +40,7 @@ class Asked:
     remote_hosts: tuple[str, ...] = ()  # of the ssh tool, as configured
     words: Mapping[str, Sequence[Words]] = field(default_factory=dict, compare=False)
     method: str | None = None  # of a real connection, empty if it shows none; None for words
+    beside: frozenset[str] = frozenset()  # operations of the command that are not decided here
 
 
 def asked_by(request: Request, words: Mapping[str, Sequence[Words]]) -> Asked:
@@ -52,18 +54,20 @@ class Narrowing:
     """Everything of one request that narrows rules; answers about words are remembered."""
 
     def __init__(self, asked: Asked, operations: frozenset[str]) -> None:
-        self._asked, self._operations = asked, operations
+        self._asked, self._operations = asked, operations | asked.beside
         self._worded: dict[tuple[str, str], Truth] = {}
         self._cells = 0
 
     def holds(self, bound: BoundRule, access: Access) -> Truth:
         """Return whether a rule that narrows speaks of this access, its resource aside."""
         rule = bound.rule
-        if not self._is_spoken_of(rule, access):
+        if not self._is_spoken_of(rule):
             return Truth.NO
         truth = self._hosts(bound)
         if bound.subjects.texts and not bound.subjects.has_text(self._asked.subject):
             return Truth.NO
+        if rule.programs and truth:
+            truth = min(truth, _program(rule, access.program))
         if rule.ports and truth:
             truth = min(truth, _ports(rule, access))
         if rule.methods and truth:
@@ -72,15 +76,10 @@ class Narrowing:
             truth = min(truth, self._words(bound, access))
         return truth
 
-    def _is_spoken_of(self, rule: Rule, access: Access) -> bool:
+    def _is_spoken_of(self, rule: Rule) -> bool:
         if rule.together_with and not rule.together_with & self._operations:
             return False
-        if rule.tools and self._asked.tool not in rule.tools:
-            return False
-        program = access.program
-        return not rule.programs or any(
-            program == name or program.startswith(f"{name} ") for name in rule.programs
-        )
+        return not rule.tools or self._asked.tool in rule.tools
 
     def _method(self, rule: Rule, access: Access) -> Truth:
         """Of words only the scheme is known, and the broker holds what an allow says of plain HTTP.
@@ -140,6 +139,13 @@ def _may_hold(words: Words, names: Iterable[str]) -> bool:
     """Return whether a command may be of these sub-commands."""
     known = {word.text for word in words if word.how == "exact"}
     return any(word.how != "exact" for word in words) or all(name in known for name in names)
+
+
+def _program(rule: Rule, program: str) -> Truth:
+    if program == UNKNOWN_PROGRAM:
+        return Truth.MAYBE
+    named = (program == name or program.startswith(f"{name} ") for name in rule.programs)
+    return Truth.YES if any(named) else Truth.NO
 
 
 def _ports(rule: Rule, access: Access) -> Truth:
