@@ -155,7 +155,9 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
             redact=partial(redacted, redactor),
         )
     )
-    freezer = Freezer(live.current, host, (config.limits, config.minimum_enforcement), runners)
+    freezer = Freezer(
+        live.current, host, (config.limits, config.network, config.minimum_enforcement), runners
+    )
     return App(config, where, caller, live, host, journal, desk, freezer, Road(gate), runners)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from approvals.request import Approval
     from audit.log import Receipt
+    from mcp_server.connections import Connections
 
 Status = Literal["ran", "denied", "declined", "pending", "suspended", "blocked", "error"]
 
@@ -30,6 +31,7 @@ class Frozen:
     preview: str = ""
     needs_yes: str = ""  # why this asks although the rules allow it; empty: it does not
     least_level: int = 1  # the approval level the profile itself demands
+    connections: "Connections | None" = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,22 @@ class ChangeSettings(_Strict):
     keep_sets: int = Field(default=1000, ge=1, le=10_000)
 
 
+class NetworkSettings(_Strict):
+    """The way out of commands that may reach the network, and how much one command may use."""
+
+    proxy: str = Field(default="", pattern=r"^(http://[A-Za-z0-9_.-]+:[0-9]{1,5})?$")
+    ca_bundle: Path | None = None  # certificates in PEM that programs are pointed to
+    bytes: int = Field(default=10 << 30, ge=1 << 10)  # both ways together
+    connections: int = Field(default=10_000, ge=1)
+
+    @field_validator("ca_bundle")
+    @classmethod
+    def _readable(cls, value: Path | None) -> Path | None:
+        if value is not None and not (value.is_absolute() and value.is_file()):
+            raise ValueError(f"{value} is not the absolute path of a file")
+        return value
+
+
 class HttpSettings(_Strict):
     """The streamable-HTTP listener; only loopback addresses are accepted."""
 
@@ -103,6 +119,7 @@ class Config(_Strict):
     limits: LimitSettings = LimitSettings()
     audit: AuditSettings = AuditSettings()
     changes: ChangeSettings = ChangeSettings()
+    network: NetworkSettings = NetworkSettings()
     http: HttpSettings = HttpSettings()
     hosts: tuple[HostSettings, ...] = ()
     known_hosts: Path | None = None

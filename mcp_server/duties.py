@@ -121,6 +121,9 @@ def _of_command(command: Command, obligations: Obligations) -> Iterator[str]:
         yield f"there is no preview of {profile.write_paths[0]}, outside the workspace ({where})"
     if landed(command.landing, obligations) != command.landing:
         yield f"the changes would not be held as the policy demands ({_holders(obligations)})"
+    if profile.network is not None and not obligations.network:
+        where = said_by(obligations, "network")
+        yield f"this would reach the network, and the policy permits none here ({where})"
     yield from _names([name for name, _ in command.env], obligations)
     if within(command.limits, obligations) != command.limits:
         yield f"the limits of {said_by(obligations, 'limits')} were not applied"

@@ -8,7 +8,7 @@ the host itself asks for a human's yes to exactly that.
 import hashlib
 import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -16,13 +16,16 @@ from anyio import to_thread
 
 from approvals.request import Level
 from mcp_server.calls import Frozen, Unrunnable
-from mcp_server.config import LimitSettings
+from mcp_server.config import LimitSettings, NetworkSettings
+from mcp_server.connections import Asking, Connections, connections
 from mcp_server.duties import landed, within
 from policy.decide import readable_roots
 from policy.model import Context, Decision, Exec
+from policy.narrowing import Asked
 from policy.rules import Policy
 from sandbox.action import Command, Landing, Limits, Pin
 from sandbox.host import HostFacts, Rung
+from sandbox.network.model import Network
 from sandbox.owners import examine
 from sandbox.profile import RENAMERS, NoProfile, Profile, Programs, Touch, derive, is_within
 from sandbox.programs import resolve
@@ -46,10 +49,12 @@ class CommandWish:
 
     action: Exec
     context: Context
+    asked: Asked = field(default_factory=Asked)
     stdin: bytes | None = None
     timeout_s: float | None = None
     read_only: bool = False
     live: bool = False  # the workspace itself, not a copy of it
+    unconfined: bool = False  # outside the sandbox, as the owner
     preview: bool = False
 
 
@@ -72,11 +77,11 @@ class Freezer:
         self,
         policy: Callable[[], Policy],
         host: HostFacts,
-        settings: tuple[LimitSettings, Rung],
+        settings: tuple[LimitSettings, NetworkSettings, Rung],
         sights: Sights,
     ) -> None:
         self._policy, self._host, self._sights = policy, host, sights
-        self._limits, self._minimum = settings
+        self._limits, self._network, self._minimum = settings
 
     async def command(self, wish: CommandWish, decision: Decision) -> Frozen | Unrunnable:
         """Return the frozen command, or why there is none."""
@@ -86,20 +91,34 @@ class Freezer:
         if policy.digest != decision.policy_digest:
             return Unrunnable("blocked", POLICY_CHANGED)
         programs = await to_thread.run_sync(programs_of, decision, self._host)
+        reach = await to_thread.run_sync(self._reach, wish, decision, policy)
         least = derive(
             [Touch(a.operation, a.resource, a.how) for a in decision.accesses],
             workspace=wish.context.workspace,
             read_roots=readable_roots(policy, wish.context),
             programs=programs,
+            network=reach.network if reach else None,
         )
         profile = await to_thread.run_sync(self._chosen, wish, least)
         if isinstance(profile, Unrunnable):
             return profile
-        return await to_thread.run_sync(self._command, wish, decision, profile, programs)
+        frozen = await to_thread.run_sync(self._command, wish, decision, profile, programs)
+        if isinstance(frozen, Unrunnable) or profile.network is None:
+            return frozen
+        return replace(frozen, connections=reach)
+
+    def _reach(self, wish: CommandWish, decision: Decision, policy: Policy) -> Connections | None:
+        """Return what the broker may carry; None: the command has no network, or the host's."""
+        if wish.unconfined or not self._host.has_broker:
+            return None
+        asking = Asking(wish.asked, wish.context, wish.action.cwd)
+        return connections(decision, policy, asking, self._network)
 
     def _chosen(self, wish: CommandWish, least: Profile | NoProfile) -> Profile | Unrunnable:
         """Return the profile to run in: the least that suffices, if it is what was wished for."""
-        if isinstance(least, NoProfile):
+        if wish.unconfined:
+            least = Profile("unconfined", wish.context.workspace)
+        elif isinstance(least, NoProfile):
             return Unrunnable("blocked", least.reason)
         if refused := _unwished(wish, least):
             return Unrunnable("blocked", refused)
@@ -142,11 +161,9 @@ class Freezer:
         return Frozen(
             action=command,
             facts=tuple(_facts(command, wish.context)),
-            needs_yes=_needs_yes(command, decision, programs)
+            needs_yes=_needs_yes(command, wish, decision, programs)
             or ("it asks to write the workspace itself, without undo" if wish.live else ""),
-            least_level=Level.OWNER
-            if profile.name == "unconfined" or profile.unmasked
-            else Level.ATTESTED,
+            least_level=Level.OWNER if _is_wide(profile) else Level.ATTESTED,
         )
 
     def _located(self, argv: tuple[str, ...] | None, profile: Profile) -> tuple[str, ...] | None:
@@ -169,6 +186,12 @@ class Freezer:
             tmp_bytes=limits.tmp_bytes,
             output_bytes=limits.output_bytes,
         )
+
+
+def _is_wide(profile: Profile) -> bool:
+    """Return whether a yes to this gives away more than the words of a command say."""
+    is_anywhere = profile.network is not None and profile.network.is_anywhere
+    return profile.name == "unconfined" or profile.unmasked or is_anywhere
 
 
 def _unwished(wish: CommandWish, least: Profile) -> str:
@@ -207,10 +230,12 @@ def programs_of(decision: Decision, host: HostFacts) -> Programs:
     )
 
 
-def _needs_yes(command: Command, decision: Decision, programs: Programs) -> str:
+def _needs_yes(command: Command, wish: CommandWish, decision: Decision, programs: Programs) -> str:
     if command.verbatim:
         return f"the text was not wholly understood ({decision.opaque}); it would run as written"
     if command.profile.name == "unconfined":
+        if wish.unconfined:
+            return "it asks to run outside the sandbox"
         if programs.set_id:
             return (
                 f"{', '.join(programs.set_id)} takes rights when it starts (set-id), which no "
@@ -246,16 +271,29 @@ def _facts(command: Command, context: Context) -> Iterator[tuple[str, str]]:
         yield "pinned", f"{pin.path} sha256 {pin.sha256}"
 
 
+def _network_facts(network: Network | None) -> Iterator[tuple[str, str]]:
+    if network is None:
+        return
+    for host in network.hosts:
+        yield "connects-to", host
+    if network.is_anywhere:
+        yield "connects-to", "ANY PUBLIC HOST: the words of the command do not say which"
+    if network.proxy:
+        yield "through-proxy", network.proxy
+
+
 def _profile_facts(profile: Profile) -> Iterator[tuple[str, str]]:
     meaning = {
-        "inspect": "looks at the host, writes nothing, no network",
+        "inspect": "looks at the host, writes nothing",
         "look": "looks at the host outside the namespaces: a filter refuses writes, connections",
-        "read": "reads only, no network",
-        "write": "writes a copy of the workspace, committed when it has ended; no network",
-        "live": "writes the workspace itself, without undo; no network",
+        "read": "reads only",
+        "write": "writes a copy of the workspace, committed when it has ended",
+        "live": "writes the workspace itself, without undo",
         "unconfined": "OUTSIDE THE SANDBOX: as you, with network, anywhere",
     }
-    yield "profile", f"{profile.name} ({meaning[profile.name]})"
+    has_words = profile.name not in ("look", "unconfined") and profile.network is None
+    yield "profile", f"{profile.name} ({meaning[profile.name]}{'; no network' * has_words})"
+    yield from _network_facts(profile.network)
     if profile.no_copy:
         yield "no-copy", profile.no_copy
     for path in profile.write_paths:

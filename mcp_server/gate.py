@@ -23,7 +23,7 @@ from mcp_server.records import intent_record, outcome_record, refusal_record
 from policy.model import Context, Decision, Effect, Request
 from sandbox.action import Action, digest
 from sandbox.outcome import Outcome
-from sandbox.permit import Permit, PermitOffice, SandboxError
+from sandbox.permit import Permit, PermitOffice, SandboxError, no_connection
 
 RECORD_GRACE_S = 5.0
 POLICY_CHANGED = "The policy changed while a human was asked. Nothing ran; call again."
@@ -106,13 +106,17 @@ class Gate:
         return await self._permitted(call, reply, frozen.action, digest(frozen.action))
 
     async def _permitted(self, call: Call, reply: Reply, action: Action, approved: str) -> Reply:
-        # 6 permit: for this action digest, once; a consumed approval was for the same one.
+        # 6 permit: for this action digest, once; a consumed approval was for the same one. It
+        # takes policy's word on each connection along.
+        frozen = reply.frozen
+        reach = frozen.connections if frozen is not None else None
         try:
             permit = self._rooms.office.issue(
                 action,
                 approved_digest=approved,
                 approval_id=reply.approval_id or None,
                 session=call.request.subject.session,
+                connects=reach.asks(has_yes=reply.approval is not None) if reach else no_connection,
             )
         except SandboxError as error:
             return await self._refused(call, replace(reply, status="error"), str(error))

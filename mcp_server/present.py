@@ -4,6 +4,7 @@ May touch: values. Output is data from outside: the text marks where it begins a
 """
 
 import base64
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mcp_server.calls import Reply
@@ -12,8 +13,10 @@ from mcp_server.results import (
     CallResult,
     CallStatus,
     ChangesResult,
+    ContactResult,
     DecisionResult,
     EnforcementResult,
+    EventsResult,
     ExecResult,
     Guidance,
     HeldResult,
@@ -26,6 +29,7 @@ from mcp_server.results import (
 from policy.model import Decision, Effect
 from policy.obligations import described
 from sandbox.action import Command, RemoteCommand
+from sandbox.network.model import Contact
 from sandbox.outcome import CommandOutcome, Effects, Output
 
 if TYPE_CHECKING:
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 
 TEXT_CHARACTERS = 20_000  # of output in the text form; the structured form has head and tail
 SHOWN_RULES = 8
+SHOWN_CONTACTS = 8
 SHOWN_CHANGES = 30  # of each kind in the text form
 CUT_CHARACTERS = 6  # a cut in the middle can spoil this many characters of good UTF-8
 NOT_RUN = frozenset({"denied", "declined", "pending", "blocked", "error"})
@@ -110,13 +115,36 @@ def guidance(reply: Reply) -> Guidance | None:
     """Return what to do next; None when the action ran and worked."""
     status = call_status(reply)
     message = reply.message or getattr(reply.outcome, "message", "")
-    if status in ("ok", "failed") and not message:
+    missed = [one for one in getattr(reply.outcome, "contacts", ()) if one.verdict != "allowed"]
+    if status in ("ok", "failed") and not message and not missed:
         return None
+    reasons = [message] if message else [_meaning(status)] if not missed else []
     return Guidance(
-        reason=message or _meaning(status),
+        reason=" ".join((*reasons, *map(_missed, missed[:SHOWN_CONTACTS]))),
         retryable=status in ("pending", "timeout", "killed"),
-        alternatives=list(reply.decision.instead),
+        alternatives=[*reply.decision.instead, *_with_hosts(missed)],
     )
+
+
+def _missed(one: Contact) -> str:
+    """Return what became of a connection that was not made, as a sentence."""
+    why = f": {one.reason}" if one.reason else ""
+    if one.verdict == "failed":
+        return f"Not connected{why}."
+    port = f":{one.port}" if one.port else ""
+    return f"Refused {one.host}{port} ({one.protocol}){why}.".replace("..", ".")
+
+
+def _with_hosts(missed: list[Contact]) -> Iterator[str]:
+    """Yield how to ask for the hosts that were refused because nobody had named them."""
+    hosts = [
+        f"{one.host}:{one.port}" if one.port else one.host
+        for one in missed
+        if one.verdict == "refused" and one.protocol in ("tcp", "dns") and one.host
+    ]
+    if hosts:
+        listed = ", ".join(f'"{host}"' for host in dict.fromkeys(hosts[:SHOWN_CONTACTS]))
+        yield f"Where they are needed, ask for them: exec with network: [{listed}]"
 
 
 def _meaning(status: CallStatus) -> str:
@@ -185,6 +213,22 @@ def exec_result(reply: Reply, asked: str | None) -> ExecResult:
         executed=executed(reply, asked),
         hidden=list(outcome.hidden) if outcome else [],
         changes=changes_result(outcome.effects) if outcome else None,
+        events=EventsResult(network=[_contact(one) for one in outcome.contacts] if outcome else []),
+    )
+
+
+def _contact(one: Contact) -> ContactResult:
+    return ContactResult(
+        host=readable(one.host),
+        port=one.port,
+        protocol=one.protocol,
+        verdict=one.verdict,
+        address=one.address,
+        connections=one.connections,
+        sent_bytes=one.sent_bytes,
+        received_bytes=one.received_bytes,
+        duration_ms=one.duration_ms,
+        reason=readable(one.reason),
     )
 
 
@@ -266,10 +310,19 @@ def exec_text(result: ExecResult) -> str:
         lines[0] += f", profile {result.enforcement.profile}, {result.duration_ms} ms"
     for name, output in (("stdout", result.stdout), ("stderr", result.stderr)):
         lines += _stream_lines(name, output)
+    lines += [_contact_line(one) for one in result.events.network[:SHOWN_CONTACTS]]
     if result.hidden:
         lines.append("hidden by the sandbox: " + ", ".join(result.hidden))
     lines += changes_lines(result.changes)
     return "\n".join(lines + tail_lines(result))
+
+
+def _contact_line(one: ContactResult) -> str:
+    port = f":{one.port}" if one.port else ""
+    line = f"network {one.verdict} {one.host}{port} {one.protocol}"
+    if one.verdict == "allowed":
+        line += f", {one.sent_bytes} bytes out, {one.received_bytes} in"
+    return f"{line} ({one.connections}x)" if one.connections > 1 else line
 
 
 def _stream_lines(name: str, output: StreamResult | None) -> list[str]:

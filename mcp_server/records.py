@@ -26,6 +26,7 @@ from policy.obligations import described
 from policy.programs.environment import poison
 from sandbox.action import Command, CommitChanges, DiscardChanges, RemoteCommand, UndoChanges
 from sandbox.action import digest as action_digest
+from sandbox.network.model import Contact
 from sandbox.outcome import (
     ChangesOutcome,
     CommandOutcome,
@@ -41,6 +42,7 @@ from sandbox.permit import Permit
 Record = Mapping[str, Json]
 RECORDED_RULES = 16  # distinct rules named in one record; the decision's digest covers the rest
 RECORDED_FILES = 64
+RECORDED_CONTACTS = 64
 
 
 def family(call: Call) -> str:
@@ -175,6 +177,7 @@ def _request(call: Call) -> Record:
                 "env_keys": sorted(name for name, _ in env),
                 **({"env_steers": steers} if steers else {}),
                 **({"wants_write": True} if action.wants_write else {}),
+                **({"network": [_text(one) for one in action.network]} if action.network else {}),
                 **reason,
             }
         case Ssh(hosts=hosts, command=command, argv=argv, sudo=sudo):
@@ -253,6 +256,7 @@ def _outcome(outcome: Outcome) -> Record:
                     ],
                 },
                 **_effects(outcome.effects),
+                **_contacts(outcome.contacts),
                 "message": outcome.message,
             }
         case ChangesOutcome():
@@ -318,6 +322,30 @@ def _effects(effects: Effects | None) -> Record:
             **names,
             **({"held": held} if held else {}),
         }
+    }
+
+
+def _contacts(contacts: tuple[Contact, ...]) -> Record:
+    """Return what was reached and what was refused: places, sizes and times, nothing of content."""
+    if not contacts:
+        return {}
+    return {
+        "network": [
+            {
+                "host": _text(one.host),
+                "port": one.port,
+                "protocol": one.protocol,
+                "verdict": one.verdict,
+                "address": one.address,
+                "connections": one.connections,
+                "sent_bytes": one.sent_bytes,
+                "received_bytes": one.received_bytes,
+                "dur_us": one.duration_ms * 1000,
+                **({"reason": one.reason} if one.reason else {}),
+            }
+            for one in contacts[:RECORDED_CONTACTS]
+        ],
+        "network_count": sum(one.connections for one in contacts),
     }
 
 

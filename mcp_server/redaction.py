@@ -37,6 +37,7 @@ def redacted(redactor: Redactor, outcome: Outcome, globs: tuple[str, ...] = ()) 
                 stderr=_output(hide, outcome.stderr),
                 message=hide.text(outcome.message),
                 effects=_effects(hide, outcome.effects),
+                contacts=tuple(replace(one, host=hide.text(one.host)) for one in outcome.contacts),
             )
         case ChangesOutcome():
             return replace(outcome, effects=_effects(hide, outcome.effects))

@@ -112,6 +112,27 @@ class ResourcesResult(_Result):
     peak_memory_bytes: int
 
 
+class ContactResult(_Result):
+    """Connections to one place that ended alike; nothing of what was said on them."""
+
+    host: str
+    port: int
+    protocol: str
+    verdict: Literal["allowed", "refused", "failed"]
+    address: str
+    connections: int
+    sent_bytes: int
+    received_bytes: int
+    duration_ms: int
+    reason: str
+
+
+class EventsResult(_Result):
+    """What was seen of a command while it ran."""
+
+    network: list[ContactResult]
+
+
 class HeldResult(_Result):
     """Why a change set waits for a person."""
 
@@ -153,6 +174,7 @@ class ExecResult(CallResult):
     executed: str | None  # the canonical form when it differs from what was asked
     hidden: list[str]
     changes: ChangesResult | None  # None: nothing changed, or it wrote the workspace itself
+    events: EventsResult
 
 
 class AccessResult(_Result):

@@ -57,6 +57,7 @@ def footprint(action: Action, context: Context) -> Footprint:
             extra = [one for pair in action.env for one in _given(*pair, Place(cwd, context))]
             if action.wants_write:
                 extra.append(Access("fs.write", context.workspace))
+            extra += [Access("net.connect", resource) for resource in action.network]
             return _commanded(action, extra, context)
         case Ssh(command=command, argv=argv):
             extra = [Access("remote.exec", host) for host in action.hosts]

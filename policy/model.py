@@ -53,6 +53,7 @@ class Exec:
     cwd: str
     env: tuple[tuple[str, str], ...] = ()
     wants_write: bool = False
+    network: tuple[str, ...] = ()  # resources of further connections (reach.as_accesses)
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,11 +149,11 @@ def _hosts(access: Access, policy: Policy) -> tuple[str, ...] | None:
     listed = stands_for(access, policy.host_sets)
     if listed is not None:
         return listed
-    host = host_of(access.resource) if access.how == "exact" and not _is_remote(access) else None
+    host = host_of(access.resource) if access.how == "exact" and not is_remote(access) else None
     return None if host is None else (host,)
 
 
-def _is_remote(access: Access) -> bool:
+def is_remote(access: Access) -> bool:
     """Return whether this is the `origin` of `git push origin`: a name for what it knows."""
     is_git = access.program.partition(" ")[0] == "git"
     return is_git and not {":", "/"} & set(access.resource)

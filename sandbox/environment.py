@@ -18,6 +18,11 @@ FIXED = (
     ("TERM", "dumb"),
     ("TMPDIR", "/tmp"),  # noqa: S108  # private to the command
 )
+# Each names a file of certificates to some programs; none is read by all of them.
+CERTIFICATES = (
+    "CARGO_HTTP_CAINFO", "CURL_CA_BUNDLE", "DENO_CERT", "GIT_SSL_CAINFO", "NODE_EXTRA_CA_CERTS",
+    "PIP_CERT", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "npm_config_cafile",
+)  # fmt: skip
 # These change how bash itself reads and runs the script that was permitted.
 STEERING_PREFIXES = ("BASH", "LD_", "SHELLOPTS", "PS4", "GLIBC_TUNABLES")
 STEERING = frozenset(
@@ -35,6 +40,9 @@ def build(host: HostFacts, command: Command) -> dict[str, str]:
     base["PATH"] = ":".join(host.entries(command.profile))
     base |= dict(host.variables)
     base |= _git_identity(host.git_config)
+    network = command.profile.network
+    if network is not None and network.ca_bundle:
+        base |= dict.fromkeys(CERTIFICATES, network.ca_bundle)
     if command.profile.sees_session:
         base["TMPDIR"] = "/var/tmp"  # noqa: S108  # its own; /tmp is there to look at
     return base | dict(command.env)

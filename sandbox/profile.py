@@ -184,11 +184,12 @@ def derive(
             "sees the host's processes, runs root's programs only. Name the system's own by its "
             "full path, or split the command"
         )
+    certificates = (network.ca_bundle,) if network is not None and network.ca_bundle else ()
     sockets = sockets_of(programs.argv) if name == "inspect" and operations <= LOOKS else ()
     return Profile(
         name=name,
         workspace=workspace,
-        read_roots=_ordered((*read_roots, *_elsewhere(touches, READS, workspace))),
+        read_roots=_ordered((*read_roots, *_elsewhere(touches, READS, workspace), *certificates)),
         write_paths=_ordered(_elsewhere(touches, WRITES, workspace)),
         list_paths=_ordered(_elsewhere(touches, frozenset({"fs.list"}), workspace)),
         hidden=_ordered(

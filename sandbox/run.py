@@ -47,15 +47,22 @@ SAID = (b"R", b"F")  # a stage that says neither was killed before it ran anythi
 CANARY_SESSION = "canary"
 UNTRIED: Final = ("unconfined", "look")  # the first holds nothing, the second has no namespace
 # Hints only: the words programs print for what a profile refuses.
-REFUSALS = (
+Hints = tuple[tuple[bytes, str], ...]
+REFUSALS: Hints = (
     (b"Read-only file system", "the profile shows that path read-only"),
-    (b"Network is unreachable", "the profile has no network"),
-    (b"Temporary failure in name resolution", "the profile has no network"),
-    (b"Could not resolve host", "the profile has no network"),
     (
         b"Invalid cross-device link",
         "a directory was renamed, which a copy of the workspace refuses; ask with profile: live",
     ),
+)
+NO_NETWORK = "the profile has no network; name the hosts it needs: exec with network: [...]"
+WITHOUT_NETWORK: Hints = tuple(
+    (words, NO_NETWORK)
+    for words in (
+        b"Network is unreachable",
+        b"Temporary failure in name resolution",
+        b"Could not resolve host",
+    )
 )
 
 
@@ -310,7 +317,7 @@ class CommandRunner:
         self, command: Command, ended: Ended, hidden: tuple[str, ...], held: tuple[str, ...]
     ) -> CommandOutcome:
         end = _End(ended, command.limits)
-        status, message = end.status(confined=command.profile.name != "unconfined")
+        status, message = end.status(_hints(command.profile))
         if end.is_full:
             message = f"{message} {met('tmp', command.limits)} Both were emptied.".strip()
         if held:
@@ -347,8 +354,8 @@ class _End:
             self.cpu_system_ms = round(float(system) * 1000)
             self.peak_memory_bytes = int(peak) << 10
 
-    def status(self, *, confined: bool) -> tuple[Status, str]:
-        """Return the status and what a reader should know about it."""
+    def status(self, hints: Hints) -> tuple[Status, str]:
+        """Return the status and what a reader should know; `hints` are what its words may mean."""
         cause = self._ended.cause
         if cause == "cancelled":
             return "killed", "the call was cancelled; everything it had started was killed."
@@ -358,9 +365,9 @@ class _End:
         if not self._ran or self._trouble:
             self.exit_code = self.signal = None
             return "error", self._failure()
-        return self._own_end(confined=confined)
+        return self._own_end(hints)
 
-    def _own_end(self, *, confined: bool) -> tuple[Status, str]:
+    def _own_end(self, hints: Hints) -> tuple[Status, str]:
         if self.exit_code == 0:
             return "ok", ""
         said = self._ended.stderr.head + self._ended.stderr.tail
@@ -371,8 +378,8 @@ class _End:
             return "killed", f"ended by {_signal_name(self.signal)}."
         if self.exit_code is None:
             return "killed", "somebody killed the sandbox from outside while the command ran."
-        for words, meaning in REFUSALS:
-            if confined and words in said:
+        for words, meaning in hints:
+            if words in said:
                 return "blocked", f"it looks as if {meaning} (a hint, from what it printed)."
         return "failed", ""
 
@@ -383,6 +390,13 @@ class _End:
         said = self._ended.stderr.head.decode("utf-8", "replace").strip()
         reason = self._trouble.removeprefix("F") or said or self._ended.cause or "no report"
         return f"the sandbox could not be set up: {reason}. The command did not run."
+
+
+def _hints(profile: Profile) -> Hints:
+    """Return what a program's words may mean in a profile; outside the sandbox, nothing."""
+    if profile.name == "unconfined":
+        return ()
+    return REFUSALS if profile.network is not None else REFUSALS + WITHOUT_NETWORK
 
 
 def _weakly(method: "weakref.WeakMethod[TryOut]") -> TryOut:

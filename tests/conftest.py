@@ -8,6 +8,8 @@ from collections.abc import Generator, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.world import World
+
 # No example database: the suite also runs as a user who may not write here.
 settings.register_profile(
     "default", max_examples=60, deadline=None, database=None, derandomize=True
@@ -35,6 +37,14 @@ def no_cell_is_left() -> Iterator[None]:
     yield
     while len(rigs) > before:
         rigs.pop().runner.close()
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Give the one internet of all tests that reach for one."""
+    made = World.start(tmp_path_factory.mktemp("outside") / "world")
+    yield made
+    made.stop()
 
 
 @pytest.hookimpl(wrapper=True)

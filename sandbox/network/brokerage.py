@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sandbox.network.model import MESSAGE, Asks, Contact, Destination, Network
 
+PYTHON = sys.executable
 PACKAGES = Path(__file__).resolve().parents[2]
 RUN = (
     "import sys; sys.path.insert(0, sys.argv.pop(1)); "
@@ -77,7 +78,7 @@ class Brokerage:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603  # constant, no shell
-                [sys.executable, "-I", "-c", RUN, str(PACKAGES), str(theirs.fileno())],
+                [PYTHON, "-I", "-c", RUN, str(PACKAGES), str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(),),

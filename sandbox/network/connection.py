@@ -86,17 +86,20 @@ class Connection:
             raise
         with upstream:
             self._received = Flow(upstream, self._client, self._spend)
-            back = self._loop.create_task(self._received.run())
+            ways = [
+                self._loop.create_task(way)
+                for way in (self._received.run(), self._forward(upstream))
+            ]
             try:
-                await self._forward(upstream)
-                await back
+                await asyncio.gather(*ways)
             except RefusedError:
-                self._client.shutdown(socket.SHUT_WR)
+                with suppress(OSError):
+                    self._client.shutdown(socket.SHUT_WR)
                 raise
             finally:
-                back.cancel()
-                with suppress(asyncio.CancelledError, OSError):
-                    await back
+                for way in ways:
+                    way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
 
     async def _forward(self, upstream: socket.socket) -> None:
         data = b""
@@ -111,7 +114,7 @@ class Connection:
             case Http():
                 return await self._forward_requests(upstream, data)
             case Other() | None:
-                pass
+                await self._permit(replace(self.to, scheme="tcp"))
         await self._send(upstream, data)
         self._sent = Flow(self._client, upstream, self._spend)
         return await self._sent.run()

@@ -183,14 +183,10 @@ class Line:
 
     async def _may_resolve(self, name: str) -> bool:
         """Return whether policy lets any connection to this name be."""
-        text = ""
-        for port in self._network.ports:
-            word = await self._word(Destination(name, port))
-            if word.is_permitted:
-                return True
-            text = text or word.text
-        self._contacts.add(Contact(name, 0, "refused", "dns", reason=text))
-        return False
+        word = await self._word(Destination(name, 0))
+        if not word.is_permitted:
+            self._contacts.add(Contact(name, 0, "refused", "dns", reason=word.text))
+        return word.is_permitted
 
     async def _word(self, to: Destination) -> Word:
         """Return policy's word, asked once for each destination."""

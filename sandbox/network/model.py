@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 MESSAGE = 1 << 17  # bytes, the longest between server and broker
-Scheme = Literal["tcp", "tls", "http"]
+Scheme = Literal["", "tcp", "tls", "http"]  # "" while the client has said nothing
 Verdict = Literal["allowed", "refused", "failed"]
 
 
@@ -32,11 +32,14 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Where a connection goes: a canonical name or address, and what its first bytes show."""
+    """Where a connection goes: a canonical name or address, and what its first bytes show.
+
+    Port 0 asks for a name before anything connects: whether any port of it may be reached.
+    """
 
     host: str
     port: int
-    scheme: Scheme = "tcp"
+    scheme: Scheme = ""
     method: str = ""  # of a plain HTTP request
 
 

@@ -42,7 +42,7 @@ ASKS = (
 )
 TERMINAL_AT_ONCE = "approvals: {channels: [terminal], wait_s: 0}\n"
 DEV_SAFE = ("dev-safe", "asks.yaml")
-NOT_HERE = "curl https://example.org/"  # runs unconfined, so it needs the owner's level
+NOT_HERE = "ping -c1 -W1 192.0.2.1"  # runs unconfined, so it needs the owner's level
 
 
 @dataclass(frozen=True)

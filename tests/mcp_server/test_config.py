@@ -165,6 +165,12 @@ OBEYED = {
         f"changes.{name}": "test_changes_are_kept_as_long_as_the_configuration_says"
         for name in ("keep_days", "keep_bytes", "keep_sets")
     },
+    "network.proxy": "test_with_a_proxy_everything_leaves_through_it",
+    "network.ca_bundle": (
+        "test_a_host_of_a_rule_is_reached_without_asking_and_everything_is_counted"
+    ),
+    "network.bytes": "test_bounds_of_bytes_and_connections_are_those_of_the_configuration",
+    "network.connections": "test_bounds_of_bytes_and_connections_are_those_of_the_configuration",
     "http.host": "test_only_loopback_is_listened_on",
     "http.port": "test_a_start_that_cannot_be_says_why_in_one_line",
     **{

@@ -63,7 +63,9 @@ async def test_a_set_id_program_that_works_without_its_rights_stays_confined(ind
 @pytest.mark.threat("T10")
 async def test_what_cannot_be_searched_whole_asks_the_owner(indoors):
     app = indoors.app
-    freezer = Freezer(lambda: app.policy, app.host, (app.config.limits, "none"), Blind())
+    freezer = Freezer(
+        lambda: app.policy, app.host, (app.config.limits, app.config.network, "none"), Blind()
+    )
     found = await frozen(indoors, "cat notes.txt", freezer)
     assert isinstance(found, Frozen)
     assert found.action.profile.unmasked
@@ -110,7 +112,9 @@ async def test_writing_the_workspace_itself_asks_a_person(indoors):
 @pytest.mark.threat("T27")
 async def test_where_no_copy_can_be_made_the_workspace_itself_is_written_and_that_is_said(indoors):
     app = indoors.app
-    freezer = Freezer(lambda: app.policy, app.host, (app.config.limits, "none"), Blind())
+    freezer = Freezer(
+        lambda: app.policy, app.host, (app.config.limits, app.config.network, "none"), Blind()
+    )
     found = await frozen(indoors, "touch new.txt", freezer)
     assert isinstance(found, Frozen)
     assert found.action.profile.name == "live"

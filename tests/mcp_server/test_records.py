@@ -12,7 +12,7 @@ from policy.model import AuditRead, Effect, Exec, Patch, Read, Request, Ssh, Sub
 from sandbox.action import digest
 from sandbox.outcome import FileOutcome
 from sandbox.permit import PermitOffice
-from tests.mcp_server.indoors import Indoors
+from tests.mcp_server.indoors import NOT_HERE, Indoors
 from tests.mcp_server.test_gate import COMMAND, CONTEXT, OUTCOME, decision
 
 TOKEN = "ghp_" + "0123456789abcdefghijABCDEFGHIJ012345"
@@ -71,7 +71,7 @@ async def test_a_statement_names_what_is_pinned_and_how_it_is_confined(tmp_path:
     script = indoors.workspace / "asks" / "t.sh"
     script.write_text("echo hello\n")
     async with indoors.connected("auto") as client:
-        for command in ("bash asks/t.sh", "eval x", "curl https://example.org/"):
+        for command in ("bash asks/t.sh", "eval x", NOT_HERE):
             await client.call_tool("exec", {"command": command, "timeout_s": 7})
     pinned, verbatim, outside = indoors.app.desk.pending()
     facts = dict(pinned.question.facts)

@@ -92,10 +92,17 @@ async def test_other_tools_subjects_ports_and_hosts_are_not_spoken_of(tmp_path):
     assert await status(tmp_path / "b", rule, "cat notes.txt") == "ok"
     for number, narrowed in enumerate(("ports: [443]", "hosts: [a.example]")):
         rule = f"deny: [net.connect], {narrowed}"
-        # Not denied, but outside the sandbox: that waits for the owner.
+        # Not denied; the broker keeps it from what no rule lists by address.
         base = tmp_path / str(number)
-        result = await call(base, rule, "exec", command="wget http://127.0.0.1/")
-        assert (result["status"], result["approval"]["level"]) == ("pending", None)
+        result = await call(base, rule, "exec", command="curl -sS http://127.0.0.1/")
+        assert result["status"] == "failed"
+        assert result["events"]["network"][0]["verdict"] == "refused"
+
+
+@pytest.mark.threat("T02")
+async def test_a_method_is_known_on_the_connection_alone_so_a_deny_asks_before(tmp_path):
+    rule = "deny: [net.connect], methods: [POST]"
+    assert await status(tmp_path / "a", rule, "wget http://127.0.0.1/") == "pending"
 
 
 @pytest.mark.threat("T02")

@@ -69,7 +69,8 @@ def _action(family: str, asked: Mapping[str, Json]) -> Action:
             command, argv = _words(asked)
             env = tuple((name, STEERING) for name in _texts(asked.get("env_steers", [])))
             wants_write = asked.get("wants_write") is True
-            return Exec(command, argv, _text(asked, "cwd"), env, wants_write)
+            network = tuple(_texts(asked.get("network", [])))
+            return Exec(command, argv, _text(asked, "cwd"), env, wants_write, network)
         case "ssh":
             hosts = tuple(_texts(asked.get("hosts")))
             return Ssh(hosts, *_words(asked), sudo=asked.get("sudo") is True)
