@@ -16,18 +16,18 @@ HostSets = Mapping[str, tuple[str, ...]]
 PLACEHOLDERS: Final = frozenset({"<a package index>", "<a conda channel>"})
 _PROGRAMS: Final = MappingProxyType(
     {
-        "python": "pip uv uvx poetry pdm pipx hatch rye pipenv virtualenv easy_install pip-compile "
-        "pip-sync tox nox",
+        "python": "pip uv uvx poetry pdm pipx hatch rye pipenv virtualenv pip-compile "
+        "pip-sync tox nox venv",
         "conda": "conda mamba micromamba",
         "node": "npm npx cnpm pnpm pnpx yarn yarnpkg bun bunx corepack",
         "rust": "cargo",
         "ruby": "gem bundle bundler",
         "go": "go",
         "php": "composer",
-        "debian": "apt apt-get aptitude",
-        "fedora": "dnf dnf5 microdnf yum",
+        "debian": "apt apt-get apt-file aptitude do-release-upgrade unattended-upgrades",
+        "fedora": "dnf dnf5 microdnf yum tdnf",
         "alpine": "apk",
-        "arch": "pacman",
+        "arch": "pacman yay paru",
         "suse": "zypper",
         "java": "mvn mvnw gradle gradlew",
         "dotnet": "dotnet nuget",

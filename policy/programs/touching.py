@@ -16,7 +16,10 @@ from policy.programs.words import FETCHED, HOLE, Argument, Place, Stdin, shown
 HARMLESS_DEVICE = re.compile(r"/dev/(null|full|zero|u?random|stdin|stdout|stderr|tty|fd/\d+)")
 SOCKET = re.compile(r"/dev/(tcp|udp)/.*", re.S)
 FOUND = "<what it finds>"
-_NOT_NAMED = {"net.connect": "<a host that is not named>"}
+_NOT_NAMED = {
+    "net.connect": "<a host that is not named>",
+    "pkg.install": "<this machine's packages>",
+}
 _ELSEWHERE = re.compile(r"(?:^|[=:,;|@ ])((?:/[^/=:,;|@ ]+/|~/|\.\./)[^=:,;|@ ]*)")
 # Nobody's to write but the administrator's; or no files at all.
 _FOREIGN = ("/usr/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/etc/", "/dev/", "/proc/", "/sys/")

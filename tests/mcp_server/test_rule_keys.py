@@ -106,6 +106,13 @@ async def test_a_method_is_known_on_the_connection_alone_so_a_deny_asks_before(t
 
 
 @pytest.mark.threat("T02")
+async def test_a_method_is_not_in_the_words_so_a_deny_of_one_asks(tmp_path):
+    rule = "deny: [net.connect], methods: [POST]"
+    result = await call(tmp_path / "a", rule, "exec", command="curl http://127.0.0.1/")
+    assert (result["status"], result["decision"]["rules"][0]["id"]) == ("pending", "tried")
+
+
+@pytest.mark.threat("T02")
 async def test_remote_hosts_are_the_names_that_ssh_was_given(tmp_path):
     rule = "deny: [sys.inspect, remote.exec], remote_hosts: ['db*']"
     arguments = {"argv": ["uptime"], "hosts": ["web1", "db1"]}

@@ -150,3 +150,16 @@ def policy_show(
         from mcp_server.cli.policy.show import show  # noqa: PLC0415
 
         show(names or (), Given(tuple(policy or ()), workspace), as_json=as_json)
+
+
+@policy_app.command("hosts")
+def policy_hosts(
+    write: Annotated[
+        Path | None, typer.Option("--write", help="Write them here, as a policy file.")
+    ] = None,
+) -> None:
+    """Print host sets: where pip, npm, apt, go and cargo are configured to install from."""
+    with explained():
+        from mcp_server.cli.policy.hosts import hosts  # noqa: PLC0415
+
+        raise typer.Exit(hosts(write))
