@@ -16,6 +16,12 @@ need setpriv util-linux
 if [ "${1:-}" = tests ]; then
     # What the suite runs inside the sandbox besides.
     need node nodejs
+    need npm npm
+    need curl curl
+    need wget wget
+    need gcc gcc
+    [ -e /usr/include/stdio.h ] || missing="$missing libc6-dev"
+    need ip iproute2
     need ss iproute2
     need lsof lsof
     need fuser psmisc

@@ -33,6 +33,11 @@ SECRETS = (
     "/etc/sudoers.d", "/etc/ssl/private", "/etc/wireguard", "/etc/krb5.keytab",
     "/etc/NetworkManager/system-connections", "/etc/security/opasswd",
 )  # fmt: skip
+# Where Debian, Fedora, Alpine and SUSE keep the certificates that TLS libraries trust.
+CERTIFICATES = (
+    "/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "/etc/ssl/ca-bundle.pem",
+)  # fmt: skip
 PROC_SECRETS = (
     "/proc/kcore", "/proc/kmsg", "/proc/keys", "/proc/sysrq-trigger", "/proc/kpagecount",
     "/proc/kpageflags", "/proc/kpagecgroup", "/proc/vmallocinfo", "/proc/pagetypeinfo",
@@ -133,6 +138,7 @@ def system_paths() -> SystemPaths:
         secret_files=tuple(str(path) for path in secrets if path.is_file()),
         secret_directories=tuple(str(path) for path in secrets if path.is_dir()),
         inspect_only=tuple(path for path in INSPECTED if Path(path).is_dir()),
+        certificates=tuple(path for path in CERTIFICATES if Path(path).is_file()),
         proc_secrets=tuple(path for path in PROC_SECRETS if Path(path).exists()),
     )
 

@@ -79,6 +79,8 @@ def view(profile: Profile, host: HostFacts, sight: Sight, empty_file: str) -> tu
     mounts += _masks(host, sight, inspects=profile.name == "inspect", empty_file=empty_file)
     if profile.network is not None:
         mounts.append(Mount("mask", HOSTS_FILE, empty_file))
+        bundle = profile.network.ca_bundle
+        mounts += [Mount("ro", path, bundle) for path in host.system.certificates if bundle]
     mounts.append(Mount("ro", f"{INSIDE}/sandbox", host.package))
     if host.interpreter_prefix:
         mounts.append(Mount("ro", f"{INSIDE}/python", host.interpreter_prefix))

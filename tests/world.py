@@ -58,10 +58,8 @@ ANSWERS = {
 }
 ALIASES = {"alias.test": "hop.test", "hop.test": "private.test"}
 HELLO = "hello from the outside"
-SHORT = {
-    "/away": b"302 Found\r\nLocation: http://other.test/",
-    "/missing": b"404 Not Found",
-}
+MISSING = b"404 Not Found"
+SHORT = {"/away": b"302 Found\r\nLocation: http://other.test/", "/missing": MISSING}
 
 
 @dataclass
@@ -238,11 +236,16 @@ class _Http(_Handler):
             self.wfile.flush()
             threading.Event().wait(20)
             return False
-        if target in SHORT:
-            self.wfile.write(b"HTTP/1.1 %b\r\nContent-Length: 0\r\n\r\n" % SHORT[target])
+        found = self._file(target)
+        missing = MISSING if target.startswith("/git/") and not found else b""
+        if short := SHORT.get(target, missing):
+            self.wfile.write(b"HTTP/1.1 %b\r\nContent-Length: 0\r\n\r\n" % short)
             return True
         said = f"{HELLO} {self.address} for {host} {len(body)}\n".encode()
-        return self._answer(self._file(target) or said)
+        kind = b"text/html" if found.startswith(b"<") else b"text/plain"
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n" % kind)
+        self.wfile.write(b"Content-Length: %d\r\n\r\n" % len(found or said) + (found or said))
+        return fields.get("connection", "").lower() != "close"
 
     def _file(self, target: str) -> bytes:
         if target.startswith("/bytes/"):
@@ -251,10 +254,6 @@ class _Http(_Handler):
         if file != self.server.files and file.is_dir():
             file /= "index.html"
         return file.read_bytes() if file.is_file() else b""
-
-    def _answer(self, body: bytes) -> bool:
-        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        return True
 
 
 class _Echo(_Handler):

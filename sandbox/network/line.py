@@ -28,6 +28,7 @@ MOST_KEPT: Final = 4096  # words of policy
 PAUSE_S: Final = 0.05
 FULL: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 NO_ROOM: Final = "the broker has no descriptor left; raise the server's limit of open files"
+TOO_LATE: Final = "the command ended before it was answered"
 NAMES_AT_A_TIME: Final = 64
 
 Serves = Callable[[socket.socket], Awaitable[None]]
@@ -49,7 +50,7 @@ class Line:
         self._words: dict[Destination, asyncio.Future[Word]] = {}
         self._questions: dict[int, asyncio.Future[Word]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._room = asyncio.Semaphore(MOST_OPEN)
+        self._room, self._asking = asyncio.Semaphore(MOST_OPEN), asyncio.Lock()
         self._bytes = self._connections = 0
 
     async def run(self) -> None:
@@ -69,6 +70,9 @@ class Line:
         report = json.dumps([asdict(one) for one in self._contacts.all()])
         with suppress(OSError):
             await self._loop.sock_sendall(self._server, report.encode())
+            # Closing with answers unread would take the report back.
+            while await self._loop.sock_recv(self._server, MESSAGE):
+                pass
         self._server.close()
         self._seat.close()
 
@@ -103,18 +107,30 @@ class Line:
                     await self._accept(one, self._connection)
 
     async def _accept(self, listener: socket.socket, serve: Serves) -> None:
-        while True:
-            await self._room.acquire()
-            try:
-                client, _ = await self._loop.sock_accept(listener)
-            except OSError as error:
-                self._room.release()
-                if error.errno in FULL:
-                    self._contacts.add(Contact("", 0, "failed", reason=NO_ROOM))
-                    await asyncio.sleep(PAUSE_S)
-                continue
-            client.setblocking(False)
-            self._start(self._served(client, serve))
+        try:
+            while True:
+                await readable(self._loop, listener)
+                await self._room.acquire()
+                client = await self._taken(listener)
+                if client is None:
+                    self._room.release()
+                else:
+                    self._start(self._served(client, serve))
+        finally:
+            while (client := await self._taken(listener)) is not None:
+                self._contacts.add(Contact(*self._destination(client), "failed", reason=TOO_LATE))
+                client.close()
+
+    async def _taken(self, listener: socket.socket) -> socket.socket | None:
+        try:
+            client, _ = listener.accept()
+        except OSError as error:
+            if error.errno in FULL:
+                self._contacts.add(Contact("", 0, "failed", reason=NO_ROOM))
+                await asyncio.sleep(PAUSE_S)
+            return None
+        client.setblocking(False)
+        return client
 
     async def _served(self, client: socket.socket, serve: Serves) -> None:
         try:
@@ -197,22 +213,22 @@ class Line:
             number = len(self._words)
             self._words[to] = self._questions[number] = answer
             question = json.dumps({"number": number, "to": asdict(to)})
-            await self._loop.sock_sendall(self._server, question.encode())
+            async with self._asking:  # one at a time: a loop waits for one writer of a socket
+                await self._loop.sock_sendall(self._server, question.encode())
         return await asyncio.shield(self._words[to])
 
     # --- connections ------------------------------------------------------------------------------
 
     async def _connection(self, client: socket.socket) -> None:
         began = time.monotonic()
-        text, port = client.getsockname()[:2]
-        address = parse(text)
-        to = Destination(self._names.name(address) or str(address), port)
+        to = Destination(*self._destination(client))
         one = Connection(client, to, self._upstreams, (self._word, self._spend))
         verdict: Verdict = "failed"
-        reason = ""
+        reason = TOO_LATE
         try:
             self._count()
             await one.carry()
+            reason = ""
         except (RefusedError, SpentError) as error:
             verdict, reason = "refused", str(error)
         except FailedError as error:
@@ -220,13 +236,20 @@ class Line:
         except OSError as error:
             reason = "" if one.address else str(error)
         finally:
-            if one.address and not reason:
-                verdict = "allowed"
+            if one.address and reason in ("", TOO_LATE):
+                verdict, reason = "allowed", ""
             took = round((time.monotonic() - began) * 1000)
             sent, received = one.sent_bytes, one.received_bytes
             self._contacts.add(
-                Contact(to.host, port, verdict, "tcp", one.address, reason, 1, sent, received, took)
+                Contact(
+                    to.host, to.port, verdict, "tcp", one.address, reason, 1, sent, received, took
+                )
             )
+
+    def _destination(self, client: socket.socket) -> tuple[str, int]:
+        text, port = client.getsockname()[:2]
+        address = parse(text)
+        return self._names.name(address) or str(address), port
 
     def _count(self) -> None:
         self._connections += 1
