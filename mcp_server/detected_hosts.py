@@ -52,12 +52,10 @@ class Detected:
     unread: list[str] = field(default_factory=list)
 
     def text(self, path: Path) -> str:
-        """Return what a file holds; nothing if it is not there or cannot be read."""
+        """Return what a file holds; nothing if it cannot be read."""
         try:
             with path.open("rb") as file:
                 return file.read(_BYTES).decode("utf-8")
-        except (FileNotFoundError, NotADirectoryError):
-            return ""
         except OSError as error:
             self.unread.append(f"{path}: cannot be read: {error.strerror}")
         except UnicodeDecodeError:

@@ -170,6 +170,29 @@ HOSTS = st.sampled_from(
 )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "is_within", "is_met"),
+    [
+        ("10.1.0.0/16", "10.0.0.0/8", True, True),
+        ("10.0.0.0/8", "10.1.0.0/16", False, True),
+        ("10.0.0.0/8", "fd00::/8", False, False),
+        ("fd12::/16", "fd00::/8", True, True),
+        ("fd00::/8", "10.0.0.0/8", False, False),
+        ("10.0.0.0/8", "10.*", False, True),
+        ("10.1.2.3", "10.0.0.0/8", True, True),
+        ("10.0.0.0/8", "11.1.2.3", False, False),
+        ("[ab].c", "10.0.0.0/8", False, True),  # not worked out
+        ("*.example", "10.0.0.0/8", False, False),
+        ("a.example", "*.example", True, True),
+    ],
+)
+def test_items_lie_in_one_another_or_meet(one, other, is_within, is_met):
+    assert (within(one, other), meets(one, other)) == (is_within, is_met)
+    globs = HostGlobs((other,))
+    for _ in "ab":
+        assert (globs.has_all((one,)), globs.has_any((one,))) == (is_within, is_met)
+
+
 @given(ITEMS, ITEMS, HOSTS)
 def test_what_is_within_an_item_is_named_by_it_and_what_is_in_both_is_where_they_meet(a, b, host):
     in_a, in_b = HostGlobs((a,)).has(host), HostGlobs((b,)).has(host)
