@@ -13,8 +13,9 @@ from mcp_server.config import NetworkSettings
 from mcp_server.git_remotes import remotes
 from policy.host_globs import HostGlobs, network
 from policy.hosts import address
-from policy.model import Access, Context, Decision, Effect, Verdict
+from policy.model import Access, Context, Decision, Effect, Obligations, Verdict
 from policy.narrowing import Asked
+from policy.obligations import not_permitted
 from policy.reach import Destination, Named, Ports, connection, is_remote, named
 from policy.rules import Policy, Rule
 from sandbox.network.model import Asks, Network, Word
@@ -51,6 +52,7 @@ class Connections:
     _asked: Asked
     _accesses: tuple[Access, ...]
     _methods: tuple[str, ...]  # those that rules speak of
+    _obligations: Obligations
 
     def asks(self, *, has_yes: bool) -> Asks:
         """Return what the broker asks about each connection; `has_yes`: a human said yes to this.
@@ -66,6 +68,8 @@ class Connections:
         return word
 
     def _word(self, to: Seen, *, has_yes: bool) -> Word:
+        if reason := not_permitted(self._obligations, to.host):
+            return Word(is_permitted=False, text=reason)
         said = min(map(self._said, self._told(to)), key=lambda verdict: verdict.effect)
         if said.effect is Effect.DENY:
             return Word(is_permitted=False, text=_rule(said))
@@ -124,7 +128,9 @@ def connections(
         max_bytes=settings.bytes,
         max_connections=settings.connections,
     )
-    return Connections(made, found, policy, asking.context, asking.asked, accesses, methods)
+    return Connections(
+        made, found, policy, asking.context, asking.asked, accesses, methods, decision.obligations
+    )
 
 
 def covers(found: Named, host: str, port: int) -> bool:

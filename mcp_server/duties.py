@@ -121,7 +121,7 @@ def _of_command(command: Command, obligations: Obligations) -> Iterator[str]:
         yield f"there is no preview of {profile.write_paths[0]}, outside the workspace ({where})"
     if landed(command.landing, obligations) != command.landing:
         yield f"the changes would not be held as the policy demands ({_holders(obligations)})"
-    if profile.network is not None and not obligations.network:
+    if profile.network is not None and () in obligations.network:
         where = said_by(obligations, "network")
         yield f"this would reach the network, and the policy permits none here ({where})"
     yield from _names([name for name, _ in command.env], obligations)
@@ -139,9 +139,13 @@ def unmet_by_profile(name: str, obligations: Obligations) -> Iterator[str]:
     if holds and name in ("live", "unconfined"):
         where = _holders(obligations)
         yield f"in the profile {name} nothing can be held back before it happens ({where})"
-    if name == "unconfined" and not obligations.network:
-        where = said_by(obligations, "network")
-        yield f"this would run with network, and the policy permits none here ({where})"
+    if name == "unconfined" and obligations.network:
+        where, listed = said_by(obligations, "network"), _hosts(obligations)
+        yield f"this would run with network, and the policy permits {listed} here ({where})"
+
+
+def _hosts(obligations: Obligations) -> str:
+    return ", ".join(obligations.network[0]) or "none"
 
 
 def _holders(obligations: Obligations) -> str:

@@ -20,6 +20,7 @@ from mcp_server.config import LimitSettings, NetworkSettings
 from mcp_server.connections import Asking, Connections, connections
 from mcp_server.duties import landed, within
 from policy.decide import readable_roots
+from policy.footprint import footprint
 from policy.model import Context, Decision, Exec
 from policy.narrowing import Asked
 from policy.rules import Policy
@@ -109,9 +110,11 @@ class Freezer:
 
     def _reach(self, wish: CommandWish, decision: Decision, policy: Policy) -> Connections | None:
         """Return what the broker may carry; None: the command has no network, or the host's."""
-        if wish.unconfined or not self._host.has_broker:
+        connects = any(access.operation == "net.connect" for access in decision.accesses)
+        if wish.unconfined or not (connects and self._host.has_broker):
             return None
-        asking = Asking(wish.asked, wish.context, wish.action.cwd)
+        words = footprint(wish.action, wish.context).words
+        asking = Asking(replace(wish.asked, words=words), wish.context, wish.action.cwd)
         return connections(decision, policy, asking, self._network)
 
     def _chosen(self, wish: CommandWish, least: Profile | NoProfile) -> Profile | Unrunnable:

@@ -147,7 +147,9 @@ class Obligations:
     quorum: int = 1
     timeout_s: int | None = None  # how long a request may be answered
     sandbox: frozenset[str] | None = None  # the profiles that are permitted; None: any
-    network: bool = True  # whether the command may reach one
+    network: tuple[
+        tuple[str, ...], ...
+    ] = ()  # sorted lists, each with every host that is permitted
     limits: tuple[tuple[str, int], ...] = ()  # sorted; none raises what the configuration says
     env: frozenset[str] | None = None  # the names that the call may set; None: any
     redact: tuple[str, ...] = ()  # sorted globs over the words of output

@@ -11,6 +11,7 @@ from functools import reduce
 from types import MappingProxyType
 from typing import Final
 
+from policy.host_globs import HostGlobs
 from policy.model import Obligations
 
 NONE: Final = Obligations()
@@ -49,7 +50,7 @@ def _both(one: Obligations, other: Obligations) -> Obligations:
         quorum=max(one.quorum, other.quorum),
         timeout_s=min(timeouts, default=None),
         sandbox=_common(one.sandbox, other.sandbox),
-        network=one.network and other.network,
+        network=tuple(sorted({*one.network, *other.network})),
         limits=_least(one.limits, other.limits),
         env=_common(one.env, other.env),
         redact=tuple(sorted({*one.redact, *other.redact})),
@@ -76,6 +77,15 @@ def _common(one: frozenset[str] | None, other: frozenset[str] | None) -> frozens
     return one & other
 
 
+def not_permitted(obligations: Obligations, host: str) -> str:
+    """Return why a host may not be reached; "" where it may."""
+    for hosts in obligations.network:
+        if not HostGlobs(hosts).has(host):
+            listed = f"only {', '.join(hosts)}" if hosts else "no network"
+            return f"{listed}, says {said_by(obligations, 'network')}"
+    return ""
+
+
 def said_by(obligations: Obligations, key: str) -> str:
     """Return the rules that set one of the keys, with their places."""
     return ", ".join(place for name, place in obligations.places if name == key)
@@ -91,8 +101,8 @@ def described(obligations: Obligations) -> tuple[tuple[str, str], ...]:
 def _bounds(obligations: Obligations) -> Iterator[tuple[str, str]]:
     if obligations.sandbox is not None:
         yield "sandbox", _listed(obligations.sandbox)
-    if not obligations.network:
-        yield "network", "none"
+    for hosts in obligations.network:
+        yield "network", ", ".join(hosts) or "none"
     if obligations.limits:
         yield "limits", ", ".join(f"{name} {value}" for name, value in obligations.limits)
     if obligations.env is not None:

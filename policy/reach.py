@@ -15,7 +15,7 @@ from policy.host_sets import set_as_resource, stands_for
 from policy.hosts import canonical, host_of
 from policy.model import Access, Context, Effect, Verdict
 from policy.narrowing import UNKNOWN_PROGRAM, Asked
-from policy.obligations import said_by
+from policy.obligations import not_permitted
 from policy.overlap import text_overlaps
 from policy.ports import LAST, port_of
 from policy.programs.words import HOLE
@@ -64,8 +64,7 @@ def connection(
     beside = asked.beside | {access.operation for access in accesses}
     ruling = decide(here, policy, context, replace(asked, method=to.method, beside=beside))
     verdict = max(ruling.verdicts, key=lambda one: (one.effect, one.certain))
-    if not ruling.obligations.network:
-        reason = f"no network, says {said_by(ruling.obligations, 'network')}"
+    if reason := not_permitted(ruling.obligations, to.host):
         return verdict._replace(effect=Effect.DENY, reason=reason)
     if verdict.effect is Effect.ALLOW:
         return _by_address(verdict, to.host, policy, context) or verdict

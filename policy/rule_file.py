@@ -6,7 +6,8 @@ and any value that could not be enforced, refuses the file with its place and wh
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -182,7 +183,11 @@ class RuleReader:
         if "operations" not in fields:
             refuse(node.place, f"{verb} has no operations; add `operations: [...]`")
         operations = _operations(words(fields.pop("operations"), "operations"))
-        return operations, _obligations(fields, f"{name} at {self._place}")
+        network = self._network(fields.pop("network")) if "network" in fields else ()
+        found = _obligations(fields, place := f"{name} at {self._place}")
+        if network:
+            found = replace(found, network=network, places=(*found.places, ("network", place)))
+        return operations, found
 
     def _texts(self, key: str) -> frozenset[str]:
         return frozenset(text.value for text in words_in(self._fields, key))
@@ -197,10 +202,20 @@ class RuleReader:
         return tuple(glob for text in named for glob in self._expanded(text))
 
     def _hosts(self) -> tuple[str, ...]:
+        return self._hosts_of(words_in(self._fields, "hosts"))
+
+    def _hosts_of(self, listed: Iterable[Text]) -> tuple[str, ...]:
         found: dict[str, None] = {}
-        for text in words_in(self._fields, "hosts"):
+        for text in listed:
             found |= dict.fromkeys(host_items(text, self._expanded(text), self._sets))
         return tuple(found)
+
+    def _network(self, node: Node) -> tuple[tuple[str, ...], ...]:
+        if not isinstance(node, Text):
+            return (self._hosts_of(words(node, "network")),)
+        if node.value != "none":
+            refuse(node.place, f"network {node.value!r} is not none or a list of hosts")
+        return ((),)
 
     def _expanded(self, text: Text) -> tuple[str, ...]:
         unknown = variables_in(text.value) - self._known
@@ -255,8 +270,6 @@ def _obligations(fields: Mapping[str, Node], rule: str) -> Obligations:
     level = one_text(fields["level"], "level") if "level" in fields else None
     if level is not None and level.value not in LEVELS:
         refuse(level.place, f"level {level.value!r} is not one of {', '.join(LEVELS)}")
-    if "network" in fields:
-        _no_network(fields["network"])
     if "preview" in fields:
         _true(fields["preview"])
     hold = _hold(fields["hold"]) if "hold" in fields else ((), ())
@@ -265,7 +278,6 @@ def _obligations(fields: Mapping[str, Node], rule: str) -> Obligations:
         quorum=positive(fields["quorum"], "quorum") if "quorum" in fields else 1,
         timeout_s=positive(fields["timeout_s"], "timeout_s") if "timeout_s" in fields else None,
         sandbox=_sandbox(fields["sandbox"]) if "sandbox" in fields else None,
-        network="network" not in fields,
         limits=_limits(fields["limits"]) if "limits" in fields else (),
         env=_env(fields["env"]) if "env" in fields else None,
         redact=_redact(fields["redact"]) if "redact" in fields else (),
@@ -281,14 +293,6 @@ def _sandbox(node: Node) -> frozenset[str]:
     if text.value not in WITHIN:
         refuse(text.place, f"sandbox {text.value!r} is not one of {', '.join(WITHIN)}")
     return WITHIN[text.value]
-
-
-def _no_network(node: Node) -> None:
-    if not isinstance(node, Text):
-        what = "a list of hosts needs the network broker, which this version has not"
-        refuse(node.place, f"{what}; write none, or ask for net.connect and narrow it by hosts")
-    if node.value != "none":
-        refuse(node.place, f"network {node.value!r} cannot be enforced; write none")
 
 
 def _limits(node: Node) -> tuple[tuple[str, int], ...]:

@@ -142,12 +142,12 @@ def test_a_rule_only_ever_holds_more(preview, deletions, size, bound):
 
 @pytest.mark.threat("T02")
 def test_where_no_network_is_permitted_nothing_that_has_one_runs():
-    assert message(LOCAL, network=False) == ""
-    assert message(PATCH, network=False) == ""
+    assert message(LOCAL, network=((),)) == ""
+    assert message(PATCH, network=((),)) == ""
     assert "with network" in message(
-        replace(LOCAL, profile=Profile("unconfined", "/w")), network=False
+        replace(LOCAL, profile=Profile("unconfined", "/w")), network=((),)
     )
-    assert "with network" in message(REMOTE, network=False)
+    assert "with network" in message(REMOTE, network=((),))
 
 
 @pytest.mark.threat("T02")

@@ -225,6 +225,23 @@ async def test_private_addresses_need_a_rule_or_a_person_that_names_them(
     net.indoors.app.close()
 
 
+async def test_a_rule_may_list_the_hosts_that_a_call_is_kept_to(tmp_path, world, monkeypatch):
+    monkeypatch.setattr(brokerage, "PYTHON", world.python())
+    more = (
+        "  - {id: secrets, allow: {operations: [fs.read], network: [four.test]},"
+        " resources: ['**/secret']}\n"
+    )
+    net = Net(tmp_path / "kept", world, more)
+    (net.indoors.workspace / "secret").write_text("x")
+    free = await net.exec("curl -sS http://ok.test/ http://four.test/")
+    assert free["stdout"]["text"].count(HELLO) == 2
+    kept = await net.exec("cat secret; curl -sS -m3 http://ok.test/ http://four.test/")
+    assert kept["stdout"]["text"].count(HELLO) == 1, kept["text"]
+    assert "only four.test, says secrets at" in kept["guidance"]["reason"]
+    assert "network four.test" in " ".join(kept["decision"]["demands"])
+    net.indoors.app.close()
+
+
 async def test_where_a_rule_permits_no_network_nothing_is_asked_and_nothing_runs(
     tmp_path, world, monkeypatch
 ):

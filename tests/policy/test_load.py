@@ -64,7 +64,7 @@ def test_a_good_file_becomes_rules_with_places():
     assert site.ports == ((443, 443), (8000, 8999))
     assert bound.obligations == Obligations(
         sandbox=frozenset({"read", "inspect"}),
-        network=False,
+        network=((),),
         limits=(("memory_bytes", 268435456), ("timeout_s", 9)),
         env=frozenset({"A", "B"}),
         redact=("ACME-*", "x1", "x2"),
@@ -169,8 +169,8 @@ MISTAKES = [
     (asks("hold: {files: 5}"), "hold has no key 'files'; use one of bytes, deletions, names"),
     (asks("hold: {deletions: -1}"), "deletions"),
     (asks("hold: {names: ['!x']}"), "'!x' names nothing; write a pattern as in .gitignore"),
-    (asks("network: all"), "p.yaml:4:44: network 'all' cannot be enforced; write none"),
-    (asks("network: [a.example]"), "a list of hosts needs the network broker"),
+    (asks("network: all"), "p.yaml:4:44: network 'all' is not none or a list of hosts"),
+    (asks("network: ['@nowhere']"), "no file defines the host set"),
     (asks("limits: [a]"), "limits is a mapping; write {timeout_s: 60}"),
     (asks("limits: {}"), "limits is a mapping"),
     (asks("limits: {ram: 1}"), "limits has no key 'ram'; use one of cpu_s,"),

@@ -15,7 +15,7 @@ some = st.builds(
     quorum=st.integers(1, 9),
     timeout_s=st.none() | st.integers(1, 900),
     sandbox=profiles,
-    network=st.booleans(),
+    network=st.sets(st.sampled_from(((), ("a",), ("a", "b")))).map(lambda one: tuple(sorted(one))),
     limits=st.dictionaries(st.sampled_from(sorted(LIMITS)), st.integers(1, 9)).map(
         lambda limits: tuple(sorted(limits.items()))
     ),
@@ -39,7 +39,7 @@ def is_as_strict(tight: Obligations, loose: Obligations) -> bool:
             loose.timeout_s is None
             or (tight.timeout_s is not None and tight.timeout_s <= loose.timeout_s),
             loose.sandbox is None or (tight.sandbox is not None and tight.sandbox <= loose.sandbox),
-            loose.network or not tight.network,
+            set(loose.network) <= set(tight.network),
             all(bounds.get(name, value + 1) <= value for name, value in others.items()),
             loose.env is None or (tight.env is not None and tight.env <= loose.env),
             set(loose.redact) <= set(tight.redact),
@@ -79,7 +79,7 @@ def test_two_profiles_that_do_not_cover_each_other_leave_what_both_permit():
 
 
 def test_each_is_said_with_the_rules_that_set_it():
-    one = Obligations(sandbox=WITHIN["read"], network=False, places=(("sandbox", "a at p:1:1"),))
+    one = Obligations(sandbox=WITHIN["read"], network=((),), places=(("sandbox", "a at p:1:1"),))
     two = Obligations(
         sandbox=WITHIN["live"],
         env=frozenset(),
