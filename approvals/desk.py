@@ -171,12 +171,13 @@ class Desk:
             state = self._move(pending, "consumed", State.CONSUMED)
         if state is None:
             raise NotPending(f"{request_id}: the approval was spent or lapsed a moment ago")
-        yes = [vote.by for vote in pending.votes if vote.answer is Answer.APPROVE]
+        yes = [vote for vote in pending.votes if vote.answer.is_yes]
         return Approval(
             id=request_id,
-            level=min(by.level for by in yes),
-            by=tuple(by.identity for by in yes),
+            level=min(vote.by.level for vote in yes),
+            by=tuple(vote.by.identity for vote in yes),
             request_digest=pending.request_digest,
+            for_session=all(vote.answer is Answer.APPROVE_FOR_SESSION for vote in yes),
         )
 
     def expire(self) -> None:
@@ -329,6 +330,8 @@ def _refusal(pending: Pending, vote: Vote) -> str:
     by, requester, need = vote.by, pending.question.requester, pending.question.need
     if vote.answer is Answer.DENY:
         return ""
+    if vote.answer is Answer.APPROVE_FOR_SESSION and not pending.question.for_session:
+        return "nothing of it can be permitted for a session: say yes to this once, or no."
     if (by.channel, by.uid, by.name) == (requester.channel, requester.uid, requester.name):
         return f"{by.identity} asked for it and cannot approve it."
     if by.level < need.level:

@@ -63,7 +63,13 @@ class Answer(Enum):
     """What a principal may say to a request; anything else is no answer at all."""
 
     APPROVE = "approve"
+    APPROVE_FOR_SESSION = "approve-for-session"  # this once, and what the question offers besides
     DENY = "deny"
+
+    @property
+    def is_yes(self) -> bool:
+        """Return whether this answer approves."""
+        return self is not Answer.DENY
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +122,7 @@ class Question:
     need: Need
     preview: str = ""
     warnings: tuple[str, ...] = ()
+    for_session: tuple[str, ...] = ()  # what a yes for the session would permit from then on
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +156,7 @@ class Approval:
     level: Level
     by: tuple[str, ...]
     request_digest: str
+    for_session: bool = False  # all of them said so
 
 
 def request_digest(action_digest: str, session: str, nonce: str, expires_ms: int) -> str:

@@ -262,4 +262,5 @@ def _question(text: str) -> Question:
         need=Need(**{**raw["need"], "level": Level(raw["need"]["level"])}),
         preview=raw["preview"],
         warnings=tuple(raw["warnings"]),
+        for_session=tuple(raw.get("for_session", ())),
     )

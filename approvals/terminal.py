@@ -57,7 +57,7 @@ class _Line(BaseModel):
 class Ask(_Line):
     """One request line of the protocol; an answer names the digest that was shown."""
 
-    do: Literal["list", "show", "approve", "deny"]
+    do: Literal["list", "show", "approve", "approve-for-session", "deny"]
     id: str = Field(default="", max_length=64)
     seen_digest: str = Field(default="", max_length=64)
 
@@ -82,6 +82,7 @@ class Shown(_Line):
     request_digest: str = Field(pattern=_ASCII)
     state: State
     lines: tuple[str, ...]
+    for_session: tuple[str, ...] = ()  # what a yes for the session would permit besides
 
 
 class Reply(_Line):
@@ -237,12 +238,11 @@ def _carry_out(desk: Desk, principal: Principal, ask: Ask) -> Reply:
                 request_digest=pending.request_digest,
                 state=pending.state,
                 lines=as_lines(pending),
+                for_session=tuple(map(visible, pending.question.for_session)),
             )
             return Reply(shown=shown)
-        case "approve":
-            return Reply(state=desk.vote(ask.id, Answer.APPROVE, principal, ask.seen_digest))
-        case "deny":
-            return Reply(state=desk.vote(ask.id, Answer.DENY, principal, ask.seen_digest))
+        case "approve" | "approve-for-session" | "deny":
+            return Reply(state=desk.vote(ask.id, Answer(ask.do), principal, ask.seen_digest))
         case _:
             assert_never(ask.do)
 
@@ -297,7 +297,7 @@ def show(directory: Path, request_id: str) -> Shown:
     return shown
 
 
-def answer(directory: Path, request_id: str, *, approve: bool, seen_digest: str) -> State:
+def answer(directory: Path, request_id: str, said: Answer, *, seen_digest: str) -> State:
     """Say yes or no to the request whose digest was shown; return the state it led to.
 
     Raises:
@@ -305,8 +305,7 @@ def answer(directory: Path, request_id: str, *, approve: bool, seen_digest: str)
         NotPending: the request is unknown, answered or too late.
         Mismatch: `seen_digest` is not this request's digest.
     """
-    do: Literal["approve", "deny"] = "approve" if approve else "deny"
-    state = _ask(directory, Ask(do=do, id=request_id, seen_digest=seen_digest)).state
+    state = _ask(directory, Ask(do=said.value, id=request_id, seen_digest=seen_digest)).state
     if state is None:
         raise ApprovalError(f"{directory}: the server's reply has no state; update both sides")
     return state

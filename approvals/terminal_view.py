@@ -5,17 +5,20 @@ careful reader needs it: what it does, what exactly is asked, what to be wary of
 """
 
 from approvals.request import Pending
-from approvals.statement import all_warnings, preview_lines, statement
+from approvals.statement import all_warnings, preview_lines, statement, visible
 
 
 def as_lines(pending: Pending) -> tuple[str, ...]:
     """Return the request as printable ASCII lines without line ends."""
     preview = preview_lines(pending.question.preview)
     tells = all_warnings(pending)
+    offers = pending.question.for_session
     return (
         *preview,
         *([""] if preview else []),
         *statement(pending).splitlines(),
+        *(["", "A yes for the session also permits, until it ends:"] if offers else []),
+        *(f"  {visible(offer)}" for offer in offers),
         *([""] if tells else []),
         *(f"! {tell}" for tell in tells),
     )

@@ -22,6 +22,7 @@ from mcp_server.caller import Caller
 from mcp_server.config import ApprovalSettings, Config
 from mcp_server.freeze import Freezer
 from mcp_server.gate import Gate, Rooms
+from mcp_server.host_grants import HostGrants
 from mcp_server.journal import Journal
 from mcp_server.judged import Judged
 from mcp_server.live_policy import Checks, LivePolicy
@@ -73,6 +74,7 @@ class App:
     freezer: Freezer
     road: Road
     runners: Runners
+    grants: HostGrants
 
     @property
     def policy(self) -> Policy:
@@ -139,7 +141,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     host = probed(config, where)
     sweep(where.state)
     office = PermitOffice()
-    words = Words(_Denied(live, caller), Judged(live, caller))
+    words, grants = Words(_Denied(live, caller), Judged(live, caller)), HostGrants()
     runners = Runners(office, host, words, where, config.changes)
     for line in recover(runners.changes):
         logger.warning("%s", line)
@@ -148,7 +150,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     gate = Gate(
         Rooms(
             classify=partial(_classified, live),
-            asker=Approver(desk, config.approvals, owner.uid, redactor.redact_text),
+            asker=Approver(desk, config.approvals, (owner.uid, redactor.redact_text), grants),
             office=office,
             journal=journal,
             runner=runners,
@@ -158,7 +160,9 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     freezer = Freezer(
         live.current, host, (config.limits, config.network, config.minimum_enforcement), runners
     )
-    return App(config, where, caller, live, host, journal, desk, freezer, Road(gate), runners)
+    return App(
+        config, where, caller, live, host, journal, desk, freezer, Road(gate), runners, grants
+    )
 
 
 def _make_state(state: Path) -> None:

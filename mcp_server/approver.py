@@ -28,8 +28,10 @@ from mcp_server.calls import Call, Frozen
 from mcp_server.client import Answer as ClientAnswer
 from mcp_server.client import Client, Resumed
 from mcp_server.config import ApprovalSettings
+from mcp_server.host_grants import HostGrants
 from mcp_server.questions import question_for
 from policy.model import Decision
+from sandbox.action import digest
 
 if TYPE_CHECKING:
     from mcp_types import InputRequiredResult
@@ -73,17 +75,32 @@ class Approver:
     """Asks through the configured channels that reach the level an action needs."""
 
     def __init__(
-        self, desk: Desk, settings: ApprovalSettings, uid: int, redact: Callable[[str], str]
+        self,
+        desk: Desk,
+        settings: ApprovalSettings,
+        owner: tuple[int, Callable[[str], str]],
+        grants: HostGrants,
     ) -> None:
+        """Build an approver; `owner` is the uid that may answer and what hides its secrets."""
         self._desk = desk
         self._settings = settings
-        self._uid = uid
-        self._redact = redact
+        self._uid, self._redact = owner
+        self._grants = grants
 
     async def decide(
         self, call: Call, decision: Decision, frozen: Frozen, client: Client
     ) -> Verdict:
         """Return the verdict on one frozen action; a yes is consumed before it is returned."""
+        if granted := self._grants.approval(call, decision, frozen):
+            return Approved(granted, digest(frozen.action))
+        verdict = await self._asked(call, decision, frozen, client)
+        if isinstance(verdict, Approved) and verdict.approval.for_session:
+            self._grants.add(call, decision, frozen, verdict.approval)
+        return verdict
+
+    async def _asked(
+        self, call: Call, decision: Decision, frozen: Frozen, client: Client
+    ) -> Verdict:
         question = question_for(call, decision, frozen, self._settings, self._redact)
         channels = self._channels(question, client)
         if not channels:
@@ -178,7 +195,9 @@ class Approver:
             group.start_soon(watch)
             group.start_soon(client.keep_alive, text)
             if "elicitation" in channels:
-                answer = await client.ask(pending.id, "\n".join(as_lines(pending)))
+                offers = bool(pending.question.for_session)
+                text = "\n".join(as_lines(pending))
+                answer = await client.ask(pending.id, text, offers_session=offers)
             if answer is None or (answer == "unavailable" and "terminal" in channels):
                 answer = None
                 await anyio.sleep_forever()
@@ -189,11 +208,9 @@ class Approver:
         """Put the client's answer on the desk as a client-attested vote."""
         principal = Principal("elicitation", self._uid, f"client:{client.name}", Level.ATTESTED)
         try:
-            if answer in ("approve", "deny"):
-                vote = Answer.APPROVE if answer == "approve" else Answer.DENY
-                await to_thread.run_sync(
-                    self._desk.vote, pending.id, vote, principal, pending.request_digest
-                )
+            if answer in ("approve", "approve-for-session", "deny"):
+                vote, seen = Answer(answer), pending.request_digest
+                await to_thread.run_sync(self._desk.vote, pending.id, vote, principal, seen)
             else:
                 await to_thread.run_sync(self._desk.cancel, pending.id)
         except NotPending:

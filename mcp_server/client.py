@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # No human reads a request and answers in less; seen only from clients that answer by themselves.
 FASTEST_HUMAN_S = 0.3
 
-Answer = Literal["approve", "deny", "cancel", "malformed", "unavailable"]
+Answer = Literal["approve", "approve-for-session", "deny", "cancel", "malformed", "unavailable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,9 @@ class Client(Protocol):
         """Return the request this call answers, if it is a second round."""
         ...
 
-    async def ask(self, approval_id: str, text: str) -> "Answer | InputRequiredResult":
+    async def ask(
+        self, approval_id: str, text: str, *, offers_session: bool
+    ) -> "Answer | InputRequiredResult":
         """Return the answer, or what to return so that the client calls again with one."""
         ...
 
@@ -60,7 +62,9 @@ class NoClient:
     can_be_asked = False
     resumed = None
 
-    async def ask(self, approval_id: str, text: str) -> "Answer | InputRequiredResult":
+    async def ask(
+        self, approval_id: str, text: str, *, offers_session: bool
+    ) -> "Answer | InputRequiredResult":
         """Return that nobody can be asked here."""
         return "unavailable"
 

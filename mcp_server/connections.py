@@ -5,7 +5,7 @@ INVARIANT: policy is asked about every real connection; a human's yes covers the
 shown and no other, and never what policy denies.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -37,6 +37,7 @@ NEED_THE_HOST: Final = frozenset(
     }
 )  # fmt: skip
 SENDS: Final = frozenset({"login", "publish", "push", "upload"})  # sub-commands, of any program
+Granted = Callable[[str, int], bool]  # whether a person permitted a host for this session
 # As policy reads them; before a client has said anything, any of them may come.
 SCHEMES: Final = {"tcp": "tcp", "tls": "https", "http": "http"}
 
@@ -53,6 +54,7 @@ class Connections:
     _accesses: tuple[Access, ...]
     _methods: tuple[str, ...]  # those that rules speak of
     _obligations: Obligations
+    _granted: Granted
 
     def asks(self, *, has_yes: bool) -> Asks:
         """Return what the broker asks about each connection; `has_yes`: a human said yes to this.
@@ -74,7 +76,7 @@ class Connections:
         if said.effect is Effect.DENY:
             return Word(is_permitted=False, text=_rule(said))
         is_shown = has_yes and (self.network.is_anywhere or covers(self.named, to.host, to.port))
-        if said.effect is Effect.ALLOW or is_shown:
+        if said.effect is Effect.ALLOW or is_shown or self._granted(to.host, to.port):
             return Word(is_permitted=True)
         return Word(is_permitted=False, text=f"nobody said yes to it ({_rule(said)})")
 
@@ -100,6 +102,7 @@ class Asking:
     asked: Asked
     context: Context
     cwd: str
+    granted: Granted
 
 
 def connections(
@@ -129,7 +132,15 @@ def connections(
         max_connections=settings.connections,
     )
     return Connections(
-        made, found, policy, asking.context, asking.asked, accesses, methods, decision.obligations
+        made,
+        found,
+        policy,
+        asking.context,
+        asking.asked,
+        accesses,
+        methods,
+        decision.obligations,
+        asking.granted,
     )
 
 

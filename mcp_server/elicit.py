@@ -32,6 +32,14 @@ class ApproveForm(BaseModel):
     approve: bool = Field(description="Run exactly this? true runs it once; false refuses it.")
 
 
+class SessionForm(ApproveForm):
+    """The question where a yes may also stand for the rest of the session."""
+
+    for_session: bool = Field(
+        default=False, description="Permit the same hosts until this session ends?"
+    )
+
+
 class McpClient:
     """The client behind one MCP request."""
 
@@ -71,15 +79,17 @@ class McpClient:
             answer = "unavailable"
         return Resumed(asked["approval_id"], answer)
 
-    async def ask(self, approval_id: str, text: str) -> Answer | InputRequiredResult:
+    async def ask(
+        self, approval_id: str, text: str, *, offers_session: bool
+    ) -> Answer | InputRequiredResult:
         """Ask now (handshake clients), or say what must be asked (2026-07-28)."""
         if self._is_modern:
-            return _input_required(approval_id, text)
+            return _input_required(approval_id, text, _form(offers_session=offers_session))
         began = anyio.current_time()
         try:
             result = await self._context.session.elicit_form(
                 message=text,
-                requested_schema=render_elicitation_schema(ApproveForm),
+                requested_schema=_form(offers_session=offers_session),
                 related_request_id=self._context.request_id,
             )
         except (MCPError, ValidationError):
@@ -97,10 +107,12 @@ class McpClient:
             await anyio.sleep(HEARTBEAT_S)
 
 
-def _input_required(approval_id: str, text: str) -> InputRequiredResult:
-    form = ElicitRequestFormParams(
-        message=text, requested_schema=render_elicitation_schema(ApproveForm)
-    )
+def _form(*, offers_session: bool) -> dict[str, object]:
+    return render_elicitation_schema(SessionForm if offers_session else ApproveForm)
+
+
+def _input_required(approval_id: str, text: str, schema: dict[str, object]) -> InputRequiredResult:
+    form = ElicitRequestFormParams(message=text, requested_schema=schema)
     return InputRequiredResult(
         input_requests={FORM_KEY: ElicitRequest(params=form)},
         request_state=json.dumps({"approval_id": approval_id, "asked_s": time.time()}),
@@ -115,7 +127,9 @@ def _read(result: ElicitResult) -> Answer:
         return "cancel"
     content: Mapping[str, object] = result.content or {}
     try:
-        form = ApproveForm.model_validate(content)
+        form = SessionForm.model_validate(content)
     except ValidationError:
         return "malformed"
-    return "approve" if form.approve else "deny"
+    if not form.approve:
+        return "deny"
+    return "approve-for-session" if form.for_session else "approve"

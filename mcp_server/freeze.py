@@ -9,6 +9,7 @@ import hashlib
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -44,6 +45,10 @@ NO_PREVIEW = (
 POLICY_CHANGED = "The policy changed while this call was decided. Nothing ran; call again."
 
 
+def _nothing(_: str, __: str, ___: int) -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class CommandWish:
     """What a caller wants of one command besides what it touches."""
@@ -51,6 +56,7 @@ class CommandWish:
     action: Exec
     context: Context
     asked: Asked = field(default_factory=Asked)
+    granted: Callable[[str, str, int], bool] = _nothing  # under a policy's digest, a host and port
     stdin: bytes | None = None
     timeout_s: float | None = None
     read_only: bool = False
@@ -114,7 +120,9 @@ class Freezer:
         if wish.unconfined or not (connects and self._host.has_broker):
             return None
         words = footprint(wish.action, wish.context).words
-        asking = Asking(replace(wish.asked, words=words), wish.context, wish.action.cwd)
+        granted = partial(wish.granted, decision.policy_digest)
+        asked = replace(wish.asked, words=words)
+        asking = Asking(asked, wish.context, wish.action.cwd, granted)
         return connections(decision, policy, asking, self._network)
 
     def _chosen(self, wish: CommandWish, least: Profile | NoProfile) -> Profile | Unrunnable:

@@ -119,7 +119,14 @@ def _common(call: Call, reply: Reply, kind: str) -> Record:
             **_rewritten(decision),
         },
         **(
-            {"approval": {"id": approval.id, "level": int(approval.level), "by": list(approval.by)}}
+            {
+                "approval": {
+                    "id": approval.id,
+                    "level": int(approval.level),
+                    "by": list(approval.by),
+                    **({"for_session": True} if approval.for_session else {}),
+                }
+            }
             if approval is not None
             else {"approval": {"id": reply.approval_id}}
             if reply.approval_id

@@ -12,13 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import typer
 
 from approvals import terminal
 from approvals.desk import Desk
-from approvals.request import ApprovalError, State
+from approvals.request import Answer, ApprovalError, State
 from approvals.store import Store
 from approvals.terminal import Ask, Listed, NoServer, Reply, Shown
 from audit.redact import Redactor
@@ -52,12 +51,11 @@ class _Door:
                 raise
             return shown
 
-    def answered(self, request_id: str, digest: str, *, approve: bool) -> State:
+    def answered(self, request_id: str, digest: str, said: Answer) -> State:
         try:
-            return terminal.answer(self.directory, request_id, approve=approve, seen_digest=digest)
+            return terminal.answer(self.directory, request_id, said, seen_digest=digest)
         except NoServer:
-            do: Literal["approve", "deny"] = "approve" if approve else "deny"
-            state = self._own(Ask(do=do, id=request_id, seen_digest=digest)).state
+            state = self._own(Ask(do=said.value, id=request_id, seen_digest=digest)).state
             if state is None:
                 raise
             return state
@@ -114,23 +112,27 @@ def show_one(request_id: str, *, as_json: bool) -> None:
     if shown.state is State.PENDING:
         typer.echo(
             f"\nYes: permitgate approvals approve {shown.id} --digest {shown.request_digest}\n"
-            f"No:  permitgate approvals deny {shown.id}"
+            + (
+                "     with --session also its hosts, until the session ends\n"
+                * bool(shown.for_session)
+            )
+            + f"No:  permitgate approvals deny {shown.id}"
         )
 
 
-def answer(request_id: str, digest: str | None, *, approve: bool) -> None:
+def answer(request_id: str, digest: str | None, said: Answer) -> None:
     """Record the owner's answer; a yes without a digest is shown first and asked again."""
     door = _door()
     if digest is None:
         shown = door.shown(request_id)
         digest = shown.request_digest
-        if approve:
-            _ask_again(shown)
-    state = door.answered(request_id, digest, approve=approve)
+        if said.is_yes:
+            said = _asked_again(shown, said)
+    state = door.answered(request_id, digest, said)
     typer.echo(f"{request_id} is {state.value}.")
 
 
-def _ask_again(shown: Shown) -> None:
+def _asked_again(shown: Shown, said: Answer) -> Answer:
     if not sys.stdin.isatty():
         raise stop(
             Exit.USAGE,
@@ -138,8 +140,15 @@ def _ask_again(shown: Shown) -> None:
             f"{shown.id}` and pass its --digest. Nothing was answered.",
         )
     _print(shown)
-    if input("\nType yes to run exactly this once: ").strip() != "yes":
+    words = {"yes": said}
+    question = "Type yes to run exactly this once"
+    if shown.for_session:
+        words = {"yes": Answer.APPROVE, "session": Answer.APPROVE_FOR_SESSION}
+        question += ", or session to permit its hosts until the session ends too"
+    answered = words.get(input(f"\n{question}: ").strip())
+    if answered is None:
         raise stop(Exit.OK, "Nothing was answered.")
+    return answered
 
 
 def _print(shown: Shown) -> None:

@@ -122,21 +122,27 @@ def approvals_approve(
     digest: Annotated[
         str | None, typer.Option("--digest", help="The request digest that `show` printed.")
     ] = None,
+    for_session: Annotated[
+        bool, typer.Option("--session", help="Also permit its hosts until the session ends.")
+    ] = False,
 ) -> None:
     """Say yes to one request; without --digest it is shown first and asked again."""
     with explained():
+        from approvals.request import Answer  # noqa: PLC0415
         from mcp_server.cli import approvals  # noqa: PLC0415
 
-        approvals.answer(request_id, digest, approve=True)
+        yes = Answer.APPROVE_FOR_SESSION if for_session else Answer.APPROVE
+        approvals.answer(request_id, digest, yes)
 
 
 @approvals_app.command("deny")
 def approvals_deny(request_id: str) -> None:
     """Say no to one request."""
     with explained():
+        from approvals.request import Answer  # noqa: PLC0415
         from mcp_server.cli import approvals  # noqa: PLC0415
 
-        approvals.answer(request_id, None, approve=False)
+        approvals.answer(request_id, None, Answer.DENY)
 
 
 @audit_app.command("verify")

@@ -4,6 +4,7 @@ May touch: the gate, through the app. `exec` freezes exactly what was classified
 """
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
@@ -152,6 +153,7 @@ async def execute(
         action=action,
         context=context,
         asked=asked_by(request, {}),
+        granted=partial(app.grants.permits, request.subject.session),
         stdin=None if stdin is None else stdin.encode("utf-8", "surrogatepass"),
         timeout_s=arguments.timeout_s,
         read_only=arguments.profile == "read",

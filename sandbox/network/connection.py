@@ -55,6 +55,7 @@ class Connection:
         self._received: Flow | None = None
         self._checked_bytes = 0
         self.address = ""  # where it leads in truth, once it is made
+        self.refusal = ""  # why it is not carried, or not any further
 
     @property
     def sent_bytes(self) -> int:
@@ -85,7 +86,7 @@ class Connection:
             self._client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
             raise
         with upstream:
-            self._received = Flow(upstream, self._client, self._spend)
+            self._received = Flow(upstream, self._client, self._pay)
             ways = [
                 self._loop.create_task(way)
                 for way in (self._received.run(), self._forward(upstream))
@@ -116,14 +117,14 @@ class Connection:
             case Other() | None:
                 await self._permit(replace(self.to, scheme="tcp"))
         await self._send(upstream, data)
-        self._sent = Flow(self._client, upstream, self._spend)
+        self._sent = Flow(self._client, upstream, self._pay)
         return await self._sent.run()
 
     async def _check_tls(self, name: str) -> None:
         if _is_name(self.to.host) and name != self.to.host:
             await self._say(DENIED)
             asked = f"for {name}" if name else "for no server by name"
-            raise RefusedError(f"TLS asks {asked}, and the connection was made to {self.to.host}")
+            raise self._refused(f"TLS asks {asked}, and the connection was made to {self.to.host}")
         await self._permit(replace(self.to, scheme="tls"), DENIED)
 
     async def _forward_requests(self, upstream: socket.socket, data: bytes) -> None:
@@ -133,12 +134,12 @@ class Connection:
                 asked = requests.feed(data)
             except RequestError as error:
                 await self._say(_forbidden(str(error)))
-                raise RefusedError(f"HTTP: {error}") from None
+                raise self._refused(f"HTTP: {error}") from None
             for one in asked:
                 await self._check_request(one)
             await self._send(upstream, data)
             if requests.is_over:
-                self._sent = Flow(self._client, upstream, self._spend)
+                self._sent = Flow(self._client, upstream, self._pay)
                 return await self._sent.run()
             data = await self._loop.sock_recv(self._client, CHUNK)
         upstream.shutdown(socket.SHUT_WR)
@@ -148,19 +149,30 @@ class Connection:
         if asked.host != self.to.host and not _is_same_address(asked.host, self.to.host):
             text = f"HTTP asks for {asked.host}, and the connection was made to {self.to.host}"
             await self._say(_forbidden(text))
-            raise RefusedError(text)
+            raise self._refused(text)
         to = replace(self.to, scheme="http", method=asked.method)
         word = await self._asks(to)
         if not word.is_permitted:
             await self._say(_forbidden(word.text))
-            raise RefusedError(f"{asked.method}: {word.text}")
+            raise self._refused(f"{asked.method}: {word.text}")
 
     async def _permit(self, to: Destination, farewell: bytes = b"") -> None:
         word = await self._asks(to)
         if not word.is_permitted:
             if farewell:
                 await self._say(farewell)
-            raise RefusedError(word.text)
+            raise self._refused(word.text)
+
+    def _refused(self, why: str) -> RefusedError:
+        """Keep the reason, which outlives whatever else ends the connection at that moment."""
+        self.refusal = self.refusal or why
+        return RefusedError(why)
+
+    def _pay(self, size: int) -> None:
+        try:
+            self._spend(size)
+        except RefusedError as error:
+            raise self._refused(str(error)) from None
 
     async def _say(self, text: bytes) -> None:
         """Tell the client why, where the server has not said anything yet."""
@@ -170,7 +182,7 @@ class Connection:
 
     async def _send(self, upstream: socket.socket, data: bytes) -> None:
         self._checked_bytes += len(data)
-        self._spend(len(data))
+        self._pay(len(data))
         await self._loop.sock_sendall(upstream, data)
 
 

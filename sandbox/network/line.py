@@ -34,10 +34,6 @@ NAMES_AT_A_TIME: Final = 64
 Serves = Callable[[socket.socket], Awaitable[None]]
 
 
-class SpentError(OSError):
-    """The command has used up its bytes."""
-
-
 class Line:
     """One command's connections, from its first to the end of the command."""
 
@@ -229,14 +225,17 @@ class Line:
             self._count()
             await one.carry()
             reason = ""
-        except (RefusedError, SpentError) as error:
-            verdict, reason = "refused", str(error)
+        except RefusedError as error:
+            reason = str(error)
+            verdict = "refused"
         except FailedError as error:
             reason = str(error)
         except OSError as error:
             reason = "" if one.address else str(error)
         finally:
-            if one.address and reason in ("", TOO_LATE):
+            if one.refusal:
+                verdict, reason = "refused", one.refusal
+            elif one.address and reason in ("", TOO_LATE):
                 verdict, reason = "allowed", ""
             took = round((time.monotonic() - began) * 1000)
             sent, received = one.sent_bytes, one.received_bytes
@@ -260,7 +259,7 @@ class Line:
     def _spend(self, size: int) -> None:
         self._bytes += size
         if self._bytes > self._network.max_bytes:
-            raise SpentError(f"the command has moved the {self._network.max_bytes} bytes it may")
+            raise RefusedError(f"the command has moved the {self._network.max_bytes} bytes it may")
 
 
 async def readable(loop: asyncio.AbstractEventLoop, one: socket.socket) -> None:

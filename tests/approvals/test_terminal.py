@@ -72,7 +72,7 @@ async def test_the_owner_lists_reads_and_approves(desk, sockets):
         assert shown.lines[0] == "+ new line"
         assert f"request {shown.request_digest}" in shown.lines
         state = await in_thread(
-            answer, sockets, shown.id, approve=True, seen_digest=shown.request_digest
+            answer, sockets, shown.id, Answer.APPROVE, seen_digest=shown.request_digest
         )
     assert state is State.APPROVED
     assert desk.get(pending.id).votes[0].by == US
@@ -82,10 +82,10 @@ async def test_the_owner_denies(desk, sockets):
     pending = desk.open(question())
     digest = pending.request_digest
     async with serving(desk, sockets):
-        state = await in_thread(answer, sockets, pending.id, approve=False, seen_digest=digest)
+        state = await in_thread(answer, sockets, pending.id, Answer.DENY, seen_digest=digest)
         assert state is State.DENIED
         with pytest.raises(NotPending, match="denied, not pending"):
-            await in_thread(answer, sockets, pending.id, approve=True, seen_digest=digest)
+            await in_thread(answer, sockets, pending.id, Answer.APPROVE, seen_digest=digest)
 
 
 @pytest.mark.threat("T06")
@@ -94,7 +94,7 @@ async def test_a_yes_must_name_the_digest_that_was_shown(desk, sockets):
     async with serving(desk, sockets):
         for seen in ("", "0" * 64):
             with pytest.raises(Mismatch, match="approval_mismatch"):
-                await in_thread(answer, sockets, pending.id, approve=True, seen_digest=seen)
+                await in_thread(answer, sockets, pending.id, Answer.APPROVE, seen_digest=seen)
     assert desk.get(pending.id).state is State.PENDING
 
 
@@ -104,7 +104,7 @@ async def test_too_weak_a_yes_is_refused_with_its_reason(desk, sockets):
     async with serving(desk, sockets):
         with pytest.raises(ApprovalError, match="does not reach the level 3"):
             await in_thread(
-                answer, sockets, pending.id, approve=True, seen_digest=pending.request_digest
+                answer, sockets, pending.id, Answer.APPROVE, seen_digest=pending.request_digest
             )
 
 
@@ -272,7 +272,7 @@ async def test_any_live_server_answers_for_every_request(desk, path, clock, sock
     async with serving(other, sockets):
         assert (await in_thread(show, sockets, pending.id)).state is State.PENDING
         await in_thread(
-            answer, sockets, pending.id, approve=True, seen_digest=pending.request_digest
+            answer, sockets, pending.id, Answer.APPROVE, seen_digest=pending.request_digest
         )
     assert desk.get(pending.id).state is State.APPROVED
 
@@ -323,7 +323,7 @@ async def test_a_reply_that_could_draw_or_lie_is_not_shown(sockets, reply):
 async def test_a_reply_without_a_state_is_no_answer(sockets):
     async with replying(sockets, b"{}\n"):
         with pytest.raises(ApprovalError, match="no state"):
-            await in_thread(answer, sockets, "ap_1", approve=True, seen_digest="d")
+            await in_thread(answer, sockets, "ap_1", Answer.APPROVE, seen_digest="d")
 
 
 async def test_a_server_that_hangs_up_or_hangs_is_passed_over(sockets, monkeypatch):

@@ -9,7 +9,7 @@ import pytest
 from approvals.request import Answer, Level, Principal
 from sandbox.network import brokerage
 from tests.mcp_server.indoors import Indoors
-from tests.mcp_server.rig import YES
+from tests.mcp_server.rig import YES, answering
 from tests.world import HELLO, METADATA, PRIVATE4, PROXY, World
 
 pytestmark = pytest.mark.threat("T28")
@@ -133,6 +133,53 @@ async def test_a_clients_yes_reaches_the_host_it_was_shown(tmp_path, world, monk
     net.indoors.app.close()
 
 
+async def test_a_person_may_permit_a_host_for_the_rest_of_the_session(net):
+    waits = await net.exec("curl -sS http://six.test/")
+    assert waits["status"] == "pending"
+    (pending,) = net.indoors.app.desk.pending()
+    assert pending.question.for_session == ("connects-to six.test:80",)
+    shown = await net.indoors.cli("approvals", "show", pending.id)
+    assert "also permits, until it ends:\n  connects-to six.test:80" in shown.stdout
+    yes = await net.indoors.cli(
+        "approvals", "approve", pending.id, "--digest", pending.request_digest, "--session"
+    )
+    assert "approved" in yes.stdout, yes.stderr
+    for command in ("curl -sS http://six.test/", "curl -sS http://six.test/other"):
+        result = await net.exec(command)
+        assert HELLO in result["stdout"]["text"], result["text"]
+        assert result["approval"]["id"] == pending.id
+    recorded = net.indoors.records()[-1]["approval"]
+    assert recorded["for_session"] is True
+    # Another port, another host, what is not understood and another session are asked about.
+    for command in (
+        "curl -sS http://six.test:8080/",
+        "curl -sS http://six.test/ http://mixed.test/",
+        "eval true; curl -sS http://six.test/",
+    ):
+        assert (await net.exec(command))["status"] == "pending"
+    for other in net.indoors.app.desk.pending():
+        net.indoors.app.desk.cancel(other.id)
+    caller = net.indoors.app.caller
+    object.__setattr__(caller, "session", "another")
+    assert (await net.exec("curl -sS http://six.test/"))["status"] == "pending"
+
+
+async def test_a_clients_form_offers_the_session_only_where_there_is_one_to_grant(
+    tmp_path, world, monkeypatch
+):
+    monkeypatch.setattr(brokerage, "PYTHON", world.python())
+    net = Net(tmp_path / "form", world, wait_s=9)
+    yes = answering("accept", {"approve": True, "for_session": True})
+    first = await net.exec("curl -sS http://six.test/", yes)
+    assert HELLO in first["stdout"]["text"], first["text"]
+    again = await net.exec("curl -sS http://six.test/")  # nobody is there to be asked
+    assert HELLO in again["stdout"]["text"], again["text"]
+    refused = await net.exec("echo x > asks/x; eval x", yes)
+    assert refused["status"] == "declined"
+    assert "nothing of it can be permitted for a session" in refused["text"]
+    net.indoors.app.close()
+
+
 async def test_a_yes_to_one_host_is_no_yes_to_another(net):
     (net.indoors.workspace / "fetch.sh").write_text("curl -sS http://mixed.test/; true\n")
     result = await net.approved("curl -sS http://six.test/; sh fetch.sh")
@@ -153,8 +200,11 @@ async def test_what_policy_denies_no_yes_reaches(net):
 
 
 async def test_a_host_that_nobody_knows_before_needs_the_owner_and_means_any_public_one(net):
-    waits = await net.exec("curl -sS http://$(cat name)/", YES)
-    assert waits["status"] == "declined" or waits["status"] == "pending"
+    waits = await net.exec("curl -sS http://$(cat name)/")
+    assert waits["status"] == "pending"
+    shown = net.pending()
+    assert shown["level"] == ["2"]
+    assert "ANY PUBLIC HOST" in shown["connects-to"][0]
     (net.indoors.workspace / "name").write_text("six.test")
     result = await net.approved("curl -sS http://$(cat name)/")
     assert HELLO in result["stdout"]["text"]
@@ -203,7 +253,7 @@ async def test_methods_of_plain_http_are_held_on_the_connection(tmp_path, world,
     sent = await net.exec("curl -sS -d secret http://six.test/")
     assert HELLO not in sent["stdout"]["text"]
     assert "403" in sent["stdout"]["text"] or "nobody said yes" in sent["stdout"]["text"]
-    assert any(verdict == "refused" for verdict, *_ in events(sent))
+    assert any(verdict == "refused" for verdict, *_ in events(sent)), sent["text"]
     assert "POST" not in world.said()
     net.indoors.app.close()
 

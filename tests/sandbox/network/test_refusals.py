@@ -162,7 +162,9 @@ ATTEMPTS = {
     "a bare line feed": sent(b"GET / HTTP/1.1\nHost: other.test\nHost: ok.test\n\n"),
     "an HTTP/1.0 request for another": sent(b"GET / HTTP/1.0\r\nHost: other.test\r\n\r\n"),
     "CONNECT": sent(b"CONNECT 10.20.30.40:80 HTTP/1.1\r\nHost: 10.20.30.40:80\r\n\r\n"),
-    "CONNECT to the same name": sent(b"CONNECT ok.test:25 HTTP/1.1\r\nHost: ok.test\r\n\r\n"),
+    "CONNECT to the same name": sent(
+        b"CONNECT ok.test:25 HTTP/1.1\r\nHost: ok.test\r\n\r\n", b"more"
+    ),
     "HTTP/2 without TLS": sent(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     "an upgrade to HTTP/2": sent(
         b"GET / HTTP/1.1\r\nHost: ok.test\r\nConnection: Upgrade, HTTP2-Settings\r\n"
