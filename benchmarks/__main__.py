@@ -11,12 +11,13 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import approvals, audit_log, gate, policy, protocol, sandbox, startup
+from benchmarks import approvals, audit_log, gate, network, policy, protocol, sandbox, startup
 from benchmarks.measure import Row, table
 
 SUBJECTS: Mapping[str, Callable[[Path], list[Row]]] = {
     "policy": policy.rows,
     "sandbox": sandbox.rows,
+    "network": network.rows,
     "gate": gate.rows,
     "protocol": protocol.rows,
     "audit": audit_log.rows,

@@ -21,6 +21,7 @@ from mcp_server.journal import Journal
 from mcp_server.log_place import log_directory, open_log
 from mcp_server.places import Places
 from mcp_server.redaction import redacted
+from mcp_server.runners import Runners, Words
 from policy.classify import classify
 from policy.load import load, pack
 from policy.model import Context, Decision, Exec, Request, Subject
@@ -52,7 +53,10 @@ class _House:
         host, self.office, redactor = probe(), PermitOffice(), Redactor()
         self.runner = CommandRunner(self.office, host, lambda _: False, where.state)
         self.journal = Journal(open_log(config, where), log_directory(config, where), redactor)
-        self._freezer = Freezer(lambda: policy, host, config.limits, config.minimum_enforcement)
+        words = Words(lambda _: False, lambda *_: ())
+        runners = Runners(self.office, host, words, where, config.changes)
+        settings = (config.limits, config.network, config.minimum_enforcement)
+        self._freezer = Freezer(lambda: policy, host, settings, runners)
         self._context = Context(str(workspace), host.home, host.user, "host")
         decide: Callable[[Request, Context], Decision] = lambda request, context: classify(  # noqa: E731  # one line of wiring
             request, policy, context

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable
 from typing import Final
 
+LITTLE: Final = 1 << 14  # at first: most connections never need more
 CHUNK: Final = 1 << 18
 LONG: Final = 1 << 22  # bytes in one direction, after which it is worth a pipe
 PIPE: Final = 1 << 20
@@ -35,13 +36,14 @@ class Flow:
             OSError: one end is gone.
         """
         loop = asyncio.get_running_loop()
-        buffer = memoryview(bytearray(CHUNK))
+        room = LITTLE
         while self.total < LONG:
-            size = await loop.sock_recv_into(self._source, buffer)
-            if not size:
+            data = await loop.sock_recv(self._source, room)
+            if not data:
                 return self._finish()
-            self._count(size)
-            await loop.sock_sendall(self._target, buffer[:size])
+            self._count(len(data))
+            await loop.sock_sendall(self._target, data)
+            room = CHUNK if len(data) == room else room
         await self._splice(loop)
         return self._finish()
 

@@ -20,6 +20,8 @@ from sandbox.network.model import Network
 CONNECT_S: Final = 10.0
 MOST_ADDRESSES: Final = 4  # of one name, that are tried in turn
 HTTP_OK: Final = 200
+IPV4: Final = 4
+PROXY_PORT: Final = 3128
 HEAD_BYTES: Final = 1 << 14
 
 
@@ -76,7 +78,7 @@ class Upstreams:
         error: OSError | TimeoutError = TimeoutError()
         for address in addresses:
             try:
-                return await _open(str(address), port), str(address)
+                return await _open(address, port), str(address)
             except (OSError, TimeoutError) as failed:
                 error = failed
         raise FailedError(f"{host}:{port} {_told(error)}")
@@ -107,8 +109,9 @@ class Upstreams:
     async def _by_proxy(self, host: str, port: int) -> socket.socket:
         proxy = urlsplit(self._proxy)
         try:
-            upstream = await _open(proxy.hostname or "", proxy.port or 3128)
-        except (OSError, TimeoutError) as error:
+            addresses = await _resolve(proxy.hostname or "")
+            upstream = await _open(addresses[0], proxy.port or PROXY_PORT)
+        except (OSError, TimeoutError, FailedError) as error:
             raise FailedError(f"the proxy {proxy.netloc} {_told(error)}") from None
         try:
             await asyncio.wait_for(_tunnel(upstream, host, port), CONNECT_S)
@@ -131,14 +134,12 @@ async def _resolve(host: str) -> list[Address]:
     return list(dict.fromkeys(parse(str(entry[4][0])) for entry in found))
 
 
-async def _open(host: str, port: int) -> socket.socket:
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    family, kind, protocol, _, where = found[0]
-    upstream = socket.socket(family, kind, protocol)
+async def _open(address: Address, port: int) -> socket.socket:
+    upstream = socket.socket(socket.AF_INET if address.version == IPV4 else socket.AF_INET6)
     upstream.setblocking(False)
     try:
-        await asyncio.wait_for(loop.sock_connect(upstream, where), CONNECT_S)
+        async with asyncio.timeout(CONNECT_S):
+            await asyncio.get_running_loop().sock_connect(upstream, (str(address), port))
         upstream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException:
         upstream.close()
