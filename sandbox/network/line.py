@@ -5,7 +5,6 @@ there has connected already when policy is asked; a refusal ends the connection 
 """
 
 import asyncio  # noqa: TID251  # the broker has a loop of its own: anyio does not splice
-import errno
 import json
 import socket
 import time
@@ -20,14 +19,12 @@ from sandbox.network.connection import Connection
 from sandbox.network.contacts import Contacts
 from sandbox.network.model import MESSAGE, Contact, Destination, Network, Verdict, Word
 from sandbox.network.name_server import NameServer
-from sandbox.network.upstream import FailedError, RefusedError, Upstreams
+from sandbox.network.upstream import FULL, NO_ROOM, FailedError, RefusedError, Upstreams
 
 MOST_OPEN: Final = 1024  # connections at a time
 MOST_SEEN: Final = 4096  # packets that nobody took, looked at in one go
 MOST_KEPT: Final = 4096  # words of policy
 PAUSE_S: Final = 0.05
-FULL: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
-NO_ROOM: Final = "the broker has no descriptor left; raise the server's limit of open files"
 TOO_LATE: Final = "the command ended before it was answered"
 NAMES_AT_A_TIME: Final = 64
 

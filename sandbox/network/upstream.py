@@ -17,6 +17,8 @@ import h11
 from sandbox.network.addresses import Address, networks, not_public, parse
 from sandbox.network.model import Network
 
+FULL: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+NO_ROOM: Final = "the broker has no descriptor left; raise the server's limit of open files"
 CONNECT_S: Final = 10.0
 MOST_ADDRESSES: Final = 4  # of one name, that are tried in turn
 HTTP_OK: Final = 200
@@ -166,4 +168,6 @@ def _told(error: Exception) -> str:
     number = getattr(error, "errno", None)
     if number == errno.ECONNREFUSED:
         return "refused the connection"
+    if number in FULL:
+        return f"was not reached: {NO_ROOM}"
     return f"could not be reached: {os.strerror(number) if number else error}"
