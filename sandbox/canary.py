@@ -11,7 +11,7 @@ import shutil
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -21,6 +21,7 @@ from sandbox import attempts, leftovers
 from sandbox.action import Command, Landing, Limits
 from sandbox.enforcement import CONTROLS, Law
 from sandbox.host import Control, HostFacts
+from sandbox.network.model import Network
 from sandbox.outcome import CommandOutcome
 from sandbox.profile import Profile, ProfileName
 
@@ -33,6 +34,8 @@ REPORT = (
     "kernel, and report it if that does not help"
 )
 AGAIN = "the next command tries again; if this stays, run permitgate doctor"
+NETWORK = Network((), (80,))  # a broker stands behind it, and refuses all that is tried
+Kind = tuple[ProfileName, bool]  # and whether with a network
 TryOut = Callable[[Command], Awaitable[CommandOutcome]]
 
 
@@ -47,39 +50,44 @@ class Canary:
         self._host, self._state_dir, self._try_out = host, state_dir, try_out
         # One name for all trials, so they share a cell; the next start sweeps it if this one dies.
         self._base = state_dir / leftovers.own_name("canary")
-        self._seen: dict[ProfileName, tuple[Control, ...]] = {}
+        self._seen: dict[Kind, tuple[Control, ...]] = {}
         self._lock = anyio.Lock()
 
-    def seen(self, profile: ProfileName) -> tuple[Control, ...] | None:
+    def seen(self, kind: Kind) -> tuple[Control, ...] | None:
         """Return the rows of a profile that was tried and held, else None."""
-        return self._seen.get(profile)
+        return self._seen.get(kind)
 
-    async def rows(self, profile: ProfileName) -> tuple[Control, ...]:
+    async def rows(self, kind: Kind) -> tuple[Control, ...]:
         """Return one row per control of the profile, as the kernel answered."""
         async with self._lock:
-            if (seen := self.seen(profile)) is not None:
+            if (seen := self.seen(kind)) is not None:
                 return seen
-            rows = await self._tried(profile)
+            rows = await self._tried(kind)
             if all(row.seen != "absent" for row in rows):
-                self._seen[profile] = rows
+                self._seen[kind] = rows
             return rows
 
-    async def refusal(self, profile: ProfileName) -> str | None:
+    async def refusal(self, kind: Kind) -> str | None:
         """Return why nothing may run in the profile; None when every control held."""
-        absent = [row for row in await self.rows(profile) if row.seen == "absent"]
+        absent = [row for row in await self.rows(kind) if row.seen == "absent"]
         if not absent:
             return None
         evidence = "; ".join(f"{row.name}: {row.evidence}" for row in absent)
-        return f"profile {profile} was tried here and does not hold ({evidence}): {absent[0].fix}"
+        name = f"{kind[0]} with a network" if kind[1] else kind[0]
+        return f"profile {name} was tried here and does not hold ({evidence}): {absent[0].fix}"
 
-    async def _tried(self, profile: ProfileName) -> tuple[Control, ...]:
+    async def _tried(self, kind: Kind) -> tuple[Control, ...]:
+        profile, has_network = kind
         laws = [law for law in CONTROLS if profile in law.profiles]
         with ExitStack() as stack:
             try:
                 stage = await to_thread.run_sync(self._stage, profile, stack)
             except OSError as error:
                 return (_unwritable(self._state_dir, error),)
-            outcome = await self._try_out(stage.command(profile, laws, self._host))
+            command = stage.command(profile, laws, self._host)
+            if has_network:
+                command = replace(command, profile=replace(command.profile, network=NETWORK))
+            outcome = await self._try_out(command)
             answers = _read(outcome.stdout.head.decode("utf-8", "replace"), stage.heard())
         if not answers:
             said = outcome.message or outcome.stderr.head.decode("utf-8", "replace")

@@ -20,6 +20,7 @@ import anyio.to_thread
 from sandbox import environment
 from sandbox.action import Command, Limits
 from sandbox.canary import Canary, TryOut
+from sandbox.canary import Kind as CanaryKind
 from sandbox.cell import CellError, Cells, Kind, Plan
 from sandbox.changes.landing import Lander
 from sandbox.changes.overlay import refusal
@@ -141,14 +142,15 @@ class CommandRunner:
 
     async def tried(self, profile: ProfileName) -> tuple[Control, ...]:
         """Return what a constant program could not do in a profile: a row for each control."""
-        return await self._canary.rows(profile)
+        return await self._canary.rows((profile, False))
 
     async def _unheld(self, command: Command) -> str | None:
         """Return why the profile does not hold on this host, tried before its first command."""
         name = command.profile.name
-        if name in UNTRIED or self._canary.seen(name) is not None or self._refusal(command):
+        kind = _kind(command.profile)
+        if name in UNTRIED or self._canary.seen(kind) is not None or self._refusal(command):
             return None
-        return await self._canary.refusal(name)
+        return await self._canary.refusal(kind)
 
     async def _try_out(self, command: Command) -> CommandOutcome:
         """Run the canary's constant program as a command is run; nobody else asks for it."""
@@ -301,7 +303,7 @@ class CommandRunner:
             return Enforcement("unconfined", "none", (("time-out", "enforced"),))
         if command.profile.name == "look":
             return Enforcement("look", "seccomp-only", LOOKING)
-        rows = self._canary.seen(command.profile.name) or ()
+        rows = self._canary.seen(_kind(command.profile)) or ()
         controls = tuple((row.name, row.seen) for row in rows)
         if command.profile.no_copy:
             controls = (*controls, COPYLESS)
@@ -390,6 +392,10 @@ class _End:
         said = self._ended.stderr.head.decode("utf-8", "replace").strip()
         reason = self._trouble.removeprefix("F") or said or self._ended.cause or "no report"
         return f"the sandbox could not be set up: {reason}. The command did not run."
+
+
+def _kind(profile: Profile) -> CanaryKind:
+    return profile.name, profile.network is not None
 
 
 def _hints(profile: Profile) -> Hints:

@@ -62,8 +62,8 @@ async def main() -> None:
                   if c.seen == "absent"},
         "runs": [[one.status, one.stdout.head.decode() + one.stderr.head.decode() + one.message]
                  for one in ran],
-        "rows": {profile: {row.name: [row.seen, row.evidence] for row in await canary.rows(profile)}
-                 for profile in asked.get("canary", ())},
+        "rows": {name: {row.name: [row.seen, row.evidence] for row in await canary.rows((name, False))}
+                 for name in asked.get("canary", ())},
     }  # fmt: skip
     print(json.dumps(told))
 

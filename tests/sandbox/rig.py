@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sandbox.action import Command, Limits, Pin, digest
+from sandbox.canary import Kind
 from sandbox.changes.landing import Lander
 from sandbox.changes.model import Reason
 from sandbox.changes.store import ChangeStore
@@ -18,7 +19,7 @@ from sandbox.profile import Profile, ProfileName
 from sandbox.run import CommandRunner
 
 HOST = probe()
-SEEN: dict[ProfileName, tuple[Control, ...]] = {}  # what the canary saw of HOST once
+SEEN: dict[Kind, tuple[Control, ...]] = {}  # what the canary saw of HOST once
 SEEN_ELSEWHERE = {HOST: SEEN}  # and of hosts made up
 OWNERS = ("home", "path_entries", "variables", "shown_entries", "toolchains")
 OPEN: "list[Rig]" = []  # those whose cells still wait; conftest.py closes them

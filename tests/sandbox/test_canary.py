@@ -68,18 +68,21 @@ def weaker(tmp_path: Path, host: HostFacts, *changes: Change) -> HostFacts:
 
 
 @pytest.mark.threat("T25")
-@pytest.mark.parametrize("profile", CONFINED)
-async def test_every_control_of_a_profile_is_seen_to_hold(tmp_path, profile):
+@pytest.mark.parametrize(
+    ("profile", "has_network"),
+    [*((name, False) for name in CONFINED), ("read", True), ("write", True), ("live", True)],
+)
+async def test_every_control_of_a_profile_is_seen_to_hold(tmp_path, profile, has_network):
     tried = canary(Rig(tmp_path))
-    rows = await tried.rows(profile)
+    rows = await tried.rows((profile, has_network))
     assert [row.name for row in rows] == [law.name for law in CONTROLS if profile in law.profiles]
     assert {row.name: row.evidence for row in rows if row.seen == "absent"} == {}
     assert all(row.evidence for row in rows)
-    assert await tried.refusal(profile) is None
+    assert await tried.refusal((profile, has_network)) is None
 
 
 async def test_what_inspect_shows_on_purpose_is_said(tmp_path):
-    rows = await canary(Rig(tmp_path)).rows("inspect")
+    rows = await canary(Rig(tmp_path)).rows(("inspect", False))
     assert {row.name: row.seen for row in rows}["processes"] == "partial"
 
 
@@ -159,7 +162,7 @@ async def test_a_bound_that_is_not_there_is_seen_and_nothing_runs(tmp_path):
     async def run(command):
         return await rig.runner._try_out(replace(command, limits=Limits()))
 
-    rows = {row.name: row for row in await Canary(HOST, rig.state, run).rows("read")}
+    rows = {row.name: row for row in await Canary(HOST, rig.state, run).rows(("read", False))}
     assert rows["memory"].seen == rows["process count"].seen == "absent"
 
 
@@ -172,11 +175,11 @@ async def is_seen_and_nothing_runs(rig: Rig, profile: ProfileName, control: str)
 
 
 async def is_seen_absent(canary: Canary, profile: ProfileName, control: str) -> None:
-    rows = {row.name: row for row in await canary.rows(profile)}
+    rows = {row.name: row for row in await canary.rows((profile, False))}
     assert control in rows, rows
     assert rows[control].seen == "absent", rows
     assert "possible: " in rows[control].evidence
-    refusal = await canary.refusal(profile)
+    refusal = await canary.refusal((profile, False))
     assert refusal is not None
     assert control in refusal
     assert "permitgate doctor" in refusal
@@ -191,7 +194,7 @@ async def test_a_trial_that_ends_early_holds_nothing(tmp_path):
         some = b"".join(whole.stdout.head.splitlines(keepends=True)[:4])
         return replace(whole, status="ok", stdout=Output.whole(some))
 
-    rows = await Canary(HOST, rig.state, run).rows("read")
+    rows = await Canary(HOST, rig.state, run).rows(("read", False))
     untried = [row for row in rows if "could not be tried" in row.evidence]
     assert len(untried) >= len(rows) - 2
     assert {row.seen for row in untried} == {"absent"}
@@ -207,7 +210,7 @@ async def test_a_bound_that_was_not_reached_is_not_claimed(tmp_path):
         said = b"".join(line for line in lines if not line.startswith(b"process count"))
         return replace(whole, stdout=Output.whole(said))
 
-    rows = {row.name: row for row in await Canary(HOST, rig.state, run).rows("read")}
+    rows = {row.name: row for row in await Canary(HOST, rig.state, run).rows(("read", False))}
     assert rows["process count"].evidence == "the whole trial was ended at its limit"
     assert rows["memory"].seen == "partial"
     assert rows["memory"].evidence.startswith("not tried alone")
@@ -224,7 +227,7 @@ async def test_what_reaches_the_host_counts_whatever_the_program_inside_says(tmp
             sender.sendto(b"x", ("127.0.0.1", int(told["udp"])))
         return await rig.runner._try_out(command)
 
-    rows = {row.name: row for row in await Canary(HOST, rig.state, run).rows("read")}
+    rows = {row.name: row for row in await Canary(HOST, rig.state, run).rows(("read", False))}
     assert "possible: leave a file in the host's /tmp" in rows["writes"].evidence
     assert "possible: send to the host's loopback (UDP)" in rows["network"].evidence
 
@@ -232,7 +235,7 @@ async def test_what_reaches_the_host_counts_whatever_the_program_inside_says(tmp
 @pytest.mark.threat("T25")
 async def test_without_landlock_inspect_does_not_run(tmp_path):
     rig = Rig(tmp_path, host=replace(HOST, landlock_abi=0))
-    (row,) = await canary(rig).rows("inspect")
+    (row,) = await canary(rig).rows(("inspect", False))
     assert (row.name, row.seen) == ("trial", "absent")
     assert "only Landlock keeps apart" in row.evidence
 
@@ -242,7 +245,7 @@ async def test_without_landlock_inspect_does_not_run(tmp_path):
 async def test_a_state_directory_that_cannot_be_written_runs_nothing(tmp_path):
     rig = Rig(tmp_path)
     rig.state.mkdir(mode=0o500)
-    (row,) = await canary(rig).rows("read")
+    (row,) = await canary(rig).rows(("read", False))
     assert row.seen == "absent"
     assert f"make {rig.state} writable" in row.fix
 
@@ -257,8 +260,8 @@ async def test_a_profile_that_did_not_hold_is_tried_again(tmp_path):
         return await rig.runner._try_out(replace(command, limits=limits))
 
     mended = Canary(HOST, rig.state, run)
-    assert await mended.refusal("read") is not None
-    assert await mended.refusal("read") is None
+    assert await mended.refusal(("read", False)) is not None
+    assert await mended.refusal(("read", False)) is None
 
 
 async def test_a_profile_that_held_is_not_tried_again_and_nothing_is_left(tmp_path):
@@ -270,8 +273,8 @@ async def test_a_profile_that_held_is_not_tried_again_and_nothing_is_left(tmp_pa
         return await rig.runner._try_out(command)
 
     once = Canary(HOST, rig.state, run)
-    await once.rows("read")
-    await once.refusal("read")
+    await once.rows(("read", False))
+    await once.refusal(("read", False))
     assert len(tried) == 1
     assert list(rig.state.glob("canary-*")) == []
     assert not any(name.startswith("permitgate-canary") for name in os.listdir("/tmp"))  # noqa: PTH208  # ASYNC240
