@@ -11,6 +11,7 @@ from typing import Final
 
 from mcp_server.config import NetworkSettings
 from mcp_server.git_remotes import remotes
+from policy.decide import DEFAULT
 from policy.host_globs import HostGlobs, network
 from policy.hosts import address
 from policy.model import Access, Context, Decision, Effect, Obligations, Verdict
@@ -78,7 +79,8 @@ class Connections:
         is_shown = has_yes and (self.network.is_anywhere or covers(self.named, to.host, to.port))
         if said.effect is Effect.ALLOW or is_shown or self._granted(to.host, to.port):
             return Word(is_permitted=True)
-        return Word(is_permitted=False, text=f"nobody said yes to it ({_rule(said)})")
+        why = "no rule allows it" if said.rule_id == DEFAULT else _rule(said)
+        return Word(is_permitted=False, text=f"nobody said yes to it ({why})")
 
     def _told(self, to: Seen) -> list[Destination]:
         """Return a destination as policy reads it; all it may yet turn out to be."""

@@ -72,8 +72,9 @@ CONTROLS: tuple[Law, ...] = (
     ),
     Law(
         "network",
-        "a network namespace without a route; `inspect`: seccomp, netlink sockets only",
-        "seccomp: no socket of any family; Landlock refuses TCP from ABI 4",
+        "a network namespace without a route; with permitted hosts one where every address ends "
+        "at the broker; `inspect`: seccomp, netlink sockets only",
+        "seccomp: no socket of any family; Landlock refuses TCP from ABI 4; there is no broker",
     ),
     Law(
         "sockets",

@@ -4,7 +4,7 @@ May touch: the app; standard output carries the result and nothing else with --j
 """
 
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -30,23 +30,31 @@ NOT_RUN_EXITS = {
     "timeout": Exit.TIMEOUT,
 }
 Choice = tuple[tuple[str, ...], Path | None]
-Times = tuple[float, float | None]
 
 
-def execute_one(command: tuple[str, ...], choice: Choice, times: Times, *, as_json: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """One command of the command line, and what else was said of it."""
+
+    command: tuple[str, ...]
+    wait_s: float
+    timeout_s: float | None
+    network: tuple[str, ...]
+
+
+def execute_one(asking: Asking, choice: Choice, *, as_json: bool) -> int:
     """Run one command and return the exit code: the command's own, or the gate's.
 
     One word is a shell command line; several are a program and its arguments.
     """
     policy, workspace = choice
-    wait_s, timeout_s = times
     config = load_config(places().config_file)
     config = config.model_copy(
-        update={"approvals": config.approvals.model_copy(update={"wait_s": wait_s})}
+        update={"approvals": config.approvals.model_copy(update={"wait_s": asking.wait_s})}
     )
     app = open_app(config, places(), replace(Wishes("cli"), policy=policy, workspace=workspace))
     try:
-        result = anyio.run(_run, app, command, timeout_s)
+        result = anyio.run(_run, app, asking)
     finally:
         app.close()
     if as_json:
@@ -56,13 +64,15 @@ def execute_one(command: tuple[str, ...], choice: Choice, times: Times, *, as_js
     return _exit_code(result)
 
 
-async def _run(app: App, command: tuple[str, ...], timeout_s: float | None) -> ExecResult:
+async def _run(app: App, asking: Asking) -> ExecResult:
+    command = asking.command
     cwd = standing_in(app.caller.roots)
     arguments = ExecArguments(
         command=command[0] if len(command) == 1 else None,
         argv=command if len(command) > 1 else None,
         cwd=None if cwd is None else str(cwd),
-        timeout_s=timeout_s,
+        timeout_s=asking.timeout_s,
+        network=list(asking.network),
     )
     async with anyio.create_task_group() as group:
         group.start_soon(app.serve_owner)

@@ -76,17 +76,21 @@ def execute(
     timeout_s: Annotated[
         float | None, typer.Option("--timeout-s", min=0.001, help="Time limit of the command.")
     ] = None,
+    network: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--network", help="A host it connects to, HOST[:PORT] or @SET; again for more."
+        ),
+    ] = None,
 ) -> None:
     """Run one command through the gate: exit 0, the command's own, 10 pending, 11 denied, 124."""
     with explained():
-        from mcp_server.cli.execute import execute_one  # noqa: PLC0415
+        from mcp_server.cli.execute import Asking, execute_one  # noqa: PLC0415
 
         if not command:
             raise typer.BadParameter("give a command after --")
-        code = execute_one(
-            tuple(command), (tuple(policy or ()), workspace), (wait_s, timeout_s), as_json=as_json
-        )
-        raise typer.Exit(code)
+        asking = Asking(tuple(command), wait_s, timeout_s, tuple(network or ()))
+        raise typer.Exit(execute_one(asking, (tuple(policy or ()), workspace), as_json=as_json))
 
 
 @app.command()

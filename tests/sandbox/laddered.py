@@ -62,8 +62,8 @@ async def main() -> None:
                   if c.seen == "absent"},
         "runs": [[one.status, one.stdout.head.decode() + one.stderr.head.decode() + one.message]
                  for one in ran],
-        "rows": {name: {row.name: [row.seen, row.evidence] for row in await canary.rows((name, False))}
-                 for name in asked.get("canary", ())},
+        "rows": {kind[0]: {row.name: [row.seen, row.evidence] for row in await canary.rows(kind)}
+                 for kind in [(name, False) for name in asked.get("canary", ())]},
     }  # fmt: skip
     print(json.dumps(told))
 
