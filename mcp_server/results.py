@@ -201,6 +201,7 @@ class ClassifyResult(_Result):
     opaque: str | None
     executed: str | None
     profile: str | None
+    network: list[str]  # the hosts it could reach; "*" is any public one
     blocked: str | None  # why it could not run even with a yes
     approval_level: str | None
     receipt: ReceiptResult | None

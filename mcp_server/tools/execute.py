@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 MAX_FOOTPRINT = 200
+ANY = "*"  # any public host
 
 
 class _InWorkspace(CommandArguments):
@@ -219,11 +220,14 @@ def _classify_result(
 ) -> ClassifyResult:
     asks = decision.effect is Effect.ASK
     level = decision.obligations.level
-    profile = None
+    profile, hosts = None, list[str]()
     if isinstance(frozen, Frozen) and isinstance(frozen.action, Command):
         asks = asks or bool(frozen.needs_yes)
         level = max(level, frozen.least_level)
         profile = frozen.action.profile.name
+        network = frozen.action.profile.network
+        if network is not None:
+            hosts = [*network.hosts, *([ANY] if network.is_anywhere else [])]
     return ClassifyResult(
         decision=decision_result(decision),
         operations=list(decision.operations),
@@ -245,6 +249,7 @@ def _classify_result(
         opaque=decision.opaque,
         executed=decision.executable.script,
         profile=profile,
+        network=hosts,
         blocked=frozen.message if isinstance(frozen, Unrunnable) else None,
         approval_level=Level(level).name.lower() if asks else None,
         receipt=receipt_result(receipt),
@@ -257,6 +262,9 @@ def _classify_text(result: ClassifyResult) -> str:
     lines += [f"the rules demand: {text}" for text in result.decision.demands]
     if result.profile is not None:
         lines.append(f"would run in profile {result.profile}")
+    if result.network:
+        hosts = ["any public host" if one == ANY else one for one in result.network]
+        lines.append(f"would reach {', '.join(hosts)} and nothing else")
     if result.blocked is not None:
         lines.append(f"would be blocked: {result.blocked}")
     if result.approval_level is not None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 LITTLE: Final = 1 << 14  # at first: most connections never need more
-CHUNK: Final = 1 << 18
+CHUNK: Final = 1 << 16  # of 1,024 connections both ways, 128 MiB where every reader is slow
 LONG: Final = 1 << 22  # bytes in one direction, after which it is worth a pipe
 PIPE: Final = 1 << 20
 F_SETPIPE_SZ: Final = 1031

@@ -180,6 +180,14 @@ async def test_a_clients_form_offers_the_session_only_where_there_is_one_to_gran
     net.indoors.app.close()
 
 
+async def test_classify_says_what_a_command_would_reach(net):
+    async with net.indoors.connected("auto") as client:
+        asked = {"command": "curl -sS http://six.test/ http://$(cat name)/"}
+        result = await client.call_tool("classify", asked)
+    assert result.structured_content["network"] == ["six.test:80", "*"]
+    assert "would reach six.test:80, any public host and nothing else" in result.content[0].text
+
+
 async def test_a_yes_to_one_host_is_no_yes_to_another(net):
     (net.indoors.workspace / "fetch.sh").write_text("curl -sS http://mixed.test/; true\n")
     result = await net.approved("curl -sS http://six.test/; sh fetch.sh")
