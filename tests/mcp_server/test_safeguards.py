@@ -29,7 +29,7 @@ from sandbox.outcome import (
     RemoteOutcome,
 )
 from tests.audit.house import House as LogHouse
-from tests.mcp_server.indoors import Indoors
+from tests.mcp_server.indoors import NOT_HERE, Indoors
 from tests.mcp_server.rig import Rig
 from tests.mcp_server.test_gate import House
 
@@ -104,7 +104,7 @@ async def test_text_that_was_not_understood_runs_on_a_yes_alone(tmp_path: Path):
 
 @pytest.mark.threat("T09")
 async def test_a_command_that_needs_the_host_runs_on_a_yes_alone(tmp_path: Path):
-    assert "outside the sandbox" in await needs_yes(tmp_path, "curl https://example.org/")
+    assert "outside the sandbox" in await needs_yes(tmp_path, NOT_HERE)
 
 
 async def needs_yes(base: Path, text: str) -> str:
