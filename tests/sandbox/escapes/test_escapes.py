@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from sandbox.action import Limits
+from sandbox.network.model import Network
 from sandbox.outcome import CommandOutcome
 from tests.sandbox.escapes import (
     descriptors,
@@ -45,6 +46,7 @@ LIMITS = Limits(
     tmp_bytes=10 << 20,
 )  # fmt: skip
 ALONE_S = 8.0
+WITH_NETWORK = " with a network"
 # Where an attempt leaves nothing but files of the workspace, the next may run in the same cell.
 STEADY = {"files", "git", "kernel", "persistence"}
 KEPT = re.compile(r"/tmp|HOME|~|/dev/shm")  # what a cell keeps, or could be thought to
@@ -66,7 +68,8 @@ class Stage:
         if attempt.alone:
             return self._make(group, [attempt], profile)[attempt.name]
         if (group, profile) not in self._said:
-            together = [a for a in CLASSES[group] if not a.alone and profile in a.profiles]
+            plain = profile.removesuffix(WITH_NETWORK)
+            together = [a for a in CLASSES[group] if not a.alone and plain in a.profiles]
             self._said[group, profile] = self._make(group, together, profile)
         return self._said[group, profile][attempt.name]
 
@@ -120,7 +123,11 @@ def program(attempts: list[Attempt], places: Places) -> list[str]:
 async def confined(
     rig: Rig, places: Places, attempts: list[Attempt], profile: str
 ) -> CommandOutcome:
-    command = rig.vector(*program(attempts, places), profile=profile)
+    name = profile.removesuffix(WITH_NETWORK)
+    command = rig.vector(*program(attempts, places), profile=name)
+    if name != profile:
+        # A broker stands behind it, and refuses all.
+        command = replace(command, profile=replace(command.profile, network=Network((), (81,))))
     limits = replace(LIMITS, wall_s=ALONE_S if attempts[0].alone else LIMITS.wall_s)
     outcome = await rig.run(replace(command, limits=limits))
     assert outcome.status != "error", outcome.message
@@ -227,6 +234,21 @@ def test_no_attempt_gets_out(stage, monkeypatch, group, attempt, profile):
 def test_the_attempt_is_real(stage, group, attempt):
     said = stage.outside(group, attempt)
     assert "ESCAPED" in said, said
+
+
+@pytest.mark.threat("T28")
+@pytest.mark.parametrize("profile", ["read", "write"])
+@pytest.mark.parametrize("group", CLASSES)
+def test_a_network_opens_no_way_for_any_attempt(stage, group, profile):
+    attempts = [
+        attempt
+        for attempt in CLASSES[group]
+        if not attempt.alone
+        and profile in attempt.profiles
+        and (not attempt.needs or attempt.needs in ENFORCED)
+    ]
+    said = {a.name: stage.confined(group, a, profile + WITH_NETWORK) for a in attempts}
+    assert {name: text for name, text in said.items() if "ESCAPED" in text} == {}
 
 
 def test_every_attempt_has_a_name_of_its_own():
