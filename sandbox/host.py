@@ -34,8 +34,8 @@ class SystemPaths:
     secret_files: tuple[str, ...]
     secret_directories: tuple[str, ...]
     inspect_only: tuple[str, ...]  # logs and package databases
-    certificates: tuple[str, ...] = ()  # bundles that programs trust; another may stand for them
     proc_secrets: tuple[str, ...] = ()  # covered for root, and where the host's /proc is shown
+    certificates: tuple[str, ...] = ()  # bundles that programs trust; another may stand for them
 
 
 @dataclass(frozen=True, slots=True)

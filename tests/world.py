@@ -327,11 +327,11 @@ REBOUND: list[str] = []
 
 
 def main(directory: Path) -> None:
+    os.environ["PATH"] += ":/usr/sbin:/sbin"
     for command in (
         "ip link set lo up",
         *(f"ip address add {address} dev lo" for address in ADDRESSES),
         f"mount --bind {directory}/resolv.conf /etc/resolv.conf",
-        "sysctl -qw net.ipv4.ip_unprivileged_port_start=0",
     ):
         subprocess.run(shlex.split(command), check=True)
     notes = Notes(directory)

@@ -36,6 +36,7 @@ class Line:
 
     def __init__(self, server: socket.socket, seat: socket.socket, network: Network) -> None:
         self._server, self._seat, self._network = server, seat, network
+        self._seat.setblocking(False)
         self._loop = asyncio.get_running_loop()
         self._names, self._upstreams = Names(), Upstreams(network)
         self._resolver = NameServer(self._names, socket.gethostname(), self._may_resolve)
@@ -43,6 +44,7 @@ class Line:
         self._words: dict[Destination, asyncio.Future[Word]] = {}
         self._questions: dict[int, asyncio.Future[Word]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._opened: list[tuple[str, socket.socket]] = []
         self._room, self._asking = asyncio.Semaphore(MOST_OPEN), asyncio.Lock()
         self._bytes = self._connections = 0
 
@@ -56,10 +58,12 @@ class Line:
                     break
                 answer = self._questions.pop(said["number"])
                 answer.set_result(Word(said["is_permitted"], said["text"]))
+        self._take_over()  # a short command ends before its namespace was looked at
         while self._tasks:
             for task in tuple(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._note_the_rest()
         report = json.dumps([asdict(one) for one in self._contacts.all()])
         with suppress(OSError):
             await self._loop.sock_sendall(self._server, report.encode())
@@ -79,48 +83,65 @@ class Line:
     async def _receive(self) -> None:
         while True:
             await readable(self._loop, self._seat)
-            kinds, descriptors, _, _ = socket.recv_fds(self._seat, MESSAGE, netspace.MOST_SENT)
-            if not descriptors:
+            if not self._take_over():
                 return
-            for kind, descriptor in zip(kinds.decode(), descriptors, strict=True):
+
+    def _take_over(self) -> bool:
+        """Serve what was handed over by now; False when no more will come."""
+        while True:
+            try:
+                kinds, found, _, _ = socket.recv_fds(self._seat, MESSAGE, netspace.MOST_SENT)
+            except BlockingIOError:
+                return True
+            if not found:
+                return False
+            for kind, descriptor in zip(kinds.decode(), found, strict=True):
                 one = socket.socket(fileno=descriptor)
                 one.setblocking(False)
+                if kind == netspace.REFUSED:
+                    refused.attach(one)
+                self._opened.append((kind, one))
                 self._start(self._serve(kind, one))
 
     async def _serve(self, kind: str, one: socket.socket) -> None:
-        with one:
-            match kind:
-                case netspace.REFUSED:
-                    await self._watch(one)
-                case netspace.NAME_QUERIES:
-                    await self._answer_queries(one)
-                case netspace.NAME_STREAM:
-                    await self._accept(one, self._answer_stream)
-                case _:
-                    await self._accept(one, self._connection)
+        match kind:
+            case netspace.REFUSED:
+                await self._watch(one)
+            case netspace.NAME_QUERIES:
+                await self._answer_queries(one)
+            case netspace.NAME_STREAM:
+                await self._accept(one, self._answer_stream)
+            case _:
+                await self._accept(one, self._connection)
+
+    def _note_the_rest(self) -> None:
+        """Note what nobody came to, and close the namespace's sockets."""
+        for kind, one in self._opened:
+            with one:
+                if kind == netspace.REFUSED:
+                    self._note(one)
+                while kind == netspace.STREAM and (client := self._taken(one)) is not None:
+                    to = self._destination(client)
+                    self._contacts.add(Contact(*to, "failed", reason=TOO_LATE))
+                    client.close()
 
     async def _accept(self, listener: socket.socket, serve: Serves) -> None:
-        try:
-            while True:
-                await readable(self._loop, listener)
-                await self._room.acquire()
-                client = await self._taken(listener)
-                if client is None:
-                    self._room.release()
-                else:
-                    self._start(self._served(client, serve))
-        finally:
-            while (client := await self._taken(listener)) is not None:
-                self._contacts.add(Contact(*self._destination(client), "failed", reason=TOO_LATE))
-                client.close()
+        while True:
+            await readable(self._loop, listener)
+            await self._room.acquire()
+            client = self._taken(listener)
+            if client is None:
+                self._room.release()
+                await asyncio.sleep(PAUSE_S)
+            else:
+                self._start(self._served(client, serve))
 
-    async def _taken(self, listener: socket.socket) -> socket.socket | None:
+    def _taken(self, listener: socket.socket) -> socket.socket | None:
         try:
             client, _ = listener.accept()
         except OSError as error:
             if error.errno in FULL:
                 self._contacts.add(Contact("", 0, "failed", reason=NO_ROOM))
-                await asyncio.sleep(PAUSE_S)
             return None
         client.setblocking(False)
         return client
@@ -134,18 +155,19 @@ class Line:
 
     async def _watch(self, tap: socket.socket) -> None:
         """Note what was sent to where nobody listens; the kernel has refused it."""
-        refused.attach(tap)
-        heard = {*self._network.ports, netspace.NAME_PORT}
         while True:
             await readable(self._loop, tap)
-            for one in refused.attempts(tap, MOST_SEEN):
-                if one.protocol == "tcp" and one.port in heard:
-                    continue
-                host = self._names.name(one.address) or str(one.address)
-                reason = f"nothing is permitted by {one.protocol}"
-                if one.protocol == "tcp":
-                    reason = f"no rule and no request names port {one.port}"
-                self._contacts.add(Contact(host, one.port, "refused", one.protocol, reason=reason))
+            self._note(tap)
+
+    def _note(self, tap: socket.socket) -> None:
+        for one in refused.attempts(tap, MOST_SEEN):
+            if one.protocol == "tcp" and one.port in (*self._network.ports, netspace.NAME_PORT):
+                continue
+            host = self._names.name(one.address) or str(one.address)
+            reason = f"nothing is permitted by {one.protocol}"
+            if one.protocol == "tcp":
+                reason = f"no rule and no request names port {one.port}"
+            self._contacts.add(Contact(host, one.port, "refused", one.protocol, reason=reason))
 
     # --- names ------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from sandbox.files import FileRunner
 from sandbox.patches.edits import Edit
 from sandbox.patches.plan import plan
 from sandbox.patches.run import PatchRunner
-from sandbox.permit import Permit, PermitError, PermitOffice
+from sandbox.permit import Permit, PermitError, PermitOffice, no_connection
 from tests.sandbox.remote.sshd import SSHD, start
 from tests.sandbox.remote.test_ssh import command, host_of, run
 from tests.sandbox.rig import HOST, Rig
@@ -45,7 +45,7 @@ def permit(office: PermitOffice, action) -> Permit:
 @pytest.mark.threat("T05")
 def test_nobody_but_the_office_makes_a_permit(rig: Rig):
     with pytest.raises(PermitError):
-        Permit(object(), rig.vector("true"), None)
+        Permit(object(), rig.vector("true"), None, session="", connects=no_connection)
 
 
 @pytest.mark.threat("T06")
