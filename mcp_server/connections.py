@@ -5,7 +5,8 @@ INVARIANT: policy is asked about every real connection; a human's yes covers the
 shown and no other, and never what policy denies.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -37,6 +38,9 @@ NEED_THE_HOST: Final = frozenset(
         "tracepath", "traceroute", "whois",
     }
 )  # fmt: skip
+ORIGIN: Final = "origin"
+# A remote behind SSH, by scheme or as `user@host:path`: git gets in with the owner's keys.
+_BY_SSH: Final = re.compile(r"(git\+)?ssh(\+git)?://|[^/:\[]+(\[[^\]]*\])?:(?!//)")
 SENDS: Final = frozenset({"login", "publish", "push", "upload"})  # sub-commands, of any program
 Granted = Callable[[str, int], bool]  # whether a person permitted a host for this session
 # As policy reads them; before a client has said anything, any of them may come.
@@ -111,10 +115,10 @@ def connections(
     decision: Decision, policy: Policy, asking: Asking, settings: NetworkSettings
 ) -> Connections | None:
     """Return what a command may reach through the broker; None where it needs none, or the host."""
-    connects = [one for one in decision.accesses if one.operation == "net.connect"]
+    accesses = tuple(_with_remotes(decision.accesses, asking.cwd))
+    connects = [one for one in accesses if one.operation == "net.connect"]
     if not connects or any(map(_needs_the_host, connects)):
         return None
-    accesses = tuple(_with_remotes(decision.accesses, asking.cwd))
     found = _with_loopback(named(accesses, policy))
     ports = [port for _, ranges in found.hosts for port in _few(ranges)]
     ports += [port for rule in policy.rules for port in _few(rule.ports) if _connects(rule)]
@@ -162,15 +166,21 @@ def is_loopback(host: str) -> bool:
 
 def _needs_the_host(access: Access) -> bool:
     program, _, rest = access.program.partition(" ")
-    return program in NEED_THE_HOST or rest.partition(" ")[0] in SENDS
+    is_ssh = program == "git" and bool(_BY_SSH.match(access.resource))
+    return program in NEED_THE_HOST or rest.partition(" ")[0] in SENDS or is_ssh
 
 
-def _with_remotes(accesses: Iterable[Access], cwd: str) -> Iterator[Access]:
+def _with_remotes(accesses: Sequence[Access], cwd: str) -> Iterator[Access]:
     """Yield the accesses, with the addresses of git's remotes in the place of their names."""
     known: dict[str, str] | None = None
+    # Who names an address means that one; `origin` is then only what it would be without.
+    connects = [one for one in accesses if one.operation == "net.connect"]
+    plain = {one.program for one in connects if not is_remote(one)}
     for access in accesses:
         if access.operation != "net.connect" or not is_remote(access):
             yield access
+            continue
+        if access.resource == ORIGIN and access.program in plain:
             continue
         known = remotes(cwd) if known is None else known
         meant = known.get(access.resource)

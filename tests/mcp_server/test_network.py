@@ -330,6 +330,18 @@ async def test_a_remote_of_git_is_shown_by_its_host(net):
     ]
 
 
+async def test_an_address_that_is_named_stands_for_the_remote(net):
+    with_remote(net.indoors.workspace, "https://six.test/r.git")
+    assert (await net.exec("git ls-remote https://four.test/r.git"))["status"] == "pending"
+    assert net.pending()["connects-to"] == ["four.test:443"]
+
+
+async def test_a_remote_behind_ssh_needs_the_owners_keys(net):
+    with_remote(net.indoors.workspace, "git@six.test:r.git")
+    assert (await net.exec("git fetch"))["status"] == "pending"
+    assert "OUTSIDE" in net.pending()["profile"][0]
+
+
 @pytest.mark.parametrize("command", ["git push", "ssh x ls", "aws s3 ls", "ping -c1 six.test"])
 async def test_what_needs_the_owners_credentials_or_raw_network_runs_outside_as_before(
     net, command
