@@ -20,6 +20,7 @@ from sandbox.host import Choice
 
 Channel = Literal["elicitation", "terminal"]
 Keys = tuple[str | int, ...]
+_PROXY = re.compile(r"http://[A-Za-z0-9_.-]+:[0-9]{1,5}")
 _JSON_WORD = re.compile(r"true|false|null|-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 
 
@@ -75,10 +76,17 @@ class ChangeSettings(_Strict):
 class NetworkSettings(_Strict):
     """The way out of commands that may reach the network, and how much one command may use."""
 
-    proxy: str = Field(default="", pattern=r"^(http://[A-Za-z0-9_.-]+:[0-9]{1,5})?$")
+    proxy: str = ""
     ca_bundle: Path | None = None  # certificates in PEM that programs are pointed to
     bytes: int = Field(default=10 << 30, ge=1 << 10)  # both ways together
     connections: int = Field(default=10_000, ge=1)
+
+    @field_validator("proxy")
+    @classmethod
+    def _with_port(cls, value: str) -> str:
+        if value and not _PROXY.fullmatch(value):
+            raise ValueError(f"{value!r} is not http://host:port; it is spoken to by CONNECT")
+        return value
 
     @field_validator("ca_bundle")
     @classmethod

@@ -119,7 +119,8 @@ def connections(
     connects = [one for one in accesses if one.operation == "net.connect"]
     if not connects or any(map(_needs_the_host, connects)):
         return None
-    found = _with_loopback(named(accesses, policy))
+    shown = named(accesses, policy)
+    found = _with_loopback(shown)
     ports = [port for _, ranges in found.hosts for port in _few(ranges)]
     ports += [port for rule in policy.rules for port in _few(rule.ports) if _connects(rule)]
     # An address lists itself where a rule or a person names it; the words of a command do not.
@@ -128,7 +129,7 @@ def connections(
     hosts += LOCALHOST if "localhost" in hosts else ()
     methods = tuple(sorted({method for rule in policy.rules for method in rule.methods}))
     made = Network(
-        hosts=tuple(_texts(found)),
+        hosts=tuple(_texts(shown)),
         ports=tuple(dict.fromkeys((*ports, *USUAL_PORTS)))[:MOST_PORTS],
         is_anywhere=found.is_unknown and decision.effect is Effect.ASK,
         addresses=tuple(sorted({host for host in hosts if _is_listed(host)})),
@@ -223,7 +224,7 @@ def _is_listed(host: str) -> bool:
 
 def _texts(found: Named) -> Iterator[str]:
     for host, ranges in found.hosts:
-        shown = f"[{host}]" if ":" in host else host
+        shown = f"[{host}]" if ":" in host and "/" not in host else host
         ports = ",".join(
             f"{first}-{last}" if last > first else f"{first}" for first, last in ranges
         )
