@@ -19,6 +19,7 @@ WHOLLY_COVERED = "policy/*,approvals/*,audit/*,mcp_server/gate.py"
 NAME = "permitgate-test"
 CONFINED = ["tests/sandbox", "tests/test_laws.py"]
 OTHERS = ["tests", *(f"--ignore={path}" for path in CONFINED)]
+HALF = ("tests/sandbox/changes/", "tests/sandbox/escapes/")  # of what runs as an ordinary user
 
 
 def main() -> int:
@@ -43,24 +44,30 @@ def main() -> int:
 
 
 def _in_two_lanes(scratch: str) -> int:
-    """Run the sandbox's tests in one lane, then the other user's; all others in the second.
+    """Run the sandbox's tests in one lane, all others in the second; then the other user's in both.
 
-    What the first lane says is printed when both have ended.
+    What the first lane says is printed when both have ended, then the rest.
     """
-    said = Path(scratch) / "said"
-    with said.open("wb") as output, ThreadPoolExecutor() as lanes:
-        beside = lanes.submit(_beside, scratch, output)
+    marked = _with_the_mark()
+    halves = (
+        [path for path in marked if path.startswith(HALF)],
+        [path for path in marked if not path.startswith(HALF)],
+    )
+    outputs = [Path(scratch) / f"said.{lane}" for lane in (1, 2)]
+    first, second = (output.open("wb") for output in outputs)
+    with first, second, ThreadPoolExecutor() as lanes:
+        beside = lanes.submit(_beside, scratch, halves[0], first)
         code = _pytest(OTHERS, f"{scratch}/data.1")
+        code = _as_ordinary_user(halves[1], 1, second) or code
         code = beside.result() or code
-    print(said.read_text("utf-8", "replace"), flush=True)
+    for output in outputs:
+        print(output.read_text("utf-8", "replace"), flush=True)
     return code
 
 
-def _beside(scratch: str, output: BinaryIO) -> int:
+def _beside(scratch: str, half: list[str], output: BinaryIO) -> int:
     code = _pytest(CONFINED, f"{scratch}/data.2", output)
-    if os.geteuid() == 0:
-        code = _as_ordinary_user(output) or code
-    return code
+    return _as_ordinary_user(half, 0, output) or code
 
 
 def _pytest(arguments: list[str], data: str, output: BinaryIO | None = None) -> int:
@@ -74,13 +81,16 @@ def _call(command: list[str], environment: dict[str, str], output: BinaryIO | No
     ).returncode
 
 
-def _as_ordinary_user(output: BinaryIO) -> int:
-    """Run the tests marked as_user again without root's powers.
+def _as_ordinary_user(files: list[str], number: int, output: BinaryIO) -> int:
+    """Run the tests marked as_user again without root's powers; nothing where there are none.
 
-    The user exists only in the mount namespace of the run: its line is in a copy of /etc/passwd
+    `number` tells users apart that run at the same time: limits on processes are each user's. The
+    user exists only in the mount namespace of the run: its line is in a copy of /etc/passwd
     bound over the real one. The project is bound too, as it may lie where only root can go.
     """
-    uid = _free_uid()
+    if os.geteuid() != 0:
+        return 0
+    uid = _free_uid(number)
     output.write(f"suite: once more as an ordinary user (uid {uid})\n".encode())
     output.flush()
     home = Path(tempfile.mkdtemp(prefix="permitgate-user-"))
@@ -96,7 +106,7 @@ def _as_ordinary_user(output: BinaryIO) -> int:
             cd {home}/project
             exec setpriv --reuid={uid} --regid={uid} --clear-groups \\
                 .venv/bin/python -m pytest -q -p no:cacheprovider -m as_user \\
-                --basetemp={home}/tmp {" ".join(_with_the_mark())}
+                --basetemp={home}/tmp {" ".join(files)}
         """
         environment = {
             "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -119,10 +129,10 @@ def _with_the_mark() -> list[str]:
     return [str(path) for path in files if "mark.as_user" in (PROJECT / path).read_text("utf-8")]
 
 
-def _free_uid() -> int:
+def _free_uid(number: int) -> int:
     """Return a uid in the range for ordinary users that nobody has here."""
     taken = {user.pw_uid for user in pwd.getpwall()}
-    return next(uid for uid in range(61_000, 62_000) if uid not in taken)
+    return [uid for uid in range(61_000, 62_000) if uid not in taken][number]
 
 
 if __name__ == "__main__":
