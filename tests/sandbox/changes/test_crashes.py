@@ -18,6 +18,8 @@ from tests.sandbox.changes.crashes import fails_at, kill_at
 from tests.sandbox.changes.overlaid import Tree, tree, write
 from tests.sandbox.changes.rig import Rig
 
+pytestmark = pytest.mark.untraced
+
 SHM = Path("/dev/shm")  # another file system than that of temporary files
 
 

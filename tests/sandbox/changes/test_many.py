@@ -17,6 +17,8 @@ from tests.sandbox.changes.crashes import kill_at, steps_of
 from tests.sandbox.changes.overlaid import enter, in_child, mount
 from tests.sandbox.changes.rig import Rig
 
+pytestmark = pytest.mark.untraced
+
 DIRECTORIES, FILES = 100, 100
 MEBIBYTE = 1 << 20
 Seen = dict[str, tuple[int, int, int]]

@@ -13,6 +13,8 @@ from sandbox.changes.transaction import ChangedError, apply, revert
 from tests.sandbox.changes.overlaid import Tree, tree, write
 from tests.sandbox.changes.rig import Edit, Rig
 
+pytestmark = pytest.mark.untraced
+
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Rig:

@@ -17,6 +17,8 @@ from tests.sandbox.changes.edits import Edit, edits, make, starts
 from tests.sandbox.changes.overlaid import Tree, tree
 from tests.sandbox.changes.rig import Rig
 
+pytestmark = pytest.mark.untraced
+
 OLD = 1_000_000_000_000_000_000
 
 

@@ -14,7 +14,7 @@ from tests.mcp_server.rig import until
 from tests.sandbox.network.conftest import Net
 from tests.world import EXPIRED_PORT, HELLO, World
 
-pytestmark = pytest.mark.threat("T28")
+pytestmark = [pytest.mark.threat("T28"), pytest.mark.untraced]
 
 
 @pytest.fixture

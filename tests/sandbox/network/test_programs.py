@@ -17,7 +17,7 @@ from tests.sandbox.network.conftest import Net, refusals
 from tests.sandbox.remote.sshd import SSHD, keygen
 from tests.world import HELLO, OTHER4
 
-pytestmark = pytest.mark.threat("T28")
+pytestmark = [pytest.mark.threat("T28"), pytest.mark.untraced]
 HTTPS = "https://ok.test"
 NODE = "fetch('https://ok.test/').then(r => r.text()).then(t => console.log(t))"
 ASYNCIO = """

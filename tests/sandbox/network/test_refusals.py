@@ -24,7 +24,7 @@ from tests.world import (
     SHARED4,
 )
 
-pytestmark = pytest.mark.threat("T28")
+pytestmark = [pytest.mark.threat("T28"), pytest.mark.untraced]
 HERE = {(OK4, 80), (OK6, 80), (OK4, 443), (OK6, 443)}
 TCP = """
     import socket
