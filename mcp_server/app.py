@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import anyio
+
 from approvals import terminal
 from approvals.desk import Desk
 from approvals.request import ApprovalError, Level
@@ -34,6 +36,7 @@ from mcp_server.redaction import redacted
 from mcp_server.road import Road
 from mcp_server.runners import Runners, Words, probed
 from mcp_server.signed_policies import RevisionBook
+from mcp_server.sinks import Sinks, sinks
 from policy.classify import classify
 from policy.decide import DeniedReads, denied_reads
 from policy.document import PolicyError
@@ -75,6 +78,7 @@ class App:
     road: Road
     runners: Runners
     grants: HostGrants
+    sinks: Sinks
 
     @property
     def policy(self) -> Policy:
@@ -82,7 +86,12 @@ class App:
         return self.live.current()
 
     async def serve_owner(self) -> None:
-        """Answer the owner's terminal until cancelled, where that channel is on."""
+        """Answer the owner's terminal, where that channel is on, and feed the sinks."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.sinks.run)
+            await self._serve_terminal()
+
+    async def _serve_terminal(self) -> None:
         if "terminal" not in self.config.approvals.channels:
             return
         try:
@@ -161,8 +170,9 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
         live.current, host, (config.limits, config.network, config.minimum_enforcement), runners
     )
     return App(
-        config, where, caller, live, host, journal, desk, freezer, Road(gate), runners, grants
-    )
+        config, where, caller, live, host, journal, desk, freezer, Road(gate), runners, grants,
+        sinks(config, where),
+    )  # fmt: skip
 
 
 def _make_state(state: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from mcp_server.sink_settings import SinkSettings
 from policy import document
 from sandbox import toolchain_table
 from sandbox.host import Choice
@@ -59,9 +60,19 @@ class LimitSettings(_Strict):
 
 
 class AuditSettings(_Strict):
-    """Where the audit log is."""
+    """Where the audit log is, and who else receives it."""
 
     directory: Path | None = None
+    sinks: tuple[SinkSettings, ...] = Field(default=(), max_length=16)
+
+    @field_validator("sinks")
+    @classmethod
+    def _each_by_its_name(cls, value: tuple[SinkSettings, ...]) -> tuple[SinkSettings, ...]:
+        names = [sink.name for sink in value]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two sinks are named {twice!r}; each keeps its place by its name")
+        return value
 
 
 class ChangeSettings(_Strict):
@@ -219,9 +230,15 @@ def _plain(node: document.Node, path: Keys, places: dict[Keys, str]) -> object:
 
 def _problems(error: ValidationError, places: dict[Keys, str]) -> Iterator[str]:
     for problem in error.errors(include_url=False, include_input=False):
-        location = tuple(problem["loc"])
+        location = _without_kind(tuple(problem["loc"]))
         name = ".".join(map(str, location)) or "the file"
         what = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
         while location not in places:
             location = location[:-1]
         yield f"{places[location]}: {name}: {what}. See docs/configuration.md."
+
+
+def _without_kind(location: Keys) -> Keys:
+    """Return a problem's location as it stands in the file: a sink's kind is no key there."""
+    is_sink = location[:2] == ("audit", "sinks")
+    return location[:3] + location[4:] if is_sink else location

@@ -224,3 +224,12 @@ def audit_key() -> None:
         from mcp_server.cli import audit  # noqa: PLC0415
 
         audit.print_key()
+
+
+@audit_app.command("deliver")
+def audit_deliver() -> None:
+    """Deliver to the sinks what waits; a running server does this by itself."""
+    with explained():
+        from mcp_server.cli import sinks  # noqa: PLC0415
+
+        raise typer.Exit(sinks.deliver())

@@ -161,6 +161,7 @@ OBEYED = {
         )
     },
     "audit.directory": "test_limits_times_and_places_are_obeyed",
+    "audit.sinks": "test_a_server_delivers_beside_its_calls_and_a_deaf_receiver_delays_none",
     **{
         f"changes.{name}": "test_changes_are_kept_as_long_as_the_configuration_says"
         for name in ("keep_days", "keep_bytes", "keep_sets")
