@@ -10,14 +10,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias, final
 
 from audit.canonical import Json
-from audit.patterns import MIN_KNOWN_BYTES, PATTERNS, known_forms
+from audit.patterns import MIN_KNOWN_BYTES, PRIVATE_KEY_END, found, known_forms
 
 HOLD_BYTES = 4096  # a shape that starts before this many last bytes is wholly in view
 MAX_HELD_BYTES = 1 << 16
-_END_OF_KEY = re.compile(rb"-----END [A-Z ]*PRIVATE KEY-----")
+_END_OF_KEY = re.compile(PRIVATE_KEY_END)
 _END_OF_WORD = re.compile(rb"[^A-Za-z0-9_.~+/=-]")
+MAX_BEFORE = 300  # characters of the words before one in a list
 _END_MARK_BYTES = 64  # at least the length of any end that may be split between chunks
 
+Value: TypeAlias = bytes | str
+Known: TypeAlias = Mapping[str, Value] | Sequence[tuple[str, Value]]  # values by kind
 Seal: TypeAlias = Callable[[bytes], str]
 Span: TypeAlias = tuple[int, int, str]
 
@@ -26,15 +29,22 @@ Span: TypeAlias = tuple[int, int, str]
 class Redactor:
     """Knows some values by heart and the rest by their shape."""
 
-    def __init__(self, known: Mapping[str, bytes | str] | None = None) -> None:
+    def __init__(self, known: Known = ()) -> None:
         self._known: list[tuple[str, re.Pattern[bytes]]] = []
         self.hold_bytes = HOLD_BYTES
-        for kind, value in (known or {}).items():
+        for kind, value in known.items() if isinstance(known, Mapping) else known:
             data = value.encode() if isinstance(value, str) else value
             if len(data) >= MIN_KNOWN_BYTES:
                 forms = sorted(set(known_forms(data)), key=len, reverse=True)
                 self._known.append((kind, re.compile(b"|".join(map(re.escape, forms)))))
                 self.hold_bytes = max(self.hold_bytes, len(forms[0]))
+
+    def knowing(self, more: Known) -> "Redactor":
+        """Return a redactor that also knows these values by heart, for one call."""
+        found = Redactor(more)
+        found._known += self._known
+        found.hold_bytes = max(found.hold_bytes, self.hold_bytes)
+        return found
 
     def redact(self, data: bytes) -> bytes:
         """Return whole output with each secret replaced by `[redacted:KIND]`."""
@@ -65,19 +75,20 @@ class Redactor:
 
     def spans(self, data: bytes) -> list[Span]:
         """Return where secrets stand: start, end, kind; ascending, never overlapping."""
-        found = [
-            (*_secret(match), kind)
-            for kind, pattern in (*self._known, *PATTERNS)
+        known = [
+            (*match.span(), kind)
+            for kind, pattern in self._known
             for match in pattern.finditer(data)
         ]
-        return _merged(sorted(found))
+        return _merged(sorted([*known, *found(data)]))
 
     def _items(self, values: Sequence[Json], seal: Seal) -> Iterator[Json]:
         before = ""
         for value in values:
             if isinstance(value, str):
-                yield self._sealed(before, value, seal)  # `--password` tells what comes next
-                before = value
+                # `--password` tells what comes next, and `mysql` what `-p` means.
+                yield self._sealed(before, value, seal)
+                before = f"{before} {value}"[-MAX_BEFORE:].lstrip()
             else:
                 yield self.redact_record(value, seal)
                 before = ""
@@ -143,11 +154,6 @@ class RedactionStream:
             return
         self._held = self._held[found.end() if self._end is _END_OF_KEY else found.start() :]
         self._end = None
-
-
-def _secret(match: re.Match[bytes]) -> tuple[int, int]:
-    group = match.lastgroup
-    return match.span(group) if group else match.span()
 
 
 def _merged(spans: Sequence[Span]) -> list[Span]:

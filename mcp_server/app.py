@@ -19,6 +19,7 @@ from approvals.request import ApprovalError, Level
 from approvals.store import Store
 from audit.query import Query, records
 from audit.redact import Redactor
+from mcp_server import known_secrets
 from mcp_server.approver import Approver, highest_level
 from mcp_server.caller import Caller
 from mcp_server.config import ApprovalSettings, Config
@@ -79,6 +80,7 @@ class App:
     runners: Runners
     grants: HostGrants
     sinks: Sinks
+    redactor: Redactor
 
     @property
     def policy(self) -> Policy:
@@ -133,7 +135,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     # The command line is one session for its user, so a yes outlives the process that asked.
     session = f"cli-{owner.uid}" if wishes.auth == "cli" else secrets.token_hex(8)
     caller = Caller(owner, session, wishes.auth, roots)
-    redactor = Redactor()
+    redactor = known_secrets.redactor(config, where)
     journal = Journal(open_log(config, where), log_directory(config, where), redactor)
     checks = Checks(
         reachable=partial(check_levels, approvals=config.approvals),
@@ -171,7 +173,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     )
     return App(
         config, where, caller, live, host, journal, desk, freezer, Road(gate), runners, grants,
-        sinks(config, where),
+        sinks(config, where), redactor,
     )  # fmt: skip
 
 

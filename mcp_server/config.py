@@ -75,6 +75,13 @@ class AuditSettings(_Strict):
         return value
 
 
+class RedactionSettings(_Strict):
+    """Where values stand that are secrets here; they are known by heart."""
+
+    files: tuple[Path, ...] = ()
+    variables: tuple[str, ...] = ()  # of the environment in which the server starts
+
+
 class ChangeSettings(_Strict):
     """How long what commands and patches changed can be undone; the first bound that is met."""
 
@@ -129,6 +136,7 @@ class Config(_Strict):
     approvals: ApprovalSettings = ApprovalSettings()
     limits: LimitSettings = LimitSettings()
     audit: AuditSettings = AuditSettings()
+    redaction: RedactionSettings = RedactionSettings()
     changes: ChangeSettings = ChangeSettings()
     network: NetworkSettings = NetworkSettings()
     http: HttpSettings = HttpSettings()

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from audit.redact import Redactor
+from mcp_server.known_secrets import of_call
 from policy.globs import Token, text_tokens
 from sandbox.outcome import (
     ChangesOutcome,
@@ -26,9 +27,22 @@ BY_RULE = "[redacted:by-rule]"
 _WORD = re.compile(r"\S+")
 
 
-def redacted(redactor: Redactor, outcome: Outcome, globs: tuple[str, ...] = ()) -> Outcome:
-    """Return the outcome without the secrets we can recognise and the words that `globs` name."""
-    hide = _Hiding(redactor, globs)
+def redacted(
+    redactor: Redactor,
+    outcome: Outcome,
+    globs: tuple[str, ...] = (),
+    entries: tuple[tuple[str, str], ...] = (),
+) -> Outcome:
+    """Return the outcome without the secrets we can recognise and the words that `globs` name.
+
+    Args:
+        redactor: what every call hides.
+        outcome: what the runner returned.
+        globs: words that the rules behind this call hide.
+        entries: the environment that this call set; what is secret in it is known by heart.
+    """
+    known = of_call(entries)
+    hide = _Hiding(redactor.knowing(known) if known else redactor, globs)
     match outcome:
         case CommandOutcome():
             return replace(

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.directory import LogDirectory
-from audit.errors import AuditTampered
-from audit.openings import Openings, commitment
+from audit.errors import AuditError, AuditTampered
+from audit.openings import Openings, commitment, salts
 from audit.redact import MAX_HELD_BYTES, Redactor
 
 pytestmark = pytest.mark.threat("T17")
@@ -199,3 +199,41 @@ def test_overlapping_shapes_become_one_mark():
     assert Redactor().redact_text("password=ghp_" + B36) == "password=[redacted:password]" or (
         Redactor().redact_text("password=ghp_" + B36) == "password=[redacted:github]"
     )
+
+
+def test_the_words_before_one_in_a_list_say_what_it_is(tmp_path):
+    openings = Openings(LogDirectory.prepare(tmp_path / "log"))
+    argv = ["mysql", "-u", "dev", "-phunter2x", "shop", 3, "-phunter2x"]
+    found = Redactor().redact_record({"argv": argv}, openings.seal)["argv"]
+    assert found[3] == "-p[redacted:password]"
+    assert found[:3] + found[4:] == ["mysql", "-u", "dev", "shop", 3, "-phunter2x"]
+
+
+def test_a_redactor_for_one_call_knows_more_and_leaves_the_other_as_it_was():
+    redactor = Redactor([("a", "first-value"), ("a", "second-value")])
+    more = redactor.knowing({"b": "x" * 5000})
+    assert more.redact_text("first-value second-value") == "[redacted:a] [redacted:a]"
+    assert more.redact_text("x" * 5000) == "[redacted:b]"
+    assert more.hold_bytes > redactor.hold_bytes
+    assert redactor.redact_text("x" * 5000) == "x" * 5000
+
+
+def test_a_private_key_in_code_hides_no_code():
+    line = 'START = b"-----BEGIN PRIVATE KEY-----"\nprint(START)\n'
+    assert Redactor().redact_text(line) == 'START = b"[redacted:private_key]"\nprint(START)\n'
+
+
+@pytest.mark.parametrize("text", ["{}\n", "[1]\n", '{"salt":"x","sha256":"y"}\n', "word\n"])
+def test_an_opening_that_is_none_is_named_by_its_line(tmp_path, text):
+    openings = Openings(LogDirectory.prepare(tmp_path / "log"))
+    digest = openings.seal(b"x")
+    assert commitment(salts(tmp_path / "log")[digest], b"x") == digest
+    path = tmp_path / "log" / "openings.jsonl"
+    path.write_text(path.read_text() + text)
+    with pytest.raises(AuditError, match=r"openings\.jsonl:2: is not an opening"):
+        salts(tmp_path / "log")
+    path.unlink()
+    assert salts(tmp_path / "log") == {}
+    path.mkdir()
+    with pytest.raises(AuditError, match="cannot be read"):
+        salts(tmp_path / "log")
