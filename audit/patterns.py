@@ -147,6 +147,10 @@ _SIGN = rb"""\\?["']?(?:=|:[ \t]?|[ \t]*[=:][ \t]*(?=\\?["']))"""
 _TYPE = rb"(?![a-z_.]+[,)])"  # what follows a parameter's name is its type, or its argument
 _LINE = rb"[^\n|;&]{0,300}?"  # of a command, up to the option in question
 _KEY_BODY = rb"[A-Za-z0-9+/=\s\\:,.()#>|*-]"
+PRIVATE_KEY = "private_key"
+# What is left of a key whose beginning is not there: up to its end, or as far as it could go.
+KEY_ENDING = re.compile(rb"[A-Za-z0-9+/=\s\\]*?%s" % PRIVATE_KEY_END)
+OPEN_KEY = re.compile(rb"%s*?(?:%s|(?!%s))" % (_KEY_BODY, PRIVATE_KEY_END, _KEY_BODY))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,14 +168,14 @@ def _shape(kind: str, needs: str, *parts: bytes) -> Shape:
 
 
 SHAPES = (
-    _shape("private_key", "-----begin",
+    _shape(PRIVATE_KEY, "-----begin",
            rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----", _KEY_BODY,
            rb"*?(?:", PRIVATE_KEY_END, rb"|(?!", _KEY_BODY, rb"))"),
-    _shape("private_key", "ls0tls1crudjti", rb"(?-i:LS0tLS1CRUdJTi(?=[A-Za-z0-9+/]{0,24}(?:",
+    _shape(PRIVATE_KEY, "ls0tls1crudjti", rb"(?-i:LS0tLS1CRUdJTi(?=[A-Za-z0-9+/]{0,24}(?:",
            b"|".join(map(re.escape, _inside_base64(b"PRIVATE KEY"))), rb"))[A-Za-z0-9+/=]{40,})"),
-    _shape("private_key", "putty-user-key",
+    _shape(PRIVATE_KEY, "putty-user-key",
            rb"PuTTY-User-Key-File-\d:(?s:.)*?(?:Private-MAC: \w+|\Z)"),
-    _shape("private_key", "key", rb"\b(?:private|preshared)key\s*=\s*(?P<secret>[a-z0-9+/]{43}=)"),
+    _shape(PRIVATE_KEY, "key", rb"\b(?:private|preshared)key\s*=\s*(?P<secret>[a-z0-9+/]{43}=)"),
     _shape("slack", "hooks.slack.com", rb"hooks\.slack\.com/services/(?P<secret>[a-z0-9/]{20,})"),
     _shape("discord", "/api/webhooks/", rb"/api/webhooks/\d+/(?P<secret>[a-z0-9_-]{40,})"),
     _shape("telegram", ":aa", rb"(?<![0-9])[0-9]{8,10}:(?-i:AA)[a-z0-9_-]{33}"),

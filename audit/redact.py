@@ -10,7 +10,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias, final
 
 from audit.canonical import Json
-from audit.patterns import MIN_KNOWN_BYTES, PRIVATE_KEY_END, found, known_forms
+from audit.patterns import (
+    KEY_ENDING,
+    MIN_KNOWN_BYTES,
+    OPEN_KEY,
+    PRIVATE_KEY,
+    PRIVATE_KEY_END,
+    found,
+    known_forms,
+)
 
 HOLD_BYTES = 4096  # a shape that starts before this many last bytes is wholly in view
 MAX_HELD_BYTES = 1 << 16
@@ -49,6 +57,18 @@ class Redactor:
     def redact(self, data: bytes) -> bytes:
         """Return whole output with each secret replaced by `[redacted:KIND]`."""
         return b"".join(_replaced(data, self.spans(data)))
+
+    def redact_cut(self, head: bytes, tail: bytes) -> tuple[bytes, bytes]:
+        """Return both ends of output whose middle is not there, redacted.
+
+        What the cut leaves of a private key in the tail has no beginning, and still is one.
+        """
+        spans = self.spans(head)
+        is_open = bool(spans) and spans[-1][1:] == (len(head), PRIVATE_KEY)
+        rest = (OPEN_KEY if is_open else KEY_ENDING).match(tail)
+        cut = rest.end() if rest is not None else 0
+        shown = (_mark(PRIVATE_KEY) if cut else b"") + self.redact(tail[cut:])
+        return b"".join(_replaced(head, spans)), shown
 
     def redact_text(self, text: str) -> str:
         """Return text with each secret replaced by `[redacted:KIND]`."""
@@ -113,13 +133,14 @@ class RedactionStream:
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._held = b""
+        self._scan_at = 2 * redactor.hold_bytes  # so that each byte is looked at a few times only
         self._end: re.Pattern[bytes] | None = None  # inside a secret already marked, up to here
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what can be shown after this chunk; the rest stays until more is known."""
         self._held += chunk
         self._leave_secret()
-        if self._end is not None or len(self._held) <= 2 * self._redactor.hold_bytes:
+        if self._end is not None or len(self._held) <= self._scan_at:
             return b""
         spans = self._redactor.spans(self._held)
         cut = _boundary(self._held, len(self._held) - self._redactor.hold_bytes)
@@ -130,6 +151,7 @@ class RedactionStream:
                 cut = start
         shown = b"".join(_replaced(self._held[:cut], [span for span in spans if span[1] <= cut]))
         self._held = self._held[cut:]
+        self._scan_at = len(self._held) + self._redactor.hold_bytes
         return shown
 
     def finish(self) -> bytes:
@@ -141,8 +163,9 @@ class RedactionStream:
 
     def _enter_secret(self, spans: Sequence[Span], start: int, kind: str) -> bytes:
         shown = _replaced(self._held[:start], [span for span in spans if span[1] <= start])
-        self._end = _END_OF_KEY if kind == "private_key" else _END_OF_WORD
-        self._held = self._held[-_END_MARK_BYTES:] if kind == "private_key" else b""
+        self._end = _END_OF_KEY if kind == PRIVATE_KEY else _END_OF_WORD
+        self._held = self._held[-_END_MARK_BYTES:] if kind == PRIVATE_KEY else b""
+        self._scan_at = 2 * self._redactor.hold_bytes
         return b"".join(shown) + _mark(kind)
 
     def _leave_secret(self) -> None:

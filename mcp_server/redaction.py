@@ -125,7 +125,13 @@ class _Hiding:
     globs: tuple[str, ...]
 
     def data(self, data: bytes) -> bytes:
-        data = self.redactor.redact(data)
+        return self._without_words(self.redactor.redact(data))
+
+    def cut(self, head: bytes, tail: bytes) -> tuple[bytes, bytes]:
+        head, tail = self.redactor.redact_cut(head, tail)
+        return self._without_words(head), self._without_words(tail)
+
+    def _without_words(self, data: bytes) -> bytes:
         if not self.globs:
             return data
         text = data.decode("utf-8", "surrogateescape")
@@ -159,8 +165,9 @@ def _output(hide: _Hiding, output: Output) -> Output:
     head, tail = output.head, output.tail
     if tail:
         # What lies across the cut cannot be recognised from its two ends: whole lines only.
-        head, tail = _until_last_line_end(head), _from_first_line_start(tail)
-    return replace(output, head=hide.data(head), tail=hide.data(tail))
+        head, tail = hide.cut(_until_last_line_end(head), _from_first_line_start(tail))
+        return replace(output, head=head, tail=tail)
+    return replace(output, head=hide.data(head))
 
 
 def _until_last_line_end(data: bytes) -> bytes:

@@ -16,6 +16,7 @@ from audit.errors import AuditError
 from audit.sinks.follow import Batch, Follower, Position
 from audit.sinks.state import Book, State
 
+LAST_S = 0.3  # of a server that ends; what is not delivered by then waits for the next
 logger = logging.getLogger(__name__)
 
 
@@ -128,6 +129,7 @@ class Delivery:
                 if not moved:
                     await anyio.sleep(self._wait_s())
         finally:
+            await self._last_words()
             await self._end()
 
     async def once(self) -> bool:
@@ -181,7 +183,14 @@ class Delivery:
             return self._pace.idle_s
         return min(self._pace.retry_s * 2.0 ** min(tries - 1, 30), self._pace.longest_s)
 
+    async def _last_words(self) -> None:
+        """Deliver what the session's end has just recorded, if that goes at once."""
+        if self._book.is_claimed and not self._book.state.failing_since:
+            with anyio.move_on_after(LAST_S, shield=True):
+                while await self._step():
+                    pass
+
     async def _end(self) -> None:
-        with anyio.CancelScope(shield=True), anyio.move_on_after(1):
+        with anyio.move_on_after(LAST_S, shield=True):
             await self._sink.close()
         self._book.release()

@@ -94,6 +94,11 @@ class Book:
         self._lock = lock
         return True
 
+    @property
+    def is_claimed(self) -> bool:
+        """Return whether this process is the one that delivers."""
+        return self._lock >= 0
+
     def release(self) -> None:
         """Let another process deliver."""
         if self._lock >= 0:

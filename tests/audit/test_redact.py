@@ -237,3 +237,45 @@ def test_an_opening_that_is_none_is_named_by_its_line(tmp_path, text):
     path.mkdir()
     with pytest.raises(AuditError, match="cannot be read"):
         salts(tmp_path / "log")
+
+
+def private_key_lines(count: int) -> bytes:
+    return b"-----BEGIN RSA PRIVATE KEY-----\n" + b"QUJDRA+/\n" * count
+
+
+END = b"-----END RSA PRIVATE KEY-----\n"
+MARK = b"[redacted:private_key]"
+
+
+@pytest.mark.parametrize(
+    ("head", "tail", "shown"),
+    [
+        # the cut is inside the key, and its end is in the tail
+        (b"a\n" + private_key_lines(3), b"QUJD\n" + END + b"b\n", (b"a\n" + MARK, MARK + b"\nb\n")),
+        # its beginning was cut out too
+        (b"a\n", b"\nQUJDRA==\n" + END + b"b\n", (b"a\n", MARK + b"\nb\n")),
+        # its end was never printed
+        (private_key_lines(3), b"QUJDRA+/\nQUJDRA+/\n", (MARK, MARK)),
+        (private_key_lines(3) + END, b"words of text\n", (MARK + b"\n", b"words of text\n")),
+        (b"a\n", b"password=hunter2x\n", (b"a\n", b"password=[redacted:password]\n")),
+    ],
+)  # fmt: skip
+def test_what_a_cut_leaves_of_a_private_key_is_hidden(head, tail, shown):
+    assert Redactor().redact_cut(head, tail) == shown
+
+
+@pytest.mark.untraced
+def test_a_stream_in_single_bytes_looks_at_each_only_a_few_times():
+    data = private_key_lines(5000)
+    redactor = Redactor()
+    spans, looked = redactor.spans, []
+
+    def counted(held):
+        looked.append(len(held))
+        return spans(held)
+
+    redactor.spans = counted
+    stream = redactor.stream()
+    shown = b"".join(stream.feed(data[i : i + 1]) for i in range(len(data)))
+    assert shown + stream.finish() == MARK
+    assert sum(looked) < 20 * len(data)

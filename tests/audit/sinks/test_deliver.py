@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 import anyio
 import pytest
 
-from audit.sinks.deliver import Pace, RecordSink, SinkError
+from audit.sinks.deliver import Delivery, Pace, RecordSink, SinkError
 from audit.sinks.follow import Batch
-from tests.audit.sinks.receivers import FAST, delivering
+from audit.sinks.state import Book
+from tests.audit.house import Clock
+from tests.audit.sinks.receivers import FAST, delivering, following
 
 pytestmark = pytest.mark.threat("T15")
 
@@ -49,6 +51,21 @@ async def test_a_running_delivery_sees_what_every_writer_adds(house):
         group.cancel_scope.cancel()
     assert memory.taken == house.lines()
     assert memory.closed
+
+
+async def test_what_a_session_recorded_last_is_delivered_when_the_server_ends(house):
+    house.filled(3)
+    memory = Memory()
+    slow = Pace(idle_s=60, claim_s=60)
+    delivery = Delivery(
+        RecordSink("m", memory), following(house), Book(house.path, "m", Clock()), slow
+    )
+    async with anyio.create_task_group() as group:
+        group.start_soon(delivery.run)
+        await until(lambda: len(memory.taken) == 3)
+        house.filled(2)
+        group.cancel_scope.cancel()
+    assert memory.taken == house.lines()
 
 
 async def test_failures_of_any_kind_are_said_once_and_lose_nothing(house, caplog):
