@@ -117,11 +117,11 @@ class WitnessSink(_Sink):
     @model_validator(mode="after")
     def _key_of_a_witness(self) -> "WitnessSink":
         # Not above: `classify` reads the configuration too, and need not wait for cryptography.
-        from audit.cosignature import WitnessKey  # noqa: PLC0415
         from audit.errors import NoteError  # noqa: PLC0415
+        from audit.note import COSIGNATURE, PublicKey  # noqa: PLC0415
 
         try:
-            WitnessKey.parse(self.key)
+            PublicKey.parse(self.key, COSIGNATURE)
         except NoteError as error:
             raise ValueError(str(error)) from None
         return self

@@ -12,8 +12,7 @@ from typing import assert_never
 
 import anyio
 
-from audit.cosignature import WitnessKey
-from audit.note import PublicKey
+from audit.note import COSIGNATURE, PublicKey
 from audit.sinks.deliver import Delivery, RecordSink, Sender, Sink
 from audit.sinks.follow import Follower
 from audit.sinks.state import Book, State, load
@@ -49,7 +48,7 @@ class Sinks:
     def delivery(self, settings: SinkSettings) -> Delivery:
         """Return what delivers to one sink."""
         book = Book(self.log, settings.name, _now)
-        return Delivery(_sink(settings), Follower(self.log, self.keys), book)
+        return Delivery(_sink(settings, self.log), Follower(self.log, self.keys), book)
 
     def standing(self, settings: SinkSettings) -> tuple[State, int]:
         """Return what is remembered of a sink, and how many signed records it has not got.
@@ -64,7 +63,7 @@ class Sinks:
 
 def sinks(config: Config, where: Places) -> Sinks:
     """Return the sinks of a configuration."""
-    return Sinks(config.audit.sinks, log_directory(config, where), partial(_keys, where))
+    return Sinks(config.audit.sinks, log_directory(config, where), partial(_keys, config, where))
 
 
 def receiver(settings: SinkSettings) -> str:
@@ -80,18 +79,21 @@ def receiver(settings: SinkSettings) -> str:
             assert_never(other)
 
 
-def _sink(settings: SinkSettings) -> Sink:
+def _sink(settings: SinkSettings, log: Path) -> Sink:
     if isinstance(settings, WitnessSink):
         from audit.sinks.http import Endpoint  # noqa: PLC0415
         from audit.sinks.witness import Witness  # noqa: PLC0415
 
         url = settings.url.rstrip("/") + "/add-checkpoint"
-        endpoint, key = Endpoint(url, ca_file=settings.ca_file), WitnessKey.parse(settings.key)
+        endpoint = Endpoint(url, ca_file=settings.ca_file)
+        key = PublicKey.parse(settings.key, COSIGNATURE)
         return Witness(settings.name, endpoint, key, every_s=settings.every_s)
-    return RecordSink(settings.name, _sender(settings))
+    return RecordSink(settings.name, _sender(settings, log))
 
 
-def _sender(settings: HttpSink | OtlpSink | SyslogSink | JournaldSink | SshSink) -> Sender:
+def _sender(
+    settings: HttpSink | OtlpSink | SyslogSink | JournaldSink | SshSink, log: Path
+) -> Sender:
     match settings:
         case HttpSink():
             from audit.sinks.http import Endpoint, JsonLines  # noqa: PLC0415
@@ -121,14 +123,15 @@ def _sender(settings: HttpSink | OtlpSink | SyslogSink | JournaldSink | SshSink)
                     settings.directory,
                     settings.identity_file,
                     settings.known_hosts,
-                )
+                ),
+                log,
             )
         case other:
             assert_never(other)
 
 
-def _keys(where: Places) -> tuple[PublicKey, ...]:
-    return (public_key(where),)
+def _keys(config: Config, where: Places) -> tuple[PublicKey, ...]:
+    return (public_key(config, where),)
 
 
 def _now() -> datetime:

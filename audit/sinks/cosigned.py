@@ -12,11 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import final
 
-from audit.directory import PUBLIC_FILE, LogDirectory
+from audit.directory import COSIGNATURES, PUBLIC_FILE, LogDirectory
+from audit.heads import Head
 from audit.note import Checkpoint
-from audit.sinks.follow import Head
-
-COSIGNATURES = "cosignatures"
 
 
 @final
@@ -38,14 +36,13 @@ class Cosigned:
             AuditError, OSError: the directory cannot be used.
         """
         with self._locked() as directory:
-            names = (name for name in os.listdir(directory.descriptor) if name.isdecimal())  # noqa: PTH208 — by descriptor
-            sizes = sorted(int(name) for name in names)
-            newest = sizes[-1] if sizes else 0
+            newest = max(map(int, filter(str.isdecimal, directory.names())), default=0)
             if after < newest <= head.checkpoint.size:
                 made = os.stat(str(newest), dir_fd=directory.descriptor).st_mtime
                 if time.time() - made < within_s:
                     note = directory.read(str(newest)) or b""
-                    return Head(Checkpoint.parse(note.partition(b"\n\n")[0] + b"\n"), note)
+                    checkpoint = Checkpoint.parse(note.partition(b"\n\n")[0] + b"\n")
+                    return Head(f"{COSIGNATURES}/{newest}", checkpoint, note)
             if directory.size(str(head.checkpoint.size)) is None:
                 directory.replace(str(head.checkpoint.size), head.note, PUBLIC_FILE)
             return head

@@ -6,7 +6,6 @@ is noticed here and goes no further.
 """
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -16,14 +15,14 @@ from typing import final
 from audit.canonical import Json
 from audit.chain import FIRST_PREV, MAX_LINE_BYTES, Chain
 from audit.directory import CHECKPOINT, LogDirectory, segment_name
-from audit.errors import AuditTampered, NoteError
+from audit.errors import AuditTampered
+from audit.heads import Head, Heads, HeadsError
 from audit.merkle import Frontier
-from audit.note import Checkpoint, PublicKey, open_checkpoint, unpad_note
+from audit.note import PublicKey
+from audit.trust import TrustPolicy
 
 MAX_RECORDS = 500
 MAX_BYTES = 1 << 18  # of one batch, so that a dead receiver never costs memory
-_TORN_READS = 10  # a checkpoint is overwritten in place; a reader may see half of each
-_TORN_WAIT_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +73,6 @@ class Position:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """The signed end of the log."""
-
-    checkpoint: Checkpoint
-    note: bytes
-
-
-@dataclass(frozen=True, slots=True)
 class Batch:
     """Some records in a row, each with its newline, and where they stand."""
 
@@ -111,15 +102,18 @@ class Follower:
             OSError: it cannot be read.
             AuditTampered: it is not signed by the log's key.
         """
-        why = "there is none"
-        for _ in range(_TORN_READS):
-            note = self._note()
-            try:
-                return Head(open_checkpoint(note, self._keys()), note)
-            except NoteError as error:
-                why = str(error)
-            time.sleep(_TORN_WAIT_S)
-        raise AuditTampered(f"{self.path / CHECKPOINT}: {why}. Run audit verify.")
+        directory = LogDirectory.open(self.path)
+        try:
+            heads = Heads(directory, TrustPolicy(tuple(self._keys())))
+            heads.load_ring()
+            head = heads.read(CHECKPOINT)
+        except HeadsError as error:
+            raise AuditTampered(f"{self.path / error.place}: {error}. Run audit verify.") from None
+        finally:
+            directory.close()
+        if head is None:
+            raise AuditTampered(f"{self.path / CHECKPOINT}: there is none. Run audit verify.")
+        return head
 
     def read(self, start: Position, head: Head, until: int | None = None) -> Batch:
         """Return the next records after `start`, as many as fit a batch; none at the end.
@@ -159,13 +153,6 @@ class Follower:
             )
         end = Position(chain.size, *at, chain.tip.decode(), chain.frontier.peaks)
         return Batch(start, end, tuple(lines), head)
-
-    def _note(self) -> bytes:
-        directory = LogDirectory.open(self.path)
-        try:
-            return unpad_note(directory.read(CHECKPOINT) or b"")
-        finally:
-            directory.close()
 
 
 def _lines(

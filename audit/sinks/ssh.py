@@ -11,7 +11,8 @@ from typing import cast, final
 
 import asyncssh  # noqa: TID251 — appends to a copy; it runs nothing there
 
-from audit.directory import CHECKPOINT, segment_name
+from audit.directory import CHECKPOINT, LogDirectory, segment_name
+from audit.epochs import EPOCHS
 from audit.note import pad_note
 from audit.sinks.deliver import SinkError
 from audit.sinks.follow import MAX_BYTES, Batch
@@ -37,8 +38,10 @@ class Place:
 class RemoteCopy:
     """Appends to the copy; the connection stays open while it works."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, log: Path) -> None:
         self._place = place
+        self._log = log
+        self._closed_epochs: set[str] = set()  # those that are there
         self._connection: asyncssh.SSHClientConnection | None = None
         self._sftp: asyncssh.SFTPClient | None = None
 
@@ -48,10 +51,8 @@ class RemoteCopy:
             sftp = await self._connected()
             await self._append(sftp, batch)
             if batch.end.size == batch.head.checkpoint.size:
-                path = f"{self._place.directory}/{CHECKPOINT}"
-                async with sftp.open(f"{path}.new", "wb") as file:
-                    await file.write(pad_note(batch.head.note))
-                await sftp.posix_rename(f"{path}.new", path)
+                await self._put_epochs(sftp)
+                await self._put(sftp, CHECKPOINT, pad_note(batch.head.note))
         except (asyncssh.Error, OSError, ValueError) as error:
             await self.close()
             raise SinkError(f"{self._name}: {str(error) or type(error).__name__}") from None
@@ -93,6 +94,20 @@ class RemoteCopy:
                 # One after the other: appended pieces stand in the order in which they arrive.
                 await file.write(data[start : start + _WRITE_BYTES])
 
+    async def _put_epochs(self, sftp: asyncssh.SFTPClient) -> None:
+        """Put the proofs of rotated keys there; with them the first key verifies the copy."""
+        for name, data in epoch_files(self._log):
+            if name not in self._closed_epochs:
+                await sftp.makedirs(f"{self._place.directory}/{EPOCHS}", exist_ok=True)
+                await self._put(sftp, f"{EPOCHS}/{name}", data)
+                self._closed_epochs.add(name)
+
+    async def _put(self, sftp: asyncssh.SFTPClient, name: str, data: bytes) -> None:
+        path = f"{self._place.directory}/{name}"
+        async with sftp.open(f"{path}.new", "wb") as file:
+            await file.write(data)
+        await sftp.posix_rename(f"{path}.new", path)
+
     async def _connected(self) -> asyncssh.SFTPClient:
         if self._sftp is None:
             place = self._place
@@ -117,3 +132,19 @@ class RemoteCopy:
             self._sftp = await self._connection.start_sftp_client()
             await self._sftp.makedirs(place.directory, exist_ok=True)
         return self._sftp
+
+
+def epoch_files(log: Path) -> list[tuple[str, bytes]]:
+    """Return the names and contents of the files that close a log's epochs, oldest first."""
+    directory = LogDirectory.open(log)
+    try:
+        below = directory.below(EPOCHS)
+    except FileNotFoundError:
+        return []
+    finally:
+        directory.close()
+    try:
+        names = sorted(name for name in below.names() if name.endswith(".proof"))
+        return [(name, below.read(name) or b"") for name in names]
+    finally:
+        below.close()

@@ -14,12 +14,13 @@ from typing import final
 from anyio import to_thread
 
 from audit.consistency import ConsistencyProof
-from audit.cosignature import WitnessKey, cosignatures
-from audit.errors import AuditTampered
+from audit.errors import AuditTampered, NoteError
+from audit.heads import Head
 from audit.merkle import Frontier
+from audit.note import PublicKey, open_note
 from audit.sinks.cosigned import Cosigned
 from audit.sinks.deliver import SinkError, Step
-from audit.sinks.follow import Follower, Head, Position
+from audit.sinks.follow import Follower, Position
 from audit.sinks.http import Endpoint, Poster
 
 _OK, _CONFLICT = 200, 409
@@ -38,7 +39,7 @@ class _Answer:
 class Witness:
     """One witness, asked about the newest checkpoint at most every `every_s` seconds."""
 
-    def __init__(self, name: str, endpoint: Endpoint, key: WitnessKey, *, every_s: float) -> None:
+    def __init__(self, name: str, endpoint: Endpoint, key: PublicKey, *, every_s: float) -> None:
         self._name = name
         self._url = endpoint.url
         self._poster = Poster(endpoint)
@@ -67,16 +68,29 @@ class Witness:
             start = await to_thread.run_sync(self._found, log, head, answer.stands_at)
             end, body = await to_thread.run_sync(_request, log, start, head)
             answer = await self._ask(body)
-        found = cosignatures(head.checkpoint.text(), answer.lines, [self._key])
-        if not found:
-            raise SinkError(f"{self._url}: answered without a cosignature by {self._key.name}.")
-        await to_thread.run_sync(kept.add, head, [one.line for one in found])
+        await to_thread.run_sync(kept.add, head, self._cosigned(head, answer))
         self._due = time.monotonic() + self._every_s
         return Step(end)
 
     async def close(self) -> None:
         """Give the connection back."""
         await self._poster.close()
+
+    def _cosigned(self, head: Head, answer: _Answer) -> list[str]:
+        """Return the signature lines of this witness in its answer; they verify."""
+        announced = base64.b64encode(self._key.key_id[:3]).decode()  # 3 bytes are 4 whole digits
+        lines = [
+            f"{line}\n"
+            for line in answer.lines
+            if line.startswith(f"— {self._key.name} {announced}")
+        ]
+        try:
+            open_note(head.checkpoint.text() + b"\n" + "".join(lines).encode(), [self._key])
+        except NoteError as error:
+            raise SinkError(
+                f"{self._url}: answered without a cosignature by {self._key.name}: {error}."
+            ) from None
+        return lines
 
     def _found(self, log: Follower, head: Head, size: int) -> Position:
         """Return the position at which the witness stands, by reading the log up to there."""

@@ -161,6 +161,7 @@ OBEYED = {
         )
     },
     "audit.directory": "test_limits_times_and_places_are_obeyed",
+    "audit.signer": "test_the_key_moves_to_an_ssh_agent_and_without_it_nothing_runs",
     "redaction.files": (
         "test_the_secrets_of_named_files_are_known_and_its_settings_are_not"
     ),

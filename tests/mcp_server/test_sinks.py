@@ -56,7 +56,7 @@ def test_each_kind_becomes_its_sink(tmp_path):
         f"    - {{kind: witness, name: f, url: https://w/p/, key: {witness_key()}}}\n",
         "c",
     )
-    names = [_sink(one).name for one in config.audit.sinks]
+    names = [_sink(one, tmp_path).name for one in config.audit.sinks]
     assert names == list("abcdef")
     assert [receiver(one) for one in config.audit.sinks] == [
         "http https://h/x", "otlp http://127.0.0.1:4318/v1/logs", "syslog /dev/log",

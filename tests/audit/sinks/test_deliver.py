@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import anyio
 import pytest
 
+from audit.sinks import deliver
 from audit.sinks.deliver import Delivery, Pace, RecordSink, SinkError
 from audit.sinks.follow import Batch
 from audit.sinks.state import Book
@@ -53,7 +54,8 @@ async def test_a_running_delivery_sees_what_every_writer_adds(house):
     assert memory.closed
 
 
-async def test_what_a_session_recorded_last_is_delivered_when_the_server_ends(house):
+async def test_what_a_session_recorded_last_is_delivered_when_the_server_ends(house, monkeypatch):
+    monkeypatch.setattr(deliver, "LAST_S", 5)
     house.filled(3)
     memory = Memory()
     slow = Pace(idle_s=60, claim_s=60)
@@ -179,3 +181,16 @@ async def test_a_dead_receiver_costs_no_memory_however_much_waits(house):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 3 << 20  # of 12 MB that wait
+
+
+async def test_who_never_delivered_delivers_nothing_at_its_end(house):
+    house.filled(3)
+    memory, first = Memory(), Book(house.path, "m", Clock())
+    assert first.claim()
+    async with anyio.create_task_group() as group:
+        waiting = delivering(house, RecordSink("m", memory))
+        group.start_soon(waiting.run)
+        await anyio.wait_all_tasks_blocked()
+        group.cancel_scope.cancel()
+    first.release()
+    assert memory.taken == []

@@ -5,6 +5,7 @@ import shutil
 import pytest
 
 from audit.sinks.deliver import RecordSink
+from audit.sinks.follow import Follower, Position
 from audit.sinks.ssh import Place, RemoteCopy
 from audit.verify import verify
 from tests.audit.house import House
@@ -34,7 +35,7 @@ def place(server, tmp_path):
 
 
 def copying(house: House, place: Place):
-    return delivering(house, RecordSink("copy", RemoteCopy(place)))
+    return delivering(house, RecordSink("copy", RemoteCopy(place, house.path)))
 
 
 def copied(house: House, tmp_path) -> bool:
@@ -109,3 +110,22 @@ async def test_a_log_of_several_segments_is_one_file_there(house, place, tmp_pat
     assert copied(house, tmp_path)
     shutil.copy(house.path / "checkpoint", tmp_path / "copies" / "box" / "checkpoint")
     assert verify(tmp_path / "copies" / "box", house.keys).code == 0
+
+
+async def test_the_copy_of_a_rotated_log_verifies_with_the_key_that_began_it(
+    house, place, tmp_path
+):
+    first = house.keys
+    house.filled(5).rotated().filled(2)
+    house.rotated()
+    log = Follower(house.path, lambda: first)
+    copy = RemoteCopy(place, house.path)
+    start = Position()
+    for _ in range(3):
+        batch = log.read(start, log.head())
+        assert await copy.send(batch) == 0
+        start = batch.end
+        report = verify(tmp_path / "copies" / "box", first)
+        assert (report.code, report.records) == (0, log.head().checkpoint.size)
+        house.rotated()
+    await copy.close()
