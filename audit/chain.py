@@ -6,8 +6,9 @@ serves the chain and the tree. A line ends at byte 0x0A and nowhere else.
 """
 
 from binascii import hexlify
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
+from itertools import chain
 from operator import methodcaller
 
 from audit.errors import RecordRefused
@@ -16,6 +17,10 @@ from audit.merkle import Frontier
 MAX_LINE_BYTES = 65_535  # the entry limit of C2SP tlog-tiles
 FIRST_PREV = b"0" * 64
 _ENDS = methodcaller("endswith", b"}\n")
+_HEAD = b'{"@prev":"%s","@seq":%d,'
+_HEAD_BYTES = len(_HEAD) - len(b"%s%d") + len(FIRST_PREV)  # without the digits of @seq
+OWN_KEYS = frozenset((b'"event":', b'"bytes":'))  # no other record's keys begin with these
+_OWN_KEY_BYTES = 8
 FRAME_BYTES = len(b'{"@prev":"","@seq":,') + len(FIRST_PREV) + 16
 
 
@@ -58,18 +63,16 @@ class Chain:
         """
         leaves = [sha256(b"\x00" + raw[:-1]).digest() for raw in block]
         tips = [self.tip, *map(hexlify, leaves)]
-        seqs = range(self.size, self.size + len(block))
-        heads = [b'{"@prev":"%s","@seq":%d,' % due for due in zip(tips, seqs, strict=False)]
+        due = list(zip(tips, range(self.size, self.size + len(block)), strict=False))
         count = len(block)
         if not (
-            all(map(bytes.startswith, block, heads))
+            _have_heads(block, due)
             and all(map(_ENDS, block))
             and max(map(len, block), default=0) <= MAX_LINE_BYTES + 1
         ):
-            count = next(
-                n for n in seqs if not _follows(block[n - self.size], heads[n - self.size])
-            )
-            count -= self.size
+            heads = (_HEAD % one for one in due)
+            follow = map(_follows, block, heads)
+            count = next((n for n, follows in enumerate(follow) if not follows), count)
         self.frontier.extend(leaves[:count])
         self.tip = tips[count]
         return count
@@ -91,6 +94,23 @@ class Chain:
         leaf = sha256(b"\x00" + line).digest()
         self.frontier.append(leaf)
         self.tip = leaf.hex().encode()
+
+
+def own_lines(block: Sequence[bytes], first: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the numbered lines that the log wrote about itself: they begin with one of OWN_KEYS."""
+    for seq, raw in enumerate(block, first):
+        start = _HEAD_BYTES + len(str(seq))
+        if raw[start : start + _OWN_KEY_BYTES] in OWN_KEYS:
+            yield seq, raw
+
+
+def _have_heads(block: Sequence[bytes], due: Sequence[tuple[bytes, int]]) -> bool:
+    """Return whether each line starts with its head: one comparison where all are of one length."""
+    heads = _HEAD * len(due) % tuple(chain.from_iterable(due))
+    length = _HEAD_BYTES + len(str(due[-1][1])) if due else 0
+    if len(heads) == length * len(due):
+        return b"".join([raw[:length] for raw in block]) == heads
+    return all(raw.startswith(_HEAD % one) for raw, one in zip(block, due, strict=True))
 
 
 def _follows(raw: bytes, head: bytes) -> bool:

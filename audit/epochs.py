@@ -1,6 +1,6 @@
 """Key epochs: the old key signs its last checkpoint over the record that names the new one.
 
-May touch: `epochs/` of a log, for reading. A rotation is in force once its file is there: a
+May touch: `epochs/` of a log. A rotation is in force once its file is there: a
 tlog-proof of the record `key.rotate` under the old key's closing checkpoint, named by its size. The
 chain of these files leads from the first key to today's without the log. Rules:
 1 the record says which key hands over to which, and the new key has signed that it agrees
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from audit.canonical import decode_object
-from audit.directory import LogDirectory
+from audit.directory import PUBLIC_FILE, LogDirectory
 from audit.errors import AuditError, NoteError, RecordRefused
 from audit.note import Checkpoint, PublicKey, Signer, open_checkpoint, open_note, proof_parts
 from audit.record import Record
@@ -141,18 +141,31 @@ def epoch_name(size: int) -> str:
     return f"{size:0{_DIGITS}d}{_SUFFIX}"
 
 
-def epoch_sizes(directory: LogDirectory) -> list[int]:
-    """Return the sizes at which keys were rotated, ascending.
+def save_rotation(directory: LogDirectory, size: int, proof: bytes) -> None:
+    """Put a rotation in force: once this returns, no crash takes it back.
+
+    Raises:
+        AuditError, OSError: it may be in force or not.
+    """
+    below = LogDirectory.prepare(directory.path / EPOCHS)
+    try:
+        directory.sync()
+        below.replace(epoch_name(size), proof, PUBLIC_FILE)
+    finally:
+        below.close()
+
+
+def has_newer(directory: LogDirectory, ring: KeyRing) -> bool:
+    """Return whether the log knows of other rotations than the ring.
 
     Raises:
         OSError: `epochs` is something else than a directory, or cannot be read.
     """
     below = _below(directory)
     if below is None:
-        return []
+        return bool(ring.rotations)
     try:
-        digits = (name.removesuffix(_SUFFIX) for name in below.names() if name.endswith(_SUFFIX))
-        return sorted(int(text) for text in digits if text.isdigit() and len(text) == _DIGITS)
+        return _sizes(below) != [rotation.closing.size for rotation in ring.rotations]
     finally:
         below.close()
 
@@ -164,12 +177,12 @@ def read_rotations(directory: LogDirectory) -> list[Rotation]:
         NoteError: a file proves no rotation, or not the one of its name.
         OSError: a file cannot be read.
     """
-    sizes, found = epoch_sizes(directory), list[Rotation]()
-    below = _below(directory) if sizes else None
+    found = list[Rotation]()
+    below = _below(directory)
     if below is None:
-        return []
+        return found
     try:
-        for size in sizes:
+        for size in _sizes(below):
             name = epoch_name(size)
             try:
                 rotation = Rotation.open(below.read(name) or b"")
@@ -188,6 +201,11 @@ def _below(directory: LogDirectory) -> LogDirectory | None:
         return directory.below(EPOCHS)
     except FileNotFoundError:
         return None
+
+
+def _sizes(below: LogDirectory) -> list[int]:
+    digits = (name.removesuffix(_SUFFIX) for name in below.names() if name.endswith(_SUFFIX))
+    return sorted(int(text) for text in digits if text.isdigit() and len(text) == _DIGITS)
 
 
 def _agreement(old: PublicKey, new: PublicKey, seq: int) -> bytes:

@@ -16,12 +16,13 @@ from audit.directory import (
     DURABLE_CHECKPOINT,
     LogDirectory,
 )
-from audit.epochs import EPOCHS, KeyRing, epoch_name, read_rotations
+from audit.epochs import EPOCHS, KeyRing, Rotation, epoch_name, read_rotations
 from audit.errors import NoteError
-from audit.note import Checkpoint, open_checkpoint, proof_parts, unpad_note
+from audit.note import PROOF_HEADER, Checkpoint, open_checkpoint, proof_parts, unpad_note
 from audit.trust import TrustPolicy
 
 LOOK_AGAIN_S = 0.2
+PINNED = "pinned checkpoint"
 _PAUSE_S = 0.005
 
 
@@ -83,22 +84,35 @@ class Heads:
             return None
         return self._again(name, lambda: self._note(name))
 
-    def pinned(self, note: bytes) -> Head:
-        """Return the head that the caller kept elsewhere.
+    def pinned(self, data: bytes) -> list[Head]:
+        """Return the heads in what the caller kept elsewhere: a checkpoint, or a proof.
+
+        A proof brings the rotations that lead to its checkpoint, so it is understood even if the
+        log has lost them.
 
         Raises:
             HeadsError: it is `forked` if a key signed it outside its epoch, else `pinned`.
         """
-        place, note = "pinned checkpoint", unpad_note(note)
         try:
-            return Head(place, self.ring.open(note), note)
+            if not data.startswith(PROOF_HEADER.encode()):
+                return [self._pinned(self.ring, unpad_note(data))]
+            parts = proof_parts(data)
+            ring = KeyRing.link(self._policy.logs, list(map(Rotation.open, parts.handovers)))
+            turns = [Head(PINNED, one.closing, one.proof) for one in ring.rotations]
+            return [*turns, self._pinned(ring, parts.note)]
         except NoteError as error:
-            kind, message = "pinned", str(error)
+            message = (
+                f"{error}. If it is of this log, the key was rotated since and the rotation is "
+                "gone; what `audit prove` printed then tells"
+            )
+            raise HeadsError("pinned", PINNED, message) from error
+
+    def _pinned(self, ring: KeyRing, note: bytes) -> Head:
         try:
-            open_checkpoint(note, self.ring.keys)
-        except NoteError:
-            raise HeadsError(kind, place, message) from None
-        raise HeadsError("forked", place, message)
+            return Head(PINNED, ring.open(note), note)
+        except NoteError as error:
+            open_checkpoint(note, ring.keys)
+            raise HeadsError("forked", PINNED, str(error)) from error
 
     def all(self) -> tuple[Head | None, list[Head]]:
         """Return the newest head that the log published, and every head that must be met.

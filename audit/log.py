@@ -23,7 +23,6 @@ from audit.epochs import ROTATE
 from audit.errors import AuditError, AuditUnavailable, RecordRefused, SignerUnavailable
 from audit.note import Checkpoint, PublicKey, Signer
 from audit.record import INTENT, VERSION, log_open, log_recovered, timestamp
-from audit.recover import OpenIntents
 from audit.tail import DISK_FULL, DiskFull, Recovered, Tail
 from audit.writers import Writers
 
@@ -31,7 +30,7 @@ BALLAST = "ballast"
 CLOSED = "it was closed"
 BALLAST_BYTES = 1 << 20
 MAX_BATCH = 512
-MAX_SEGMENT_BYTES = 256 << 20
+MAX_SEGMENT_BYTES = 16 << 20  # what a start may have to read
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +173,9 @@ class AuditLog:
     def _start(self) -> None:
         self._lock = self._directory.own_file("lock", os.O_RDWR | os.O_CREAT)
         with self._turn, self._exclusive():
-            intents = OpenIntents()
-            recovered = self._tail.start(intents.observe)
+            recovered = self._tail.start()
             self._writers.enter()
-            records = [*intents.lost(self._writers.is_gone), self._opening()]
+            records = [*self._tail.intents.lost(self._writers.is_gone), self._opening()]
             self._keep_ballast()
             self._note_recovery(recovered)
             self._tail.add([*self._recovery, *(self._body(record) for record in records)])

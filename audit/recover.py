@@ -5,7 +5,7 @@ close to the speed of hashing.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import final
 
 from audit.canonical import decode_object
@@ -24,8 +24,14 @@ _USUAL_HEAD = re.compile(rb'\{"@prev":"[0-9a-f]{64}","@seq":\d+,"action_id":"([^
 class OpenIntents:
     """Intents without an outcome, by action id, in log order."""
 
-    def __init__(self) -> None:
+    def __init__(self, lines: Iterable[bytes] = ()) -> None:
         self._open: dict[str, bytes] = {}
+        for line in lines:
+            self.observe(line)
+
+    def lines(self) -> list[bytes]:
+        """Return the intents' lines, in log order."""
+        return list(self._open.values())
 
     def observe(self, line: bytes) -> None:
         """Take notice of one line of the log."""

@@ -15,6 +15,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
@@ -31,16 +32,19 @@ from audit.directory import (
 from audit.epochs import (
     EPOCHS,
     KeyRing,
-    epoch_name,
-    epoch_sizes,
+    has_newer,
     is_rotation,
     read_rotations,
     rotation_record,
+    save_rotation,
 )
 from audit.errors import AuditTampered, AuditUnavailable, NoteError, SignerUnavailable
+from audit.merkle import Frontier
 from audit.note import Checkpoint, Signer, make_proof, pad_note, sign_note, unpad_note
 from audit.read import BLOCK_BYTES
 from audit.record import Record
+from audit.recover import OpenIntents
+from audit.shortcut import Shortcut, load_shortcut
 
 DURABLE_EVERY_S = 1.0
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -75,16 +79,18 @@ class Tail:
         self._segment = -1
         self._first = -1
         self._offset = 0
+        self._shortcut: Shortcut | None = None
         self._note = b""
         self._durable_at = float("-inf")
         self._is_note_durable = True
         self._checkpoint = -1
         self.chain = Chain()
+        self.intents = OpenIntents()  # of every process
 
-    def start(self, observe: Callable[[bytes], None]) -> Recovered | None:
-        """Read the whole log, give each line to `observe`, and return what had to be recovered.
+    def start(self) -> Recovered | None:
+        """Read the log to its end and return what had to be recovered.
 
-        Linear: one read and one hash per record.
+        One read and one hash per record, of the last segment if the earlier ones are as they were.
 
         Raises:
             AuditTampered: anything up to the signed size is not what was signed.
@@ -103,8 +109,7 @@ class Tail:
                 f"{self._directory.path}: the log's first records are gone: {segment_name(0)} is "
                 "missing but a checkpoint or later segments exist. Restore it from a copy."
             )
-        self._open_segment(0)
-        recovered = self._follow(self._signed(), observe)
+        recovered = self._follow_all(firsts)
         unread = [first for first in firsts if first > self._first]
         if unread:
             raise AuditTampered(
@@ -113,6 +118,27 @@ class Tail:
                 "Restore them from a copy."
             )
         return recovered
+
+    def _follow_all(self, firsts: Sequence[int]) -> Recovered | None:
+        found = load_shortcut(self._directory, firsts)
+        if found is not None:
+            frontier = Frontier(found.first, map(bytes.fromhex, found.peaks))
+            self.chain = Chain(found.tip.encode(), frontier)
+            self.intents = OpenIntents(line.encode() for line in found.open_intents)
+            self._open_segment(found.first)
+            try:
+                return self._follow(self._signed())
+            except AuditTampered:
+                self.chain, self.intents = Chain(), OpenIntents()
+        self._open_segment(0)
+        recovered = self._follow(self._signed())
+        self._keep_shortcut()
+        return recovered
+
+    def _keep_shortcut(self) -> None:
+        if self._shortcut is not None:
+            with suppress(OSError):  # the next start takes the long way
+                self._shortcut.save(self._directory, self._directory.segments())
 
     def catch_up(self) -> Recovered | None:
         """Follow what other processes wrote; return what a dead one of them left behind.
@@ -129,7 +155,7 @@ class Tail:
         if size == self._offset and not self._has_next_segment():
             return None
         self._refresh_ring()
-        return self._follow(self._signed(), lambda _: None)
+        return self._follow(self._signed())
 
     def add(
         self, bodies: Sequence[bytes], seal: Callable[[bytes, bytes], None] | None = None
@@ -146,6 +172,7 @@ class Tail:
         """
         if self._offset >= self._max_segment:
             self._open_segment(self.chain.size, os.O_CREAT | os.O_EXCL)
+            self._keep_shortcut()
         chain = self.chain.copy()
         lines = [chain.extend(body) for body in bodies]
         data = b"\n".join([*lines, b""])
@@ -163,6 +190,8 @@ class Tail:
         first = self.chain.size
         self.chain = chain
         self._offset += len(data)
+        for line in lines:
+            self.intents.observe(line)
         if time.monotonic() - self._durable_at >= DURABLE_EVERY_S:
             self._save_durable()
         return first, head, note
@@ -188,12 +217,8 @@ class Tail:
         handing = rotation_record(self.signer.public_key, new, self.chain.size)
 
         def seal(line: bytes, note: bytes) -> None:
-            epochs = self._epochs()
-            try:
-                proof = make_proof(line, self.chain.size, path, note)
-                epochs.replace(epoch_name(self.chain.size + 1), proof, PUBLIC_FILE)
-            finally:
-                epochs.close()
+            proof = make_proof(line, self.chain.size, path, note)
+            save_rotation(self._directory, self.chain.size + 1, proof)
 
         self.add([body(handing)], seal)
         self._save_durable()
@@ -214,18 +239,13 @@ class Tail:
         now = self.chain if chain is None else chain
         return Checkpoint(self.signer.public_key.name, now.size, now.frontier.root())
 
-    def _epochs(self) -> LogDirectory:
-        epochs = LogDirectory.prepare(self._directory.path / EPOCHS)
-        self._directory.sync()
-        return epochs
-
     def _refresh_ring(self) -> None:
         """Take notice of rotations, and go on with the signer that the last one names.
 
         The first key is taken from the log: a chain that ends in our key has our signature in it.
         """
         try:
-            if len(epoch_sizes(self._directory)) == len(self.ring.rotations):
+            if not has_newer(self._directory, self.ring):
                 return
             rotations = read_rotations(self._directory)
             self.ring = KeyRing.link([rotations[0].old], rotations)
@@ -261,7 +281,7 @@ class Tail:
         found = map(self._directory.read, (CHECKPOINT, DURABLE_CHECKPOINT))
         return [unpad_note(data) for data in found if data]
 
-    def _follow(self, signed: Checkpoint, observe: Callable[[bytes], None]) -> Recovered | None:
+    def _follow(self, signed: Checkpoint) -> Recovered | None:
         if self.chain.size > signed.size:
             raise self._not_what_was_signed(signed, "it was rolled back")
         self._check_root(signed)
@@ -271,7 +291,7 @@ class Tail:
             for lines in (block[:unread], block[unread:]):
                 is_signed = self.chain.size < signed.size
                 count = len(lines) if is_signed else _before_rotation(lines)
-                broken = self._take(lines[:count], observe) or b"".join(lines[count : count + 1])
+                broken = self._take(lines[:count]) or b"".join(lines[count : count + 1])
                 self._check_root(signed)
                 if broken and self.chain.size < signed.size:
                     raise AuditTampered(
@@ -298,12 +318,12 @@ class Tail:
             f"signed: {how}. {WHAT_TO_DO}"
         )
 
-    def _take(self, lines: Sequence[bytes], observe: Callable[[bytes], None]) -> bytes:
+    def _take(self, lines: Sequence[bytes]) -> bytes:
         """Move past the lines that follow; return the first that does not, or nothing."""
         count = self.chain.follow_block(lines)
         self._offset += sum(map(len, lines[:count]))
         for raw in lines[:count]:
-            observe(raw[:-1])
+            self.intents.observe(raw[:-1])
         return lines[count] if count < len(lines) else b""
 
     def _new_blocks(self) -> Iterator[list[bytes]]:
@@ -333,6 +353,13 @@ class Tail:
         if self._segment >= 0:
             os.close(self._segment)
         self._segment, self._first, self._offset = descriptor, first, 0
+        if first:
+            self._shortcut = Shortcut(
+                first,
+                self.chain.tip.decode(),
+                tuple(peak.hex() for peak in self.chain.frontier.peaks),
+                tuple(line.decode() for line in self.intents.lines()),
+            )
         if create:
             self._directory.sync()
 

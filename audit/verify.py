@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import final
 
 from audit.canonical import decode_object
-from audit.chain import Chain
+from audit.chain import Chain, own_lines
 from audit.deep import DeepChecks
 from audit.diagnose import Break, Finding, explain
 from audit.directory import CHECKPOINT, LogDirectory, segment_name
-from audit.epochs import EPOCHS, ROTATE, ROTATE_MARK, epoch_name
+from audit.epochs import EPOCHS, ROTATE, epoch_name
 from audit.errors import RecordRefused
 from audit.heads import LOOK_AGAIN_S, Head, Heads, HeadsError
 from audit.note import Checkpoint, PublicKey
@@ -33,7 +33,6 @@ from audit.record import VERSION
 from audit.trust import TrustPolicy
 
 _PAUSE_S = 0.005
-_LOG_MARK = b'"event":"log.'  # log.open and log.recovered
 
 
 class Code(IntEnum):
@@ -163,7 +162,8 @@ class _Walk:
     def _take_heads(self, heads: Heads, pinned: bytes | None) -> None:
         heads.load_ring()
         if pinned is not None:
-            self._expect(heads.pinned(pinned))
+            for head in heads.pinned(pinned):
+                self._expect(head)
         newest, found = heads.all()
         self._found = found
         for head in found:
@@ -280,12 +280,8 @@ class _Walk:
             for seq, raw in enumerate(block, start):
                 for finding in self._deep.look(seq, place(first, seq), raw[:-1]):
                     self.say(Code.TAMPERED, finding)
-        text = b"".join(block)
-        if _LOG_MARK not in text and ROTATE_MARK not in text:
-            return
-        for seq, raw in enumerate(block, start):
-            if _LOG_MARK in raw or ROTATE_MARK in raw:
-                self._take_own(heads, seq, place(first, seq), raw[:-1])
+        for seq, raw in own_lines(block, start):
+            self._take_own(heads, seq, place(first, seq), raw[:-1])
 
     def _take_own(self, heads: Heads, seq: int, where: str, line: bytes) -> None:
         """Heed a record that the log wrote about itself."""

@@ -34,8 +34,8 @@ def rows(base: Path) -> list[Row]:
 def _record(number: int) -> dict[str, Json]:
     """Return a record as the gate writes them, about 700 bytes."""
     return {
-        "event": "exec.intent" if number % 2 else "exec.outcome",
-        "action_id": f"{number:016x}",
+        "event": "exec.outcome" if number % 2 else "exec.intent",
+        "action_id": f"{number // 2:016x}",
         "session": "0123456789abcdef",
         "actor": {"kind": "agent", "id": "agent:claude-code", "auth": "stdio"},
         "tool": "exec",

@@ -99,12 +99,11 @@ def proven(proof: bytes, vkey: str) -> bytes:
 
 
 def read(path: Path) -> bytes:
-    is_there = path.is_symlink() or path.exists()
-    if is_there and (
-        path.is_symlink() or not path.is_file() or path.owner() != path.parent.owner()
-    ):
+    if not path.is_symlink() and not path.exists():
+        return b""
+    if not path.is_file() or path.lstat().st_uid != path.parent.stat().st_uid or path.is_symlink():
         raise OSError("not the log's own file")
-    return path.read_bytes() if is_there else b""
+    return path.read_bytes()
 
 
 def verify(directory: Path, vkey: str, kept: bytes | None = None) -> int:
