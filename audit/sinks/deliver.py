@@ -113,6 +113,7 @@ class Delivery:
         self._log = log
         self._book = book
         self._pace = pace
+        self._unclaimed = ""  # why it could not be claimed, which is said once
 
     @property
     def state(self) -> State:
@@ -147,7 +148,9 @@ class Delivery:
         try:
             return await to_thread.run_sync(self._book.claim)
         except (AuditError, OSError) as error:
-            logger.warning("audit sink %s: %s", self._sink.name, error)
+            if str(error) != self._unclaimed:
+                self._unclaimed = str(error)
+                logger.warning("audit sink %s: %s", self._sink.name, error)
             return False
 
     async def _step(self) -> bool:

@@ -1,6 +1,7 @@
 """audit.sinks in a running server and in doctor: told apart, delivered beside calls, seen dead."""
 
 import re
+import subprocess
 import threading
 from pathlib import Path
 
@@ -147,3 +148,19 @@ async def test_without_sinks_there_is_nothing_to_do(tmp_path):
     followed = sinks(parse_config("", "c"), places)
     await followed.run()
     assert await _deliver(followed) == 0
+
+
+@pytest.mark.threat("T15")
+def test_a_server_process_delivers_warns_of_a_dead_sink_and_makes_up_for_it(rig, tmp_path):
+    with web() as siem:
+        siem.reply = lambda _: (503, {}, b"")
+        rig.configure("http: {port: 0}\n" + configured(siem.url, tmp_path))
+        server = rig.start("serve", "--http", stderr=subprocess.PIPE)
+        assert server.stderr is not None
+        while "answered 503" not in (line := server.stderr.readline()):
+            assert line, "the server ended without a word about its sink"
+        assert "audit sink siem" in line
+        siem.reply = lambda _: (200, {}, b"")
+        while "works again" not in (line := server.stderr.readline()):
+            assert line, "the server ended"
+        assert siem.records()[0]["event"] == "log.open"
