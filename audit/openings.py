@@ -8,9 +8,11 @@ import json
 import os
 import secrets
 from hashlib import sha256
+from pathlib import Path
 from typing import final
 
 from audit.directory import LogDirectory
+from audit.errors import AuditError
 
 OPENINGS = "openings.jsonl"
 SALT_BYTES = 32
@@ -46,3 +48,30 @@ class Openings:
         finally:
             os.close(descriptor)
         return digest
+
+
+def salts(path: Path) -> dict[str, bytes]:
+    """Return the salt of each commitment in a log's openings; empty where they were deleted.
+
+    Raises:
+        AuditError: the file cannot be read, or a line is none of ours.
+    """
+    try:
+        directory = LogDirectory.open(path)
+        try:
+            descriptor = directory.file(OPENINGS, os.O_RDONLY)
+        finally:
+            directory.close()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise AuditError(f"{path / OPENINGS}: cannot be read: {error.strerror}") from None
+    found: dict[str, bytes] = {}
+    with os.fdopen(descriptor, encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            try:
+                entry = json.loads(line)
+                found[str(entry["sha256"])] = bytes.fromhex(entry["salt"])
+            except (ValueError, KeyError, TypeError):
+                raise AuditError(f"{path / OPENINGS}:{number}: is not an opening") from None
+    return found

@@ -1,69 +1,21 @@
 """What a secret looks like: the forms of a value we know, and the shapes of those we do not.
 
-May touch: bytes. A pattern's group `secret` is what is hidden; without one, the whole match is.
-Each must miss what only looks alike: `max_tokens=2048`, `pwd: /home/a`, digests, UUIDs.
+May touch: bytes. A provider's token is known by its own form, wherever it stands; everything else
+by what stands before it. A pattern's group `a`, `b` or `secret` is what is hidden; without one,
+the whole match is. Each must miss what only looks alike: `max_tokens=2048`, `pwd: /home/a`,
+digests, UUIDs.
+`python -m tests.audit.corpus_of_secrets` says how well that goes.
 """
 
 import base64
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from urllib.parse import quote, quote_from_bytes
 
 MIN_KNOWN_BYTES = 4  # a shorter value would hide half of all output
 _MIN_PART_BYTES = 6  # of a base64 form whose neighbours are unknown
-
-_VALUE = rb"""(?:"(?P<a>[^"\n]+)"|'(?P<b>[^'\n]+)'|(?P<c>[^\s"'&;,)]+))"""
-_NOT_A_VALUE = rb"(?!(?:str|string|bytes|int|bool|none|null|true|false)\b|\$|<|\*|\[redacted)"
-_STRONG = rb"(?:password|passwd|passphrase|mysql_pwd)"
-_WEAK = rb"(?:secret|token|api[_-]?key|secret[_-]?key|access[_-]?key|credentials?)"
-
-
-def _named(name: bytes, value: bytes) -> bytes:
-    # With spaces around the sign only a quoted value counts: `password = read()` is a program.
-    separator = rb"""["']?(?:=|:[ \t]?|[ \t]*[=:][ \t]*(?=["']))"""
-    return rb"(?i)(?<![a-z0-9])(?:[a-z0-9_.-]*[_.-]|pg)?" + name + separator + _NOT_A_VALUE + value
-
-
-PATTERNS: tuple[tuple[str, re.Pattern[bytes]], ...] = tuple(
-    (kind, re.compile(pattern))
-    for kind, pattern in (
-        (
-            "private_key",
-            rb"(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
-        ),
-        ("aws", rb"(?<![A-Za-z0-9])(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Za-z0-9])"),
-        (
-            "aws",
-            rb"""(?i)aws_?secret_?(?:access_?)?key["']?\s*[=:]\s*["']?(?P<secret>[a-z0-9/+]{40})""",
-        ),
-        ("github", rb"(?<![A-Za-z0-9])(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,})"),
-        ("gitlab", rb"(?<![A-Za-z0-9])gl(?:pat|dt|rt|ptt|cbt|soat|ft)-[A-Za-z0-9_.-]{20,}"),
-        ("npm", rb"(?<![A-Za-z0-9])npm_[A-Za-z0-9]{36,}"),
-        ("pypi", rb"(?<![A-Za-z0-9])pypi-AgE[A-Za-z0-9_-]{16,}"),
-        ("huggingface", rb"(?<![A-Za-z0-9])hf_[A-Za-z0-9]{30,}"),
-        ("stripe", rb"(?<![A-Za-z0-9])(?:(?:sk|rk)_(?:live|test)_|whsec_)[A-Za-z0-9]{16,}"),
-        ("slack", rb"(?<![A-Za-z0-9])(?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{10,}"),
-        ("slack", rb"hooks\.slack\.com/services/(?P<secret>[A-Za-z0-9/]{20,})"),
-        ("jwt", rb"(?<![A-Za-z0-9])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"),
-        (
-            "authorization",
-            rb"""(?i)authorization["']?[ \t]*[:=][ \t]*["']?(?:(?:basic|bearer|token|negotiate)"""
-            rb"""[ \t]+)?(?P<secret>[^\s"',]{6,})""",
-        ),
-        ("authorization", rb"(?i)\bbearer[ \t]+(?P<secret>[a-z0-9._~+/=-]{16,})"),
-        ("netrc", rb"\bmachine\s+\S+\s+(?:login\s+\S+\s+)?password\s+(?P<secret>\S+)"),
-        (
-            "password",
-            rb"(?i)(?<!\S)--?(?:[a-z0-9-]*-)?(?:password|passwd|pass|passphrase|secret|token|api-?key)"
-            rb"(?:=|\s+)(?!-)" + _NOT_A_VALUE + _VALUE,
-        ),
-        ("password", _named(_STRONG, _VALUE)),
-        ("secret", _named(_WEAK, rb"""(?!/)["']?(?P<c>[^\s"'&;,)]{8,})""")),
-        ("shadow", rb"\$(?:1|2[abxy]|5|6|7|y|gy|argon2(?:id|i|d))\$[./A-Za-z0-9$=,+]{20,}"),
-        ("url", rb"(?i)\b[a-z][a-z0-9+.-]*://[^/\s:@\"']*:(?P<secret>[^/\s@\"']+)@"),
-    )
-)
 
 
 def known_forms(value: bytes) -> Iterator[bytes]:
@@ -74,9 +26,7 @@ def known_forms(value: bytes) -> Iterator[bytes]:
     yield quote_from_bytes(value).encode()
     yield quote_from_bytes(value, safe="").replace("%20", "+").encode()
     yield from _escaped(value)
-    for shift in range(3):  # the value may stand anywhere in what was encoded
-        encoded = base64.b64encode(bytes(shift) + value)
-        stable = encoded[(0, 2, 3)[shift] : (len(value) + shift) * 8 // 6]
+    for stable in _inside_base64(value):
         if len(stable) >= _MIN_PART_BYTES:
             yield stable
             yield stable.translate(bytes.maketrans(b"+/", b"-_"))
@@ -90,3 +40,210 @@ def _escaped(value: bytes) -> Iterator[bytes]:
     yield json.dumps(text)[1:-1].encode()
     yield json.dumps(text, ensure_ascii=False)[1:-1].encode()
     yield quote(text, safe="").lower().encode()
+
+
+def _inside_base64(value: bytes) -> Iterator[bytes]:
+    """Yield what stands for a value in base64, wherever it is in what was encoded."""
+    for shift in range(3):
+        encoded = base64.b64encode(bytes(shift) + value)
+        yield encoded[(0, 2, 3)[shift] : (len(value) + shift) * 8 // 6]
+
+
+# Tokens that say themselves what they are. Each begins where no letter or digit stands before it.
+_OWN_FORM = {
+    "aws": rb"(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}(?![A-Za-z0-9])",
+    "github": rb"gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,}",
+    "gitlab": (
+        rb"gl(?:pat|dt|rt|ptt|cbt|soat|ft|imt|agent|ffct)-[A-Za-z0-9_.-]{20,}"
+        rb"|GR1348941[A-Za-z0-9_-]{20}"
+    ),
+    "npm": rb"npm_[A-Za-z0-9]{36,}",
+    "pypi": rb"pypi-AgE[A-Za-z0-9_-]{16,}",
+    "huggingface": rb"(?:hf|api_org)_[A-Za-z0-9]{30,}",
+    "stripe": rb"(?:(?:sk|rk)_(?:live|test)_|whsec_)[A-Za-z0-9]{16,}",
+    "slack": rb"(?:xox[abeoprs]|xapp)-[A-Za-z0-9-]{10,}",
+    "google": (
+        rb"AIza[A-Za-z0-9_-]{35}|ya29\.[A-Za-z0-9_-]{20,}|GOCSPX-[A-Za-z0-9_-]{20,}"
+        rb"|1//0[A-Za-z0-9_-]{40,}"
+    ),
+    "azure": rb"[A-Za-z0-9_~.]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34}",
+    "digitalocean": rb"do[opr]_v1_[a-f0-9]{64}",
+    "anthropic": rb"sk-ant-[a-z0-9]+-[A-Za-z0-9_-]{40,}",
+    "openai": rb"sk-(?:(?:proj|svcacct|admin|or-v1)-[A-Za-z0-9_-]{20,}|[A-Za-z0-9]{40,})",
+    "discord": rb"[MNO][A-Za-z0-9_-]{23,27}\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,}",
+    "sendgrid": rb"SG\.[A-Za-z0-9_-]{16,24}\.[A-Za-z0-9_-]{36,}",
+    "mailgun": rb"key-[a-f0-9]{32}(?![a-z0-9])",
+    "mailchimp": rb"[a-f0-9]{32}-us[0-9]{1,2}(?![a-z0-9])",
+    "shopify": rb"shp(?:at|ss|ca|pa)_[a-fA-F0-9]{32}",
+    "square": rb"sq0(?:atp|csp|idp)-[A-Za-z0-9_-]{22,}",
+    "docker": rb"dckr_(?:pat|oat)_[A-Za-z0-9_-]{20,}",
+    "databricks": rb"dapi[a-f0-9]{32}(?:-[0-9])?",
+    "grafana": rb"gl(?:sa|c)_[A-Za-z0-9+/=_]{30,}",
+    "newrelic": rb"NRAK-[A-Z0-9]{27}",
+    "sentry": rb"sntry[su]_[A-Za-z0-9+/=_-]{40,}",
+    "vault": rb"hv[sbr]\.[A-Za-z0-9_-]{24,}",
+    "terraform": rb"[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_-]{60,}",
+    "doppler": rb"dp\.(?:st|pt|ct|sa|scim|audit)\.(?:[a-z0-9_-]+\.)?[A-Za-z0-9]{40,}",
+    "linear": rb"lin_(?:api|oauth)_[A-Za-z0-9]{32,}",
+    "notion": rb"(?:ntn|secret)_[A-Za-z0-9]{43,}",
+    "figma": rb"fig[dou]_[A-Za-z0-9_-]{40,}",
+    "postman": rb"PMAK-[a-f0-9]{24}-[a-f0-9]{34}",
+    "pulumi": rb"pul-[a-f0-9]{40}",
+    "rubygems": rb"rubygems_[a-f0-9]{48}",
+    "artifactory": rb"AKCp[A-Za-z0-9]{60,}",
+    "age": rb"AGE-SECRET-KEY-1[A-Z0-9]{58}",
+    "dropbox": rb"sl\.(?:u\.)?[A-Za-z0-9_-]{100,}",
+    "flyio": rb"fm[12][ar]?_[A-Za-z0-9+/=]{80,}",
+    "supabase": rb"sbp_[a-f0-9]{40}",
+    "planetscale": rb"pscale_(?:tkn|pw|oauth)_[A-Za-z0-9_.-]{30,}",
+    "atlassian": rb"ATATT3[A-Za-z0-9_=-]{60,}",
+    "airtable": rb"pat[A-Za-z0-9]{14}\.[a-f0-9]{64}",
+    "jwt": rb"eyJ[A-Za-z0-9_-]{8,999}+\.[A-Za-z0-9_-]{8,9999}+\.[A-Za-z0-9_-]*",
+}
+_OWN = re.compile(
+    rb"(?<![A-Za-z0-9])(?:%s)"
+    % b"|".join(b"(?P<%s>%s)" % (kind.encode(), form) for kind, form in _OWN_FORM.items())
+)
+# Each is at least this long, and most words of a text are not: only such runs are looked at.
+_RUN = re.compile(rb"(?<![A-Za-z0-9_~.+/=:-])[A-Za-z0-9_~.+/=:-]{20,}+")
+PRIVATE_KEY_END = rb"-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
+
+# What stands where a value could, and is none: a reference, a placeholder, a word, code.
+_REFERENCE = rb"""[$<*`(:]|-?\}|\{|%[(sd]|\[redacted|\.\.\.|x{4,}|\\?["']\\?["']"""
+_PLACEHOLDER = rb"(?:your|my|replace|change|example|dummy|placeholder|todo|insert)[_ -]"
+_WORD = (
+    rb"(?:str|string|bytes|int|bool|none|null|nil|true|false|yes|no|required|optional|invalid"
+    rb"|incorrect|missing|empty|enabled|disabled|expired|unset|set|unknown|hidden|changed|updated"
+    rb"|accepted|rejected|password|passwd|passphrase|token|secret|api_?key|varchar|text)"
+    rb"(?![a-z0-9_-])"
+)
+_CODE = (
+    rb"(?:self|this|cls|args|opts|options|config|cfg|settings|req|request|env|os|process|params"
+    rb"|data|user|form|ctx|context|secrets|vars|local|each|input)[.\[]|[a-z_][a-z0-9_.]*[(\[]"
+)
+_NOT_A_VALUE = rb"(?!%s)" % b"|".join((_REFERENCE, _PLACEHOLDER, _WORD, _CODE))
+
+_BARE = rb"""[^\s"'&;,)<>\\]"""
+_QUOTED = rb"""(?:\\?"%s(?P<a>[^"\n\\]+)\\?"|'%s(?P<b>[^'\n]+)')""" % (_NOT_A_VALUE, _NOT_A_VALUE)
+_VALUE = rb"(?:%s|%s(?P<secret>%s+))" % (_QUOTED, _NOT_A_VALUE, _BARE)
+# A name that says less must be followed by more: letters and digits, eight or more of them.
+_RANDOM = rb"""\\?["']?(?!/)%s(?P<secret>(?=%s{0,200}?[0-9])%s{8,})""" % (
+    _NOT_A_VALUE,
+    _BARE,
+    _BARE,
+)
+
+_NAME = rb"(?<![a-z0-9])(?<!unexpected )(?<!invalid )"
+_STRONG = rb"(?:(?:pg)?password|passwd|passphrase|passcode|(?<=[_.-])(?:pass|pwd))"
+_WEAK = (
+    rb"(?:(?:(?:access|refresh|auth|api|id|session|bearer|bot|app|csrf|security)[_-]?)?token"
+    rb"|(?:(?:client|consumer|app|webhook|shared|auth)[_-]?)?secret"
+    rb"|(?:api|secret|(?:shared[_-]?)?access|secret[_-]?access|account|encryption|signing|master"
+    rb"|shared|auth|private|subscription)[_-]?key(?:[_-]?base)?"
+    rb"|credentials?|psk|x-amz-signature)"
+)
+# With spaces around the sign only a quoted value counts: `password = read()` is a program.
+_SIGN = rb"""\\?["']?(?:=|:[ \t]?|[ \t]*[=:][ \t]*(?=\\?["']))"""
+_TYPE = rb"(?![a-z_.]+[,)])"  # what follows a parameter's name is its type, or its argument
+_LINE = rb"[^\n|;&]{0,300}?"  # of a command, up to the option in question
+_KEY_BODY = rb"[A-Za-z0-9+/=\s\\:,.()#>|*-]"
+PRIVATE_KEY = "private_key"
+# What is left of a key whose beginning is not there: up to its end, or as far as it could go.
+KEY_ENDING = re.compile(rb"[A-Za-z0-9+/=\s\\]*?%s" % PRIVATE_KEY_END)
+OPEN_KEY = re.compile(rb"%s*?(?:%s|(?!%s))" % (_KEY_BODY, PRIVATE_KEY_END, _KEY_BODY))
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A pattern, and what must stand somewhere in lower-cased text for it to match at all."""
+
+    kind: str
+    needs: tuple[bytes, ...]
+    pattern: re.Pattern[bytes]
+
+
+def _shape(kind: str, needs: str, *parts: bytes) -> Shape:
+    """Return a shape whose letters may be of either case; `needs` are words."""
+    return Shape(kind, tuple(needs.encode().split()), re.compile(b"(?i)" + b"".join(parts)))
+
+
+SHAPES = (
+    _shape(PRIVATE_KEY, "-----begin",
+           rb"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----", _KEY_BODY,
+           rb"*?(?:", PRIVATE_KEY_END, rb"|(?!", _KEY_BODY, rb"))"),
+    _shape(PRIVATE_KEY, "ls0tls1crudjti", rb"(?-i:LS0tLS1CRUdJTi(?=[A-Za-z0-9+/]{0,24}(?:",
+           b"|".join(map(re.escape, _inside_base64(b"PRIVATE KEY"))), rb"))[A-Za-z0-9+/=]{40,})"),
+    _shape(PRIVATE_KEY, "putty-user-key",
+           rb"PuTTY-User-Key-File-\d:(?s:.)*?(?:Private-MAC: \w+|\Z)"),
+    _shape(PRIVATE_KEY, "key", rb"\b(?:private|preshared)key\s*=\s*(?P<secret>[a-z0-9+/]{43}=)"),
+    _shape("slack", "hooks.slack.com", rb"hooks\.slack\.com/services/(?P<secret>[a-z0-9/]{20,})"),
+    _shape("discord", "/api/webhooks/", rb"/api/webhooks/\d+/(?P<secret>[a-z0-9_-]{40,})"),
+    _shape("telegram", ":aa", rb"(?<![0-9])[0-9]{8,10}:(?-i:AA)[a-z0-9_-]{33}"),
+    _shape("aws", "secret", rb"aws_?secret_?(?:access_?)?key", _SIGN,
+           rb"""[ \t]*\\?["']?(?P<secret>[a-z0-9/+]{40})"""),
+    _shape("aws", "secret", rb"aws_?secret_?(?:access_?)?key\s*=\s*(?P<secret>[a-z0-9/+]{40})"),
+    _shape("azure", "sig=", rb"""[?&]sig=(?P<secret>[^&\s"']{20,})"""),
+    _shape("authorization", "authorization",
+           rb"authorization:[ \t]*(?:digest|aws4-[a-z0-9-]+)[ \t]+(?P<secret>[^\n]{6,})"),
+    _shape("authorization", "authorization",
+           rb"""authorization\\?["']?[ \t]*[:=][ \t]*\\?["']?""",
+           rb"(?:(?:basic|bearer|token|negotiate|apikey|key|bot|splunk)[ \t]++)?+",
+           _NOT_A_VALUE, rb"""(?P<secret>[^\s"',]{6,})"""),
+    _shape("authorization", "bearer",
+           rb"\bbearer[ \t]+(?P<secret>(?=[a-z._~+/=-]*[0-9])[a-z0-9._~+/=-]{16,})"),
+    _shape("cookie", "sess", rb"sess(?:ion)?_?(?:id)?=(?P<secret>[a-z0-9%._~+/=-]{20,})"),
+    _shape("netrc", "machine default",
+           rb"(?m)(?:\bmachine\s+\S+|^[ \t]*default)\s+(?:login\s+\S+\s+)?",
+           rb"password\s+(?P<secret>\S+)"),
+    _shape("pgpass", ":", rb"(?m)^[\w.*-]+:(?:\d{2,5}|\*):[\w*-]+:[\w*-]+:",
+           rb"(?P<secret>(?=[^\s:]*[0-9])[^\s:]{4,})$"),
+    _shape("password", "-",
+           rb"(?<!\S)--?(?:[a-z0-9-]*-)?(?:password|passwd|pass|passphrase|secret|token|api-?key)",
+           rb"(?:=|\s+)(?!-)", _VALUE),
+    _shape("password", "pass:", rb"-pass(?:in|out)?[ \t]+pass:(?P<secret>\S+)"),
+    _shape("password", "mysql", rb"\bmysql[a-z]*\b", _LINE,
+           rb"\s(?-i:-p)(?P<secret>[^\s'\"-]\S*)"),
+    _shape("password", "sshpass", rb"\bsshpass\s+-p\s*+", _VALUE),
+    _shape("password", "curl wget", rb"\b(?:curl|wget)\b", _LINE,
+           rb"\s(?:-u|--(?:proxy-)?user)[ =]*[\"']?[^\s:\"'/]+:", _NOT_A_VALUE,
+           rb"""(?P<secret>[^\s"']+)"""),
+    _shape("password", "zip", rb"\b(?:un)?zip\b", _LINE, rb"\s(?-i:-P)\s+(?P<secret>[^\s-]\S*)"),
+    _shape("password", "ldap", rb"\bldap[a-z]+\b", _LINE, rb"\s(?-i:-w)\s+(?P<secret>\S+)"),
+    _shape("password", "login", rb"\b(?:docker|podman|helm|oc)[ \t]+login\b", _LINE,
+           rb"\s(?-i:-p)[ =]", _VALUE),
+    _shape("password", "requirepass", rb"\brequirepass[ \t]+", _VALUE),
+    _shape("password", "'", rb"\b(?:password|identified by)[ \t]+'", _NOT_A_VALUE,
+           rb"(?P<secret>[^'\n]+)'"),
+    _shape("password", "password", rb"\bpassword is:?[ \t]+",
+           rb"(?P<secret>(?=[^\s0-9]*[0-9])[^\s,]{6,})"),
+    _shape("password", "</", rb"<(?:\w+:)?(?:password|passphrase|secret)>", _NOT_A_VALUE,
+           rb"(?P<secret>[^<\s]+)<"),
+    _shape("password", "value=", rb"""\b(?:key|name)="[\w.:-]*(?:password|secret|token)"\s+""",
+           rb"value=", _QUOTED),
+    _shape("password", "pwd", rb"(?:;\s*|\bmysql_)pwd=", _VALUE),
+    _shape("password", "pass pwd", _NAME, _STRONG, _SIGN, _TYPE, _VALUE),
+    _shape("password", "pass pwd", _NAME, _STRONG, rb"[ \t]+=[ \t]+", _NOT_A_VALUE,
+           rb"(?P<secret>(?=[^\s0-9]*[0-9])[^\s\"'()\[\],;.]{6,})(?=[ \t]*(?:\n|\Z))"),
+    _shape("secret", "token secret key credential psk signature", _NAME, _WEAK, _SIGN, _TYPE,
+           _RANDOM),
+    _shape("secret", "_auth", rb"(?<![a-z0-9])_auth[ \t]*=[ \t]*(?=[a-z+/_-]*[0-9])",
+           rb"(?P<secret>[a-z0-9+/=_-]{12,}+)"),
+    _shape("secret", '"auth"', rb"""\"auth\"\s*:\s*\"(?P<secret>[a-z0-9+/]{16,}={0,2})\""""),
+    _shape("shadow", "$", rb"\$(?:1|2[abxy]|5|6|7|y|gy|apr1|argon2(?:id|i|d)|scrypt)\$",
+           rb"[./a-z0-9$=,+]{20,}"),
+    _shape("shadow", "{ssha", rb"\{SSHA(?:256|512)?\}[a-z0-9+/=]{20,}"),
+    _shape("url", "://", rb"\b[a-z][a-z0-9+.-]{0,30}://[^/\s:@\"']*:", _NOT_A_VALUE,
+           rb"(?P<secret>[^/\s@\"']+)@"),
+)  # fmt: skip
+
+
+def found(data: bytes) -> Iterator[tuple[int, int, str]]:
+    """Yield what looks like a secret: start, end and kind, in no order, overlapping perhaps."""
+    lowered = data.lower()
+    for run in _RUN.finditer(data):
+        for match in _OWN.finditer(data, *run.span()):
+            yield (*match.span(), match.lastgroup or "")
+    for shape in SHAPES:
+        if any(need in lowered for need in shape.needs):
+            for match in shape.pattern.finditer(data):
+                yield (*match.span(match.lastgroup or 0), shape.kind)

@@ -10,14 +10,25 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias, final
 
 from audit.canonical import Json
-from audit.patterns import MIN_KNOWN_BYTES, PATTERNS, known_forms
+from audit.patterns import (
+    KEY_ENDING,
+    MIN_KNOWN_BYTES,
+    OPEN_KEY,
+    PRIVATE_KEY,
+    PRIVATE_KEY_END,
+    found,
+    known_forms,
+)
 
 HOLD_BYTES = 4096  # a shape that starts before this many last bytes is wholly in view
 MAX_HELD_BYTES = 1 << 16
-_END_OF_KEY = re.compile(rb"-----END [A-Z ]*PRIVATE KEY-----")
+_END_OF_KEY = re.compile(PRIVATE_KEY_END)
 _END_OF_WORD = re.compile(rb"[^A-Za-z0-9_.~+/=-]")
+MAX_BEFORE = 300  # characters of the words before one in a list
 _END_MARK_BYTES = 64  # at least the length of any end that may be split between chunks
 
+Value: TypeAlias = bytes | str
+Known: TypeAlias = Mapping[str, Value] | Sequence[tuple[str, Value]]  # values by kind
 Seal: TypeAlias = Callable[[bytes], str]
 Span: TypeAlias = tuple[int, int, str]
 
@@ -26,19 +37,38 @@ Span: TypeAlias = tuple[int, int, str]
 class Redactor:
     """Knows some values by heart and the rest by their shape."""
 
-    def __init__(self, known: Mapping[str, bytes | str] | None = None) -> None:
+    def __init__(self, known: Known = ()) -> None:
         self._known: list[tuple[str, re.Pattern[bytes]]] = []
         self.hold_bytes = HOLD_BYTES
-        for kind, value in (known or {}).items():
+        for kind, value in known.items() if isinstance(known, Mapping) else known:
             data = value.encode() if isinstance(value, str) else value
             if len(data) >= MIN_KNOWN_BYTES:
                 forms = sorted(set(known_forms(data)), key=len, reverse=True)
                 self._known.append((kind, re.compile(b"|".join(map(re.escape, forms)))))
                 self.hold_bytes = max(self.hold_bytes, len(forms[0]))
 
+    def knowing(self, more: Known) -> "Redactor":
+        """Return a redactor that also knows these values by heart, for one call."""
+        found = Redactor(more)
+        found._known += self._known
+        found.hold_bytes = max(found.hold_bytes, self.hold_bytes)
+        return found
+
     def redact(self, data: bytes) -> bytes:
         """Return whole output with each secret replaced by `[redacted:KIND]`."""
         return b"".join(_replaced(data, self.spans(data)))
+
+    def redact_cut(self, head: bytes, tail: bytes) -> tuple[bytes, bytes]:
+        """Return both ends of output whose middle is not there, redacted.
+
+        What the cut leaves of a private key in the tail has no beginning, and still is one.
+        """
+        spans = self.spans(head)
+        is_open = bool(spans) and spans[-1][1:] == (len(head), PRIVATE_KEY)
+        rest = (OPEN_KEY if is_open else KEY_ENDING).match(tail)
+        cut = rest.end() if rest is not None else 0
+        shown = (_mark(PRIVATE_KEY) if cut else b"") + self.redact(tail[cut:])
+        return b"".join(_replaced(head, spans)), shown
 
     def redact_text(self, text: str) -> str:
         """Return text with each secret replaced by `[redacted:KIND]`."""
@@ -65,19 +95,20 @@ class Redactor:
 
     def spans(self, data: bytes) -> list[Span]:
         """Return where secrets stand: start, end, kind; ascending, never overlapping."""
-        found = [
-            (*_secret(match), kind)
-            for kind, pattern in (*self._known, *PATTERNS)
+        known = [
+            (*match.span(), kind)
+            for kind, pattern in self._known
             for match in pattern.finditer(data)
         ]
-        return _merged(sorted(found))
+        return _merged(sorted([*known, *found(data)]))
 
     def _items(self, values: Sequence[Json], seal: Seal) -> Iterator[Json]:
         before = ""
         for value in values:
             if isinstance(value, str):
-                yield self._sealed(before, value, seal)  # `--password` tells what comes next
-                before = value
+                # `--password` tells what comes next, and `mysql` what `-p` means.
+                yield self._sealed(before, value, seal)
+                before = f"{before} {value}"[-MAX_BEFORE:].lstrip()
             else:
                 yield self.redact_record(value, seal)
                 before = ""
@@ -102,13 +133,14 @@ class RedactionStream:
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
         self._held = b""
+        self._scan_at = 2 * redactor.hold_bytes  # so that each byte is looked at a few times only
         self._end: re.Pattern[bytes] | None = None  # inside a secret already marked, up to here
 
     def feed(self, chunk: bytes) -> bytes:
         """Return what can be shown after this chunk; the rest stays until more is known."""
         self._held += chunk
         self._leave_secret()
-        if self._end is not None or len(self._held) <= 2 * self._redactor.hold_bytes:
+        if self._end is not None or len(self._held) <= self._scan_at:
             return b""
         spans = self._redactor.spans(self._held)
         cut = _boundary(self._held, len(self._held) - self._redactor.hold_bytes)
@@ -119,6 +151,7 @@ class RedactionStream:
                 cut = start
         shown = b"".join(_replaced(self._held[:cut], [span for span in spans if span[1] <= cut]))
         self._held = self._held[cut:]
+        self._scan_at = len(self._held) + self._redactor.hold_bytes
         return shown
 
     def finish(self) -> bytes:
@@ -130,8 +163,9 @@ class RedactionStream:
 
     def _enter_secret(self, spans: Sequence[Span], start: int, kind: str) -> bytes:
         shown = _replaced(self._held[:start], [span for span in spans if span[1] <= start])
-        self._end = _END_OF_KEY if kind == "private_key" else _END_OF_WORD
-        self._held = self._held[-_END_MARK_BYTES:] if kind == "private_key" else b""
+        self._end = _END_OF_KEY if kind == PRIVATE_KEY else _END_OF_WORD
+        self._held = self._held[-_END_MARK_BYTES:] if kind == PRIVATE_KEY else b""
+        self._scan_at = 2 * self._redactor.hold_bytes
         return b"".join(shown) + _mark(kind)
 
     def _leave_secret(self) -> None:
@@ -143,11 +177,6 @@ class RedactionStream:
             return
         self._held = self._held[found.end() if self._end is _END_OF_KEY else found.start() :]
         self._end = None
-
-
-def _secret(match: re.Match[bytes]) -> tuple[int, int]:
-    group = match.lastgroup
-    return match.span(group) if group else match.span()
 
 
 def _merged(spans: Sequence[Span]) -> list[Span]:

@@ -11,12 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import anyio
+
 from approvals import terminal
 from approvals.desk import Desk
 from approvals.request import ApprovalError, Level
 from approvals.store import Store
 from audit.query import Query, records
 from audit.redact import Redactor
+from mcp_server import known_secrets
 from mcp_server.approver import Approver, highest_level
 from mcp_server.caller import Caller
 from mcp_server.config import ApprovalSettings, Config
@@ -34,6 +37,7 @@ from mcp_server.redaction import redacted
 from mcp_server.road import Road
 from mcp_server.runners import Runners, Words, probed
 from mcp_server.signed_policies import RevisionBook
+from mcp_server.sinks import Sinks, sinks
 from policy.classify import classify
 from policy.decide import DeniedReads, denied_reads
 from policy.document import PolicyError
@@ -75,6 +79,8 @@ class App:
     road: Road
     runners: Runners
     grants: HostGrants
+    sinks: Sinks
+    redactor: Redactor
 
     @property
     def policy(self) -> Policy:
@@ -82,7 +88,12 @@ class App:
         return self.live.current()
 
     async def serve_owner(self) -> None:
-        """Answer the owner's terminal until cancelled, where that channel is on."""
+        """Answer the owner's terminal, where that channel is on, and feed the sinks."""
+        async with anyio.create_task_group() as group:
+            group.start_soon(self.sinks.run)
+            await self._serve_terminal()
+
+    async def _serve_terminal(self) -> None:
         if "terminal" not in self.config.approvals.channels:
             return
         try:
@@ -124,7 +135,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     # The command line is one session for its user, so a yes outlives the process that asked.
     session = f"cli-{owner.uid}" if wishes.auth == "cli" else secrets.token_hex(8)
     caller = Caller(owner, session, wishes.auth, roots)
-    redactor = Redactor()
+    redactor = known_secrets.redactor(config, where)
     journal = Journal(open_log(config, where), log_directory(config, where), redactor)
     checks = Checks(
         reachable=partial(check_levels, approvals=config.approvals),
@@ -161,8 +172,9 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
         live.current, host, (config.limits, config.network, config.minimum_enforcement), runners
     )
     return App(
-        config, where, caller, live, host, journal, desk, freezer, Road(gate), runners, grants
-    )
+        config, where, caller, live, host, journal, desk, freezer, Road(gate), runners, grants,
+        sinks(config, where), redactor,
+    )  # fmt: skip
 
 
 def _make_state(state: Path) -> None:

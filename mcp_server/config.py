@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from mcp_server.sink_settings import SinkSettings
 from policy import document
 from sandbox import toolchain_table
 from sandbox.host import Choice
@@ -60,11 +61,28 @@ class LimitSettings(_Strict):
 
 
 class AuditSettings(_Strict):
-    """Where the audit log is."""
+    """Where the audit log is, and who else receives it."""
 
     directory: Path | None = None
     # a file of ours, a key of the ssh-agent, or an installed holder of keys (audit/held_key.py)
     signer: str = Field(default="file", pattern=r"^(file|[a-z][a-z0-9_.-]*:\S+)$")
+    sinks: tuple[SinkSettings, ...] = Field(default=(), max_length=16)
+
+    @field_validator("sinks")
+    @classmethod
+    def _each_by_its_name(cls, value: tuple[SinkSettings, ...]) -> tuple[SinkSettings, ...]:
+        names = [sink.name for sink in value]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two sinks are named {twice!r}; each keeps its place by its name")
+        return value
+
+
+class RedactionSettings(_Strict):
+    """Where values stand that are secrets here; they are known by heart."""
+
+    files: tuple[Path, ...] = ()
+    variables: tuple[str, ...] = ()  # of the environment in which the server starts
 
 
 class ChangeSettings(_Strict):
@@ -128,6 +146,7 @@ class Config(_Strict):
     approvals: ApprovalSettings = ApprovalSettings()
     limits: LimitSettings = LimitSettings()
     audit: AuditSettings = AuditSettings()
+    redaction: RedactionSettings = RedactionSettings()
     changes: ChangeSettings = ChangeSettings()
     network: NetworkSettings = NetworkSettings()
     http: HttpSettings = HttpSettings()
@@ -229,9 +248,15 @@ def _plain(node: document.Node, path: Keys, places: dict[Keys, str]) -> object:
 
 def _problems(error: ValidationError, places: dict[Keys, str]) -> Iterator[str]:
     for problem in error.errors(include_url=False, include_input=False):
-        location = tuple(problem["loc"])
+        location = _without_kind(tuple(problem["loc"]))
         name = ".".join(map(str, location)) or "the file"
         what = "unknown key" if problem["type"] == "extra_forbidden" else problem["msg"]
         while location not in places:
             location = location[:-1]
         yield f"{places[location]}: {name}: {what}. See docs/configuration.md."
+
+
+def _without_kind(location: Keys) -> Keys:
+    """Return a problem's location as it stands in the file: a sink's kind is no key there."""
+    is_sink = location[:2] == ("audit", "sinks")
+    return location[:3] + location[4:] if is_sink else location

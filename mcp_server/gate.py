@@ -8,7 +8,7 @@ was decided, approved where policy says so, permitted once, and written down.
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Protocol, assert_never
+from typing import Protocol, TypeAlias, assert_never
 
 import anyio
 
@@ -20,13 +20,17 @@ from mcp_server.calls import Call, Frozen, Reply, Unrunnable
 from mcp_server.client import Client
 from mcp_server.duties import bounded
 from mcp_server.records import intent_record, outcome_record, refusal_record
-from policy.model import Context, Decision, Effect, Request
+from policy.model import Context, Decision, Effect, Exec, Request
 from sandbox.action import Action, digest
 from sandbox.outcome import Outcome
 from sandbox.permit import Permit, PermitOffice, SandboxError, no_connection
 
 RECORD_GRACE_S = 5.0
 POLICY_CHANGED = "The policy changed while a human was asked. Nothing ran; call again."
+
+
+# With the globs that rules hide, and the environment entries that the call set.
+Redact: TypeAlias = Callable[[Outcome, tuple[str, ...], tuple[tuple[str, str], ...]], Outcome]
 
 
 class Journal(Protocol):
@@ -68,7 +72,7 @@ class Rooms:
     office: PermitOffice
     journal: Journal
     runner: Runner
-    redact: Callable[[Outcome, tuple[str, ...]], Outcome]  # with the globs that rules hide
+    redact: Redact
 
 
 class Gate:
@@ -133,7 +137,9 @@ class Gate:
         try:
             # 8 run, 9 redact: what leaves the runner is redacted before anyone else sees it.
             seen = await self._rooms.runner.run(permit)
-            outcome = self._rooms.redact(seen, reply.decision.obligations.redact)
+            asked = call.request.action
+            entries = asked.env if isinstance(asked, Exec) else ()
+            outcome = self._rooms.redact(seen, reply.decision.obligations.redact, entries)
             ended = replace(reply, status="ran", outcome=outcome, message="")
         except SandboxError as error:
             ended = replace(reply, status="error", message=str(error))

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from audit.redact import Redactor
+from mcp_server.known_secrets import of_call
 from policy.globs import Token, text_tokens
 from sandbox.outcome import (
     ChangesOutcome,
@@ -26,9 +27,22 @@ BY_RULE = "[redacted:by-rule]"
 _WORD = re.compile(r"\S+")
 
 
-def redacted(redactor: Redactor, outcome: Outcome, globs: tuple[str, ...] = ()) -> Outcome:
-    """Return the outcome without the secrets we can recognise and the words that `globs` name."""
-    hide = _Hiding(redactor, globs)
+def redacted(
+    redactor: Redactor,
+    outcome: Outcome,
+    globs: tuple[str, ...] = (),
+    entries: tuple[tuple[str, str], ...] = (),
+) -> Outcome:
+    """Return the outcome without the secrets we can recognise and the words that `globs` name.
+
+    Args:
+        redactor: what every call hides.
+        outcome: what the runner returned.
+        globs: words that the rules behind this call hide.
+        entries: the environment that this call set; what is secret in it is known by heart.
+    """
+    known = of_call(entries)
+    hide = _Hiding(redactor.knowing(known) if known else redactor, globs)
     match outcome:
         case CommandOutcome():
             return replace(
@@ -111,7 +125,13 @@ class _Hiding:
     globs: tuple[str, ...]
 
     def data(self, data: bytes) -> bytes:
-        data = self.redactor.redact(data)
+        return self._without_words(self.redactor.redact(data))
+
+    def cut(self, head: bytes, tail: bytes) -> tuple[bytes, bytes]:
+        head, tail = self.redactor.redact_cut(head, tail)
+        return self._without_words(head), self._without_words(tail)
+
+    def _without_words(self, data: bytes) -> bytes:
         if not self.globs:
             return data
         text = data.decode("utf-8", "surrogateescape")
@@ -145,8 +165,9 @@ def _output(hide: _Hiding, output: Output) -> Output:
     head, tail = output.head, output.tail
     if tail:
         # What lies across the cut cannot be recognised from its two ends: whole lines only.
-        head, tail = _until_last_line_end(head), _from_first_line_start(tail)
-    return replace(output, head=hide.data(head), tail=hide.data(tail))
+        head, tail = hide.cut(_until_last_line_end(head), _from_first_line_start(tail))
+        return replace(output, head=head, tail=tail)
+    return replace(output, head=hide.data(head))
 
 
 def _until_last_line_end(data: bytes) -> bytes:

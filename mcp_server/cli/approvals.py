@@ -20,10 +20,10 @@ from approvals.desk import Desk
 from approvals.request import Answer, ApprovalError, State
 from approvals.store import Store
 from approvals.terminal import Ask, Listed, NoServer, Reply, Shown
-from audit.redact import Redactor
 from mcp_server.cli.exits import Exit, stop
 from mcp_server.config import load_config
 from mcp_server.journal import Journal
+from mcp_server.known_secrets import redactor
 from mcp_server.log_place import log_directory, open_log
 from mcp_server.places import places
 
@@ -79,7 +79,9 @@ def _own_desk(directory: Path) -> Iterator[Desk]:
     store = directory / "approvals.sqlite"
     if not store.exists():
         raise ApprovalError("nothing waits for an answer: no agent has asked yet")
-    journal = Journal(open_log(config, where), log_directory(config, where), Redactor())
+    journal = Journal(
+        open_log(config, where), log_directory(config, where), redactor(config, where)
+    )
     try:
         yield Desk(Store(store), journal.note)
     finally:

@@ -22,6 +22,7 @@ from mcp_server.owner import current_owner, workspace_roots
 from mcp_server.places import Places, places
 from mcp_server.policies import policy_files, quick_load
 from mcp_server.runners import probed
+from mcp_server.sinks import receiver, sinks
 from sandbox.enforcement import CONFINED
 from sandbox.host import Control, HostFacts
 from sandbox.permit import PermitOffice
@@ -29,9 +30,13 @@ from sandbox.run import CommandRunner
 from sandbox.toolchains import Toolbox
 
 SCHEMA = "permitgate-doctor-v1"
-COLOURS = {"enforced": "green", "partial": "yellow", "absent": "red", "none": "yellow"}
+COLOURS = {
+    "enforced": "green", "partial": "yellow", "absent": "red", "none": "yellow", "dead": "red",
+    "behind": "yellow",
+}  # fmt: skip
 WIDEST = 110
 STATE_WIDTH = 9
+SINK_S = 5  # how long one sink is tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ def examine(*, as_json: bool) -> int:
     rows = {
         "host": [_row(control) for control in (*host.controls, *host.extras)],
         "profiles": anyio.run(_profiles, host, where.state),
-        "here": list(_here(config, where, host)),
+        "here": [*_here(config, where, host), *anyio.run(_sink_rows, config, where)],
     }
     runs = host.meets(minimum) and not any(
         row.state == "absent" for row in (*rows["profiles"], *rows["here"])
@@ -111,6 +116,30 @@ def _log_row(config: Config, where: Places) -> Row:
         fix = f"make {where.state} writable for you, or set XDG_STATE_HOME to a directory that is"
         return Row("audit log", "absent", str(error), fix)
     return Row("audit log", "writable", str(log_directory(config, where)))
+
+
+async def _sink_rows(config: Config, where: Places) -> list[Row]:
+    """Try each sink: deliver for a few seconds what waits, unless a server is doing it already."""
+    followed = sinks(config, where)
+    rows: list[Row] = []
+    for one in followed.settings:
+        with anyio.move_on_after(SINK_S):
+            await followed.delivery(one).once()
+        try:
+            state, waiting = followed.standing(one)
+        except (AuditError, OSError) as error:
+            rows.append(Row(f"sink {one.name}", "dead", str(error)))
+            continue
+        where_to = f"{receiver(one)}: record {state.position.size} is next, {waiting} wait"
+        if state.rejected:
+            where_to += f"; it dropped {state.rejected}"
+        if state.failing_since:
+            failure = f"{where_to}; since {state.failing_since}: {state.failure}"
+            fix = "mend the receiver or its key in audit.sinks; nothing is lost, it is tried again"
+            rows.append(Row(f"sink {one.name}", "dead", failure, fix))
+        else:
+            rows.append(Row(f"sink {one.name}", "behind" if waiting else "delivers", where_to))
+    return rows
 
 
 def _show(rows: dict[str, list[Row]], width: int) -> None:

@@ -232,6 +232,30 @@ def audit_key() -> None:
         audit.print_key()
 
 
+@audit_app.command("deliver")
+def audit_deliver() -> None:
+    """Deliver to the sinks what waits; a running server does this by itself."""
+    with explained():
+        from mcp_server.cli import sinks  # noqa: PLC0415
+
+        raise typer.Exit(sinks.deliver())
+
+
+@audit_app.command("open")
+def audit_open(
+    seq: Annotated[int, typer.Argument(min=0, help="The record's number.")],
+    directory: Annotated[
+        Path | None, typer.Option("--directory", help="Default: your log.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show that a value, given on standard input, is one that a record holds redacted."""
+    with explained():
+        from mcp_server.cli import openings  # noqa: PLC0415
+
+        raise typer.Exit(openings.open_record(seq, directory, as_json=as_json))
+
+
 @audit_app.command("rotate")
 def audit_rotate(
     to: Annotated[

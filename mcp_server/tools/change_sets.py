@@ -242,7 +242,7 @@ async def taken(app: App, call: Call, client: Client) -> "Answered | InputRequir
 
     def shape(reply: Reply) -> Answered:
         outcome = reply.outcome if isinstance(reply.outcome, ChangesOutcome) else None
-        diff = reply.frozen.preview if reply.frozen else ""
+        diff = app.redactor.redact_text(reply.frozen.preview if reply.frozen else "")
         result = HeldChangesResult(
             **call_fields(reply),
             changes=changes_result(outcome.effects) if outcome else None,

@@ -187,7 +187,9 @@ class _PatchCall:
                 RefusedFileResult(path=one.path, place=one.place, message=one.message)
                 for one in self._refused
             ],
-            diff=without_words(diff, reply.decision.obligations.redact)[:SHOWN_DIFF_CHARACTERS],
+            diff=without_words(
+                self._app.redactor.redact_text(diff), reply.decision.obligations.redact
+            )[:SHOWN_DIFF_CHARACTERS],
             undo_id=outcome.undo_id if outcome else None,
             dry_run=dry_run,
         )

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.directory import LogDirectory
-from audit.errors import AuditTampered
-from audit.openings import Openings, commitment
+from audit.errors import AuditError, AuditTampered
+from audit.openings import Openings, commitment, salts
 from audit.redact import MAX_HELD_BYTES, Redactor
 
 pytestmark = pytest.mark.threat("T17")
@@ -199,3 +199,83 @@ def test_overlapping_shapes_become_one_mark():
     assert Redactor().redact_text("password=ghp_" + B36) == "password=[redacted:password]" or (
         Redactor().redact_text("password=ghp_" + B36) == "password=[redacted:github]"
     )
+
+
+def test_the_words_before_one_in_a_list_say_what_it_is(tmp_path):
+    openings = Openings(LogDirectory.prepare(tmp_path / "log"))
+    argv = ["mysql", "-u", "dev", "-phunter2x", "shop", 3, "-phunter2x"]
+    found = Redactor().redact_record({"argv": argv}, openings.seal)["argv"]
+    assert found[3] == "-p[redacted:password]"
+    assert found[:3] + found[4:] == ["mysql", "-u", "dev", "shop", 3, "-phunter2x"]
+
+
+def test_a_redactor_for_one_call_knows_more_and_leaves_the_other_as_it_was():
+    redactor = Redactor([("a", "first-value"), ("a", "second-value")])
+    more = redactor.knowing({"b": "x" * 5000})
+    assert more.redact_text("first-value second-value") == "[redacted:a] [redacted:a]"
+    assert more.redact_text("x" * 5000) == "[redacted:b]"
+    assert more.hold_bytes > redactor.hold_bytes
+    assert redactor.redact_text("x" * 5000) == "x" * 5000
+
+
+def test_a_private_key_in_code_hides_no_code():
+    line = 'START = b"-----BEGIN PRIVATE KEY-----"\nprint(START)\n'
+    assert Redactor().redact_text(line) == 'START = b"[redacted:private_key]"\nprint(START)\n'
+
+
+@pytest.mark.parametrize("text", ["{}\n", "[1]\n", '{"salt":"x","sha256":"y"}\n', "word\n"])
+def test_an_opening_that_is_none_is_named_by_its_line(tmp_path, text):
+    openings = Openings(LogDirectory.prepare(tmp_path / "log"))
+    digest = openings.seal(b"x")
+    assert commitment(salts(tmp_path / "log")[digest], b"x") == digest
+    path = tmp_path / "log" / "openings.jsonl"
+    path.write_text(path.read_text() + text)
+    with pytest.raises(AuditError, match=r"openings\.jsonl:2: is not an opening"):
+        salts(tmp_path / "log")
+    path.unlink()
+    assert salts(tmp_path / "log") == {}
+    path.mkdir()
+    with pytest.raises(AuditError, match="cannot be read"):
+        salts(tmp_path / "log")
+
+
+def private_key_lines(count: int) -> bytes:
+    return b"-----BEGIN RSA PRIVATE KEY-----\n" + b"QUJDRA+/\n" * count
+
+
+END = b"-----END RSA PRIVATE KEY-----\n"
+MARK = b"[redacted:private_key]"
+
+
+@pytest.mark.parametrize(
+    ("head", "tail", "shown"),
+    [
+        # the cut is inside the key, and its end is in the tail
+        (b"a\n" + private_key_lines(3), b"QUJD\n" + END + b"b\n", (b"a\n" + MARK, MARK + b"\nb\n")),
+        # its beginning was cut out too
+        (b"a\n", b"\nQUJDRA==\n" + END + b"b\n", (b"a\n", MARK + b"\nb\n")),
+        # its end was never printed
+        (private_key_lines(3), b"QUJDRA+/\nQUJDRA+/\n", (MARK, MARK)),
+        (private_key_lines(3) + END, b"words of text\n", (MARK + b"\n", b"words of text\n")),
+        (b"a\n", b"password=hunter2x\n", (b"a\n", b"password=[redacted:password]\n")),
+    ],
+)  # fmt: skip
+def test_what_a_cut_leaves_of_a_private_key_is_hidden(head, tail, shown):
+    assert Redactor().redact_cut(head, tail) == shown
+
+
+@pytest.mark.untraced
+def test_a_stream_in_single_bytes_looks_at_each_only_a_few_times():
+    data = private_key_lines(5000)
+    redactor = Redactor()
+    spans, looked = redactor.spans, []
+
+    def counted(held):
+        looked.append(len(held))
+        return spans(held)
+
+    redactor.spans = counted
+    stream = redactor.stream()
+    shown = b"".join(stream.feed(data[i : i + 1]) for i in range(len(data)))
+    assert shown + stream.finish() == MARK
+    assert sum(looked) < 20 * len(data)

@@ -166,6 +166,14 @@ OBEYED = {
         )
     },
     "audit.directory": "test_limits_times_and_places_are_obeyed",
+    "audit.signer": "test_the_key_moves_to_an_ssh_agent_and_without_it_nothing_runs",
+    "redaction.files": (
+        "test_the_secrets_of_named_files_are_known_and_its_settings_are_not"
+    ),
+    "redaction.variables": (
+        "test_named_variables_our_token_and_the_sinks_credentials_are_known"
+    ),
+    "audit.sinks": "test_a_server_delivers_beside_its_calls_and_a_deaf_receiver_delays_none",
     **{
         f"changes.{name}": "test_changes_are_kept_as_long_as_the_configuration_says"
         for name in ("keep_days", "keep_bytes", "keep_sets")

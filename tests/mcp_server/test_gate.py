@@ -108,7 +108,7 @@ class House:
         self.office.redeem(permit, Command)
         return OUTCOME
 
-    def redact(self, outcome, globs):
+    def redact(self, outcome, globs, entries):
         self.story.append("redact")
         self.hidden = globs
         return outcome

@@ -46,7 +46,7 @@ def start(base: Path) -> Server:
         f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {base / 'host'}\nPidFile none\n"
         f"AuthorizedKeysFile {base / 'authorized_keys'}\nStrictModes no\nUsePAM no\n"
         "PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin yes\n"
-        "AllowTcpForwarding yes\nMaxStartups 100\n"
+        "AllowTcpForwarding yes\nMaxStartups 100\nSubsystem sftp internal-sftp\n"
     )
     with (base / "log").open("wb") as log:
         process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(base / "config")], stderr=log)
