@@ -76,3 +76,13 @@ def test_a_file_that_holds_no_ed25519_key_is_refused(tmp_path, kind):
     path.write_bytes(other if kind == "ec" else b"nonsense")
     with pytest.raises(AuditTampered, match="Restore it"):
         FileSigner.open(path, name="a")
+
+
+def test_a_waiting_key_takes_a_place_that_is_empty_and_what_is_gone_is_destroyed(tmp_path):
+    path = tmp_path / "keys" / "audit.pem"
+    old = FileSigner.open(path, name="a")
+    new = old.next()
+    old.destroy()
+    old.destroy()
+    assert old.successor(new.public_key).public_key == new.public_key
+    assert [entry.name for entry in path.parent.iterdir()] == ["audit.pem"]
