@@ -1,0 +1,139 @@
+"""A log read for people: the verdict on it, the records asked for, and what proves each of them.
+
+May touch: the log's files, for reading. A log that does not verify is shown too, for then it is
+looked at most: what is wrong is said, and no record is called proven that the signed root does not
+cover. `Trust` says for each record how far it goes.
+"""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from audit.canonical import Json, decode_object
+from audit.directory import CHECKPOINT, LogDirectory
+from audit.errors import AuditError, NoteError, RecordRefused
+from audit.merkle import HASH_BYTES
+from audit.note import Checkpoint, PublicKey, make_proof, open_checkpoint, unpad_note
+from audit.proofs import ProofTree
+from audit.query import Query, holds
+from audit.read import raw_lines
+from audit.verify import Report, verify
+
+TORN_READ_S = 0.2  # the checkpoint is overwritten in place while a server runs
+_PAUSE_S = 0.005
+Trust: TypeAlias = Literal["signed", "recovered", "unsigned", "broken"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The records asked for, the newest last, and what is known of the log they stand in."""
+
+    report: Report
+    head: Checkpoint | None  # None: there is no checkpoint that a trusted key signed
+    note: bytes
+    tree: ProofTree | None  # over the signed records; None: they do not lead to the signed root
+    lines: tuple[tuple[int, bytes], ...]
+    records: tuple[dict[str, Json], ...]
+    left_out: int  # older ones that were asked for too
+    unreadable: int  # lines that are no records of ours
+
+    def trust(self, seq: int) -> Trust:
+        """Return how far the signature goes for one record.
+
+        `signed` and `recovered` are under the signed root; a recovered one was not signed when it
+        was written. `unsigned` comes after it. `broken` is what a changed log cannot prove.
+        """
+        if self.tree is None or self.head is None:
+            return "broken"
+        if seq >= self.head.size:
+            return "unsigned"
+        kept = any(first <= seq <= last for first, last in self.report.recovered)
+        return "recovered" if kept else "signed"
+
+    def proof(self, seq: int, line: bytes) -> bytes | None:
+        """Return the proof file of one record, as audit.prove gives it; None if nothing proves it."""
+        if self.tree is None or seq >= self.tree.size:
+            return None
+        siblings = [self.tree.node(*place) for place in self.tree.path(seq)]
+        return make_proof(line, seq, siblings, self.note)
+
+
+def read(log: Path, keys: Sequence[PublicKey], query: Query, *, last: int) -> Reading:
+    """Return the newest `last` records asked for, and the verdict on the whole log.
+
+    Raises:
+        AuditError: the log cannot be read.
+    """
+    report = verify(log, keys)
+    try:
+        with closing(LogDirectory.open(log)) as directory:
+            head, note = _checkpoint(directory, keys)
+            found = _Lines(query, last)
+            for first in directory.segments():
+                for seq, raw in enumerate(raw_lines(directory, first), start=first):
+                    found.take(seq, raw)
+    except OSError as error:
+        raise AuditError(f"{log}: cannot be read: {error.strerror}") from error
+    tree = None
+    if head is not None:
+        tree = ProofTree(found.leaves[: head.size * HASH_BYTES])
+        if (tree.size, tree.root) != (head.size, head.root):
+            tree = None
+    return Reading(
+        report,
+        head,
+        note,
+        tree,
+        tuple((seq, line) for seq, line, _ in found.kept),
+        tuple(record for *_, record in found.kept),
+        found.matched - len(found.kept),
+        found.unreadable,
+    )
+
+
+class _Lines:
+    """What is kept of the lines as they pass: all hashes, and the newest that are asked for."""
+
+    def __init__(self, query: Query, last: int) -> None:
+        self._query = query
+        self._needles = query.needles()
+        self.leaves = bytearray()
+        self.kept: deque[tuple[int, bytes, dict[str, Json]]] = deque(maxlen=last)
+        self.matched = 0
+        self.unreadable = 0
+
+    def take(self, seq: int, raw: bytes) -> None:
+        """Take one line; a torn last one is no record yet."""
+        if not raw.endswith(b"\n"):
+            return
+        line = raw[:-1]
+        self.leaves += sha256(b"\0" + line).digest()
+        if seq <= self._query.after_seq or not holds(line, self._needles):
+            return
+        try:
+            record = decode_object(line)
+        except RecordRefused:
+            self.unreadable += 1
+            return
+        if self._query.matches(record):
+            self.matched += 1
+            self.kept.append((seq, line, record))
+
+
+def _checkpoint(
+    directory: LogDirectory, keys: Sequence[PublicKey]
+) -> tuple[Checkpoint | None, bytes]:
+    deadline = time.monotonic() + TORN_READ_S
+    while True:
+        note = unpad_note(directory.read(CHECKPOINT) or b"")
+        try:
+            return open_checkpoint(note, keys), note
+        except NoteError:
+            if time.monotonic() > deadline:
+                return None, note
+            time.sleep(_PAUSE_S)
