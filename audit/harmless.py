@@ -31,19 +31,20 @@ def words(value: Json) -> str:
     """Return a value of a record as one line; OS bytes and redactions in words."""
     match value:
         case None:
-            return ""
+            text = ""
         case str():
-            return harmless(value)
+            text = harmless(value)
         case {"$redacted": {"kind": str(kind)}}:
-            return f"[redacted:{harmless(kind)}]"
+            text = f"[redacted:{harmless(kind)}]"
         case {"$b64": str(encoded)}:
-            return _bytes(encoded)
+            text = _bytes(encoded)
         case Mapping():
-            return ", ".join(f"{key} {words(item)}" for key, item in value.items())
+            text = ", ".join(f"{key} {words(item)}" for key, item in value.items())
         case Sequence():
-            return " ".join(map(words, value))
+            text = " ".join(map(words, value))
         case _:
-            return str(value)
+            text = str(value)
+    return text
 
 
 def vector(value: Json) -> str:

@@ -371,7 +371,9 @@ class LogIndex:
 
     def _span(self, query: Query) -> tuple[int, int]:
         """Return the first and last record between which all times asked for lie."""
-        low, high = query.after_seq + 1, self._state.size
+        low, high = query.after_seq + 1, self._state.size - 1
+        if query.before_seq is not None:
+            high = min(high, query.before_seq - 1)
         clauses = {
             "latest >= ?": query.since,
             "earliest < ?": query.until,
@@ -385,7 +387,8 @@ class LogIndex:
             ).fetchone()
             if row[0] is None:
                 return 1, 0
-            low, high = max(low, row[0] * STRETCH), row[1] * STRETCH + STRETCH - 1
+            low = max(low, row[0] * STRETCH)
+            high = min(high, row[1] * STRETCH + STRETCH - 1)
         return low, high
 
 

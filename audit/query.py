@@ -29,6 +29,7 @@ class Query:
     event: str | None = None  # `exec.intent`, or a family: `exec`
     text: str | None = None  # anywhere in the record's canonical text
     after_seq: int = -1  # exclusive; for paging
+    before_seq: int | None = None  # exclusive
 
     def needles(self) -> list[tuple[bytes, ...]]:
         """Return the bytes a record asked for must hold, one of each group; no decoding needed."""
@@ -41,6 +42,10 @@ class Query:
         if self.text is not None:
             groups.append((_raw(self.text), _inside(self.text)))
         return groups
+
+    def spans(self, seq: int) -> bool:
+        """Return whether a record of this number may be asked for."""
+        return seq > self.after_seq and (self.before_seq is None or seq < self.before_seq)
 
     def matches(self, record: Mapping[str, Json]) -> bool:
         """Return whether the record is asked for, whose bytes hold the needles."""
@@ -94,7 +99,7 @@ def records(directory: Path, query: Query = EVERYTHING) -> Iterator[dict[str, Js
     """
     needles = query.needles()
     for seq, line in _lines(directory):
-        if seq <= query.after_seq or not holds(line, needles):
+        if not query.spans(seq) or not holds(line, needles):
             continue
         try:
             record = decode_object(line)

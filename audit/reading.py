@@ -56,7 +56,7 @@ class Reading:
         return "recovered" if kept else "signed"
 
     def proof(self, seq: int, line: bytes) -> bytes | None:
-        """Return the proof file of one record, as audit.prove gives it; None if nothing proves it."""
+        """Return one record's proof file as audit.prove gives it; None if nothing proves it."""
         if self.tree is None or seq >= self.tree.size:
             return None
         siblings = [self.tree.node(*place) for place in self.tree.path(seq)]
@@ -113,7 +113,7 @@ class _Lines:
             return
         line = raw[:-1]
         self.leaves += sha256(b"\0" + line).digest()
-        if seq <= self._query.after_seq or not holds(line, self._needles):
+        if not self._query.spans(seq) or not holds(line, self._needles):
             return
         try:
             record = decode_object(line)

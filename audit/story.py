@@ -4,9 +4,11 @@ May touch: values only. May not touch: files, clocks. A record may hold anything
 version of ours wrote: what cannot be read as we write it is shown as less, never an error.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
+
+from typing_extensions import override
 
 from audit.canonical import Json
 from audit.harmless import harmless, shortened, vector, words
@@ -16,6 +18,7 @@ from audit.record import INTENT, OUTCOME
 LONGEST = 2_000  # characters of one text in an entry; the record has all of it
 CALLS = frozenset({"exec", "patch", "ssh", "read"})
 RUNS = frozenset({"ok", "failed", "timeout", "killed", "lost", "running"})
+_ASKED = ("command ", "argv ", "script ", "file ", "files ", "change ", "hosts ")
 _CHANGED = ("created", "modified", "deleted", "attributes")
 
 Kind: TypeAlias = Literal["call", "approval", "event"]
@@ -30,6 +33,7 @@ class Contact:
     verdict: str  # allowed, refused, failed
     reason: str = ""
 
+    @override
     def __str__(self) -> str:
         return f"{self.host}:{self.port}" if self.port else self.host
 
@@ -88,30 +92,22 @@ class Story:
         approval = words(_part(record, "approval").get("id"))
         action = record.get("action_id")
         if kind == "approval" and approval:
-            self._join(("approval", approval), number, record, _approval)
+            self._join("approval", approval, number, record)
         elif isinstance(action, str) and str(record.get("event")).endswith((INTENT, OUTCOME)):
-            self._join(("call", action), number, record, _call)
+            self._join("call", action, number, record)
         else:
-            self._join(("event", str(number)), number, record, _event)
+            self._join("event", str(number), number, record)
 
     def entries(self) -> list[Entry]:
         """Return what was joined so far."""
         return list(self._entries.values())
 
-    def _join(
-        self,
-        key: tuple[str, str],
-        seq: int,
-        record: Mapping[str, Json],
-        read: "_Reader",
-    ) -> None:
-        entry = self._entries.get(key)
-        if entry is None:
-            kind: Kind = "call" if read is _call else "approval" if read is _approval else "event"
-            entry = Entry(kind, harmless(family(record)), (), words(record.get("ts")), "")
+    def _join(self, kind: Kind, key: str, seq: int, record: Mapping[str, Json]) -> None:
+        begun = Entry(kind, harmless(family(record)), (), words(record.get("ts")), "")
+        entry = self._entries.get((kind, key), begun)
         secrets = dict.fromkeys((*entry.secrets, *_redacted(record)))
         entry = replace(entry, seqs=(*entry.seqs, seq), secrets=tuple(secrets))
-        self._entries[key] = read(_common(entry, record), record)
+        self._entries[kind, key] = _READERS[kind](_common(entry, record), record)
 
 
 def told(records: Iterable[Mapping[str, Json]]) -> list[Entry]:
@@ -201,6 +197,13 @@ def _event(entry: Entry, record: Mapping[str, Json]) -> Entry:
     return replace(entry, what=shortened(what, LONGEST))
 
 
+_READERS: Mapping[Kind, Callable[[Entry, Mapping[str, Json]], Entry]] = {
+    "call": _call,
+    "approval": _approval,
+    "event": _event,
+}
+
+
 def _asked(request: Mapping[str, Json]) -> str:
     """Return what a request asks for, on one line."""
     command = request.get("command")
@@ -217,8 +220,8 @@ def _asked(request: Mapping[str, Json]) -> str:
 def _statement(approval: Mapping[str, Json]) -> str:
     """Return what an approval is asked for: the lines of its statement that say what would run."""
     lines = str(approval.get("statement") or "").splitlines()
-    told = [line for line in lines if line.startswith(("command ", "script ", "files ", "change "))]
-    return _text(" · ".join(told) or f"approval {words(approval.get('id'))}")
+    asked = [line.partition(" ")[2] for line in lines if line.startswith(_ASKED)]
+    return _text(" · ".join(asked) or f"approval {words(approval.get('id'))}")
 
 
 def _patched(outcome: Mapping[str, Json]) -> list[tuple[str, str]]:
