@@ -1,4 +1,4 @@
-"""The timeline's page in a real browser: rows, filters, proofs; and hostile text that stays text."""
+"""The timeline's page in a real browser: rows, filters, proofs; hostile text stays text."""
 
 import shutil
 from collections.abc import Iterator

@@ -6,6 +6,7 @@ May touch: the clock (for `2h`), a log directory for reading, the file a result 
 import os
 import re
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -83,11 +84,16 @@ def moment(option: str, text: str | None) -> datetime | None:
 
 def write(path: Path, text: str) -> None:
     """Make a file hold a result, whole or not at all; it may hold what the log holds, so 0600."""
+    write_lines(path, [text])
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Make a file hold lines as they come, whole or not at all, 0600."""
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as stream:
-                stream.write(text)
+                stream.writelines(lines)
             Path(name).replace(path)
         finally:
             Path(name).unlink(missing_ok=True)

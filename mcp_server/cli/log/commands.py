@@ -99,3 +99,58 @@ def audit_timeline(
 
         asked = Asked(directory, since, until, subject, session, effect, host, event, text, key)
         raise typer.Exit(timeline(asked, last, html))
+
+
+@log_app.command("report")
+def audit_report(
+    session: Annotated[str, typer.Argument(help="A session, as `audit query` shows it.")],
+    directory: Annotated[
+        Path | None, typer.Option("--directory", help="Default: your log.")
+    ] = None,
+    key: Key = None,
+    html: Html = None,
+    as_json: Json = False,
+) -> None:
+    """Report on one session: decisions, changes, refusals, approvals, findings; as Markdown.
+
+    Exit codes as for verify.
+    """
+    with explained():
+        from mcp_server.cli.log.asked import Asked  # noqa: PLC0415
+        from mcp_server.cli.log.report import print_report  # noqa: PLC0415
+
+        asked = Asked(directory, session=session, key=key)
+        raise typer.Exit(print_report(asked, html, as_json=as_json))
+
+
+@log_app.command("export")
+def audit_export(
+    directory: Directory = None,
+    ocsf: Annotated[bool, typer.Option("--ocsf", help="OCSF 1.3.0 events, one per line.")] = False,
+    otlp: Annotated[bool, typer.Option("--otlp", help="OTLP/JSON logs, 512 per line.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="A row for each call or event.")] = False,
+    since: Since = None,
+    until: Until = None,
+    subject: Subject = None,
+    session: Session = None,
+    effect: Effect = None,
+    host: Host = None,
+    event: Event = None,
+    text: Contains = None,
+    key: Key = None,
+    output: Annotated[Path | None, typer.Option("--output", help="A file, not stdout.")] = None,
+) -> None:
+    """Write the log, or what is asked for of it, for other systems.
+
+    Exit codes as for verify.
+    """
+    with explained():
+        from mcp_server.cli.log.asked import Asked  # noqa: PLC0415
+        from mcp_server.cli.log.export import Form, export  # noqa: PLC0415
+
+        forms: dict[Form, bool] = {"ocsf": ocsf, "otlp": otlp, "csv": as_csv}
+        chosen = [form for form, is_chosen in forms.items() if is_chosen]
+        if len(chosen) != 1:
+            raise typer.BadParameter("choose one of --ocsf, --otlp, --csv")
+        asked = Asked(directory, since, until, subject, session, effect, host, event, text, key)
+        raise typer.Exit(export(asked, chosen[0], output))
