@@ -59,6 +59,10 @@ _WIDEN_STRETCH = (
 Progress = Callable[[int], None]  # is told how many records are indexed
 
 
+def _quiet(count: int) -> None:
+    """Say nothing of progress."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """The newest records asked for, in log order, and why the index was not used, if it was not."""
@@ -80,7 +84,7 @@ class _Broken(_Unusable):
 
 
 def newest(
-    log: Path, query: Query, *, limit: int, homes: Sequence[Path], progress: Progress | None = None
+    log: Path, query: Query, *, limit: int, homes: Sequence[Path], progress: Progress = _quiet
 ) -> Found:
     """Return the newest `limit` records asked for, oldest of them first.
 
@@ -107,7 +111,7 @@ def newest(
 
 
 def _by_index(
-    log: Path, query: Query, limit: int, where: tuple[Path, Progress | None]
+    log: Path, query: Query, limit: int, where: tuple[Path, Progress]
 ) -> list[dict[str, Json]]:
     home, progress = where
     with closing(LogDirectory.open(log)) as directory:
@@ -125,7 +129,7 @@ def _by_index(
             return index.newest(query, limit)
 
 
-def _build(home: Path, directory: LogDirectory, progress: Progress | None) -> None:
+def _build(home: Path, directory: LogDirectory, progress: Progress) -> None:
     """Make the index anew beside its place, then move it there: readers see the old or the new."""
     home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f"{INDEX}.", dir=home.parent)
@@ -202,7 +206,7 @@ class LogIndex:
         self._segments.clear()
         self._database.close()
 
-    def fill(self, progress: Progress | None) -> None:
+    def fill(self, progress: Progress) -> None:
         """Read the whole log into an empty database."""
         self._database.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + _TABLES)
         self._database.execute("BEGIN")
@@ -210,7 +214,7 @@ class LogIndex:
         self._database.execute("COMMIT")
         self._database.executescript(_ORDERS)
 
-    def catch_up(self, progress: Progress | None) -> None:
+    def catch_up(self, progress: Progress) -> None:
         """Read what the log has grown by; written only if it has.
 
         Raises:
@@ -278,7 +282,7 @@ class LogIndex:
                     yield first, start, line
                     start, due = start + len(line), due + 1
 
-    def _read_on(self, progress: Progress | None) -> None:
+    def _read_on(self, progress: Progress) -> None:
         state, batch = self._state, _Batch(self._word)
         for first, start, raw in self._lines():
             line = raw[:-1]
@@ -289,8 +293,7 @@ class LogIndex:
             state.size, state.first, state.ends = state.size + 1, first, start + len(raw)
             if len(batch.rows) == BATCH:
                 batch.flush(self._database)
-                if progress is not None:
-                    progress(state.size)
+                progress(state.size)
         batch.flush(self._database)
         self._database.execute("DELETE FROM state")
         row = (VERSION, state.size, state.tip, state.first, state.ends)
@@ -310,7 +313,7 @@ class LogIndex:
             return b""
         leaf = sha256(b"\0" + line).hexdigest().encode()
         if place.seq + 1 == self._state.size:
-            following = following or b'{"@prev":"' + self._state.tip
+            following = b'{"@prev":"' + self._state.tip
         elif not following:
             following = os.pread(self._open(place.seq + 1), _HEAD_BYTES, 0)
         if following != b'{"@prev":"' + leaf or data[place.length : place.length + 1] != b"\n":

@@ -134,7 +134,7 @@ def _items(value: Json) -> Sequence[Json]:
 
 
 def _raw(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+    return text.encode("utf-8", "backslashreplace")
 
 
 def _inside(text: str) -> bytes:

@@ -145,7 +145,7 @@ def _call(entry: Entry, record: Mapping[str, Json]) -> Entry:
         what=_asked(request) or entry.what,
         status=(words(outcome.get("status")) or "unknown") if ended else entry.status or "running",
         profile=words(request.get("profile")) or entry.profile,
-        change_set=words(request.get("change_set")) or words(changes.get("id")) or entry.change_set,
+        change_set=words(request.get("change_set")) or entry.change_set or words(changes.get("id")),
         message=_text(outcome.get("message")),
         dur_us=_number(outcome.get("dur_us")),
         changed=tuple(changed),
