@@ -260,11 +260,13 @@ def many(count: int) -> Callable[[Teller], None]:
     return told
 
 
-def log_of(root: Path, story: Callable[[Teller], None]) -> tuple[Path, PublicKey]:
+def log_of(
+    root: Path, story: Callable[[Teller], None], origin: str = ORIGIN
+) -> tuple[Path, PublicKey]:
     """Return a log in which a story was told, and its key."""
-    signer = FileSigner.open(root / "keys" / "audit.pem", name=ORIGIN)
+    signer = FileSigner.open(root / "keys" / "audit.pem", name=origin)
     clock = Clock()
-    log = AuditLog.open(root / "log", signer, origin=ORIGIN, clock=clock)
+    log = AuditLog.open(root / "log", signer, origin=origin, clock=clock)
     story(Teller(log.append, clock))
     log.close()
     return root / "log", signer.public_key

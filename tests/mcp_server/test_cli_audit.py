@@ -56,22 +56,21 @@ def rows(text: str) -> list[dict[str, object]]:
 def test_query_finds_by_each_option_and_prints_lines_or_json(days):
     for option, value, count in [
         ("--effect", "deny", 2),
-        ("--subject", "agent:codex", 8),
-        ("--session", "s2", 11),
+        ("--subject", "agent:codex", 11),
+        ("--session", "s2", 14),
         ("--host", "api.example.com", 1),
         ("--event", "policy", 3),
         ("--text", "docker compose", 1),
-        ("--since", "2026-03-05", 14),
-        ("--until", "2026-03-04T08:13", 5),
+        ("--since", "2026-03-05", 16),
+        ("--until", "2026-03-04T08:13", 4),
         ("--last", "3", 3),
         ("--since", "1s", 0),
     ]:
         found = days.run("query", str(days.log), option, value, "--json")
         assert (found.returncode, len(rows(found.stdout))) == (0, count), option
     line = days.run("query", str(days.log), "--effect", "deny", "--last", "1").stdout
-    assert line.split() == [
-        "16", "2026-03-04T08:41:35.738000Z", "exec.outcome", "denied", "cat", "./.env", "|", "head", "-3",
-    ]  # fmt: skip
+    assert line.endswith("  exec.outcome  denied  cat ./.env | head -3\n")
+    assert line.split()[:2] == ["17", "2026-03-04T08:41:35.406000Z"]
 
 
 def test_query_makes_an_index_beside_the_log_unless_told_to_scan(days):
@@ -109,11 +108,11 @@ def test_a_log_that_is_not_there_is_named(days):
 
 def test_show_prints_the_newest_or_one_record_whole(days):
     assert len(days.run("show", str(days.log), "--last", "4").stdout.splitlines()) == 4
-    whole = days.run("show", str(days.log), "--seq", "16").stdout
+    whole = days.run("show", str(days.log), "--seq", "17").stdout
     assert '  command: "cat ./.env | head -3"' in whole
     assert '  rules[0]:\n    id: "secrets-anywhere"' in whole
-    as_json = days.run("show", str(days.log), "--seq", "16", "--json").stdout
-    assert json.loads(as_json)["@seq"] == 16
+    as_json = days.run("show", str(days.log), "--seq", "17", "--json").stdout
+    assert json.loads(as_json)["@seq"] == 17
 
 
 def test_the_timeline_shows_the_day_and_ends_with_the_verdicts_exit_code(days):
@@ -154,7 +153,7 @@ def test_a_report_is_markdown_a_page_or_json(days):
     assert (written.returncode, written.stdout) == (0, "")
     assert "<strong>first_host</strong>" in page.read_text()
     found = json.loads(days.keyed(*place, "--json").stdout)
-    assert [one["kind"] for one in found["findings"]][0] == "around_a_no"
+    assert found["findings"][0]["kind"] == "around_a_no"
     nobody = days.keyed("report", "s9", "--directory", str(days.log))
     assert (nobody.returncode, "no record of session 's9'" in nobody.stderr) == (2, True)
 
@@ -183,7 +182,7 @@ def test_a_report_on_a_changed_log_says_not_to_rely_on_it(days):
 
 def test_export_joins_calls_and_says_how_far_trust_goes(days):
     events = rows(days.keyed("export", str(days.log), "--ocsf").stdout)
-    assert sum(one["class_uid"] == 1007 for one in events) == 18
+    assert sum(one["class_uid"] == 1007 for one in events) == 16
     assert {one["unmapped"]["trust"] for one in events} == {"signed"}
     (told,) = rows(days.keyed("export", str(days.log), "--otlp").stdout)
     assert len(told["resourceLogs"][0]["scopeLogs"][0]["logRecords"]) == 45

@@ -155,6 +155,16 @@ def test_what_an_agent_wrote_neither_runs_nor_loads_nor_steers_the_page(
 
 
 @pytest.mark.threat("T24")
+def test_the_name_of_a_log_is_text_too(opened, tmp_path):
+    name = "<img/src=x/onerror=globalThis.ran=1>@@DATA@@"
+    log, key = log_of(tmp_path, working_days, name)
+    (log / "checkpoint").write_bytes((log / "checkpoint.durable").read_bytes()[:-3])
+    seen = opened(read(log, [key], Query(), last=5))
+    assert seen.page.evaluate("[globalThis.ran ?? null, document.images.length]") == [None, 0]
+    assert "TAMPERED" in seen.page.locator("header").inner_text()
+
+
+@pytest.mark.threat("T24")
 def test_only_the_pages_own_script_may_run_on_it(opened, days):
     seen = opened(read(days[0], [days[1]], Query(), last=10))
     tried = """() => {
