@@ -10,6 +10,16 @@ from itertools import pairwise
 from audit.story import Entry
 
 STOPPED = frozenset({"denied", "declined", "blocked"})
+TITLES = {
+    "first_host": "New host",
+    "refused_host": "Refused host",
+    "around_a_no": "Another way after a no",
+    "held_let_in": "Held, then let in",
+    "policy_changed": "Policy changed",
+    "unconfined": "Outside the sandbox",
+    "secret": "Secret seen",
+    "lost": "Outcome unknown",
+}
 STUBBORN = 2  # refusals after which another way that worked is worth a look
 
 
@@ -20,6 +30,11 @@ class Finding:
     kind: str
     text: str
     seqs: tuple[int, ...]
+
+    @property
+    def title(self) -> str:
+        """Return the kind in words."""
+        return TITLES[self.kind]
 
 
 def of_session(entries: Sequence[Entry], known_hosts: Iterable[str]) -> list[Finding]:

@@ -82,7 +82,9 @@ def markdown(found: SessionReport) -> str:
     lines = [f"# Session {_code(found.session)}", "", found.trust, ""]
     lines += [f"- {name}: {_code(value)}" for name, value in found.facts]
     lines += ["", "## Findings", ""]
-    lines += [f"- **{one.kind}** {_code(one.text)} ({_places(one.seqs)})" for one in found.findings]
+    lines += [
+        f"- **{one.title}**: {_code(one.text)} ({_places(one.seqs)})" for one in found.findings
+    ]
     if not found.findings:
         lines.append("None.")
     for section in found.sections:

@@ -41,7 +41,7 @@ def rows(base: Path) -> list[Row]:
         "subject": lambda n: Query(subject=f"agent:{n % SUBJECTS}"),
         "effect": lambda _: Query(effect="deny"),
         "subject, effect and time": lambda n: Query(
-            subject=f"agent:{n % SUBJECTS}", effect="deny", since=_moment(n)
+            subject=f"agent:{n % SUBJECTS}", effect="deny", since=_moment(n // 2)
         ),
     }
     found = [
@@ -92,7 +92,7 @@ def _written(log: Path, count: int) -> FileSigner:
 
 def _record(number: int) -> dict[str, Json]:
     subject = number // 50 % SUBJECTS
-    effect = "deny" if number % 200 == 0 else "ask" if number % 20 == 0 else "allow"
+    effect = "deny" if number % 199 == 0 else "ask" if number % 20 == 0 else "allow"
     return {
         "event": "exec.outcome" if number % 2 else "exec.intent",
         "action_id": f"{number // 2:016x}",

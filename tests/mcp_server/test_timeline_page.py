@@ -158,10 +158,11 @@ def test_what_an_agent_wrote_neither_runs_nor_loads_nor_steers_the_page(
 def test_the_name_of_a_log_is_text_too(opened, tmp_path):
     name = "<img/src=x/onerror=globalThis.ran=1>@@DATA@@"
     log, key = log_of(tmp_path, working_days, name)
-    (log / "checkpoint").write_bytes((log / "checkpoint.durable").read_bytes()[:-3])
-    seen = opened(read(log, [key], Query(), last=5))
-    assert seen.page.evaluate("[globalThis.ran ?? null, document.images.length]") == [None, 0]
-    assert "TAMPERED" in seen.page.locator("header").inner_text()
+    for verdict in ("VERIFIED", "TAMPERED"):
+        seen = opened(read(log, [key], Query(), last=5))
+        assert seen.page.evaluate("[globalThis.ran ?? null, document.images.length]") == [None, 0]
+        assert verdict in seen.page.locator("header").inner_text()
+        (log / "checkpoint").write_bytes((log / "checkpoint.durable").read_bytes()[:-3])
 
 
 @pytest.mark.threat("T24")

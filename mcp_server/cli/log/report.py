@@ -88,7 +88,7 @@ def _finding_rows(found: SessionReport) -> Iterator[str]:
     for one in found.findings:
         seqs = ", ".join(map(str, one.seqs[:8]))
         yield (
-            f"<tr><td><strong>{html.escape(one.kind)}</strong></td>"
+            f"<tr><td><strong>{html.escape(one.title)}</strong></td>"
             f'<td>{html.escape(one.text)}</td><td class="soft">records {seqs}</td></tr>'
         )
 

@@ -56,7 +56,7 @@
     $("bar").append(part);
     $("key").append(make("span", "", make("i", `t-${trust}`), `${spans[trust].toLocaleString("en")} ${meaning}`));
   }
-  if (data.records !== data.entries.reduce((sum, e) => sum + e.seqs.length, 0)) {
+  if (data.records > data.entries.reduce((sum, e) => sum + e.seqs.length, 0)) {
     $("key").append(make("span", "", `of ${data.records.toLocaleString("en")} records in the log, of which ${data.signed.toLocaleString("en")} are signed`));
   }
   if (data.leftOut) $("key").append(make("span", "", `${data.leftOut.toLocaleString("en")} older ones are not on this page`));

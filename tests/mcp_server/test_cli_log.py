@@ -147,11 +147,11 @@ def test_a_report_is_markdown_a_page_or_json(days):
     place = ("report", "s1", "--directory", str(days.log))
     text = days.keyed(*place).stdout
     assert text.startswith("# Session `s1`\n\nVERIFIED: the log has 45 records, 45 signed.\n")
-    assert "**around_a_no**" in text
+    assert "**Another way after a no**: `refused 2 times" in text
     page = days.base / "report.html"
     written = days.keyed(*place, "--html", str(page))
     assert (written.returncode, written.stdout) == (0, "")
-    assert "<strong>first_host</strong>" in page.read_text()
+    assert "<strong>New host</strong>" in page.read_text()
     found = json.loads(days.keyed(*place, "--json").stdout)
     assert found["findings"][0]["kind"] == "around_a_no"
     nobody = days.keyed("report", "s9", "--directory", str(days.log))
