@@ -15,6 +15,7 @@ from audit.errors import AuditTampered, AuditUnavailable
 
 CHECKPOINT = "checkpoint"
 DURABLE_CHECKPOINT = "checkpoint.durable"
+COSIGNATURES = "cosignatures"  # checkpoints with the signatures of witnesses, named by size
 PRIVATE_DIRECTORY = 0o700
 PRIVATE_FILE = 0o600
 PUBLIC_FILE = 0o644
@@ -72,6 +73,19 @@ class LogDirectory:
             directory.close()
             raise
         return directory
+
+    def below(self, name: str) -> "LogDirectory":
+        """Return a directory in this one, for reading.
+
+        Raises:
+            OSError: it is missing, a symlink, or not readable.
+        """
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+        return LogDirectory(self.path / name, os.open(name, flags, dir_fd=self.descriptor))
+
+    def names(self) -> list[str]:
+        """Return the names in this directory, in no order."""
+        return os.listdir(self.descriptor)  # noqa: PTH208 — by descriptor, not by a path that may move
 
     def file(self, name: str, flags: int, mode: int = PRIVATE_FILE) -> int:
         """Return a descriptor of a regular file below the directory.
@@ -149,8 +163,7 @@ class LogDirectory:
 
     def segments(self) -> list[int]:
         """Return the first `@seq` of every segment, ascending."""
-        names = os.listdir(self.descriptor)  # noqa: PTH208 — by descriptor, not by a path that may move
-        firsts = (segment_first(name) for name in names)
+        firsts = map(segment_first, self.names())
         return sorted(first for first in firsts if first is not None)
 
     def sync(self) -> None:

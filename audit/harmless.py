@@ -16,6 +16,8 @@ GAP = " … "
 
 def harmless(text: str) -> str:
     """Return text in which every character that is not plainly visible is written as an escape."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 

@@ -19,8 +19,9 @@ from typing import final
 from audit.canonical import Json, encode
 from audit.chain import FRAME_BYTES, MAX_LINE_BYTES, check_top_level
 from audit.directory import LogDirectory
-from audit.errors import AuditError, AuditUnavailable, RecordRefused
-from audit.note import Checkpoint, Signer
+from audit.epochs import ROTATE
+from audit.errors import AuditError, AuditUnavailable, RecordRefused, SignerUnavailable
+from audit.note import Checkpoint, PublicKey, Signer
 from audit.record import INTENT, VERSION, log_open, log_recovered, timestamp
 from audit.recover import OpenIntents
 from audit.tail import DISK_FULL, DiskFull, Recovered, Tail
@@ -67,7 +68,6 @@ class AuditLog:
         self, directory: LogDirectory, signer: Signer, clock: Callable[[], datetime]
     ) -> None:
         self._directory = directory
-        self._signer = signer
         self._clock = clock
         self._queue: list[_Entry] = []
         self._queue_lock = threading.Lock()
@@ -113,6 +113,8 @@ class AuditLog:
             RecordRefused: outside the domain, or too long; nothing was written.
             AuditUnavailable: it is not durable; what it announces must not happen.
         """
+        if record.get("event") == ROTATE:
+            raise RecordRefused(f"{ROTATE} is written by a rotation alone; nothing was written")
         entry = _Entry(self._body(record), is_outcome=is_outcome)
         with self._queue_lock:
             self._queue.append(entry)
@@ -129,6 +131,32 @@ class AuditLog:
             return entry.result
         raise entry.result or AuditUnavailable(self._poisoned())
 
+    def rotate(self, make: Callable[[], Signer]) -> tuple[PublicKey, PublicKey]:
+        """Hand the log over to the signer that `make` returns; return the old key and the new.
+
+        `make` is called with the log's lock held. The new signer's `successor` is told once the
+        rotation is in force; a file key destroys the old one there.
+
+        Raises:
+            AuditError: nothing happened, or the log must be opened again to find out.
+        """
+        with self._turn:
+            if self._dead:
+                raise AuditUnavailable(self._poisoned())
+            self._dead = "a rotation of the key was interrupted"
+            try:
+                with self._exclusive():
+                    keys = self._rotate(make)
+            except OSError as error:
+                raise AuditUnavailable(f"{self._poisoned()} {error.strerror}") from error
+            self._dead = ""
+        return keys
+
+    @property
+    def first_key(self) -> PublicKey:
+        """Return the key that began the log: the one to give to whoever audits it."""
+        return self._tail.ring.first[0]
+
     def close(self) -> None:
         """Make the last checkpoint durable and leave; unused afterwards."""
         with self._turn:
@@ -144,15 +172,12 @@ class AuditLog:
                 self._tail.close()
 
     def _start(self) -> None:
-        key = self._signer.public_key
         self._lock = self._directory.own_file("lock", os.O_RDWR | os.O_CREAT)
         with self._turn, self._exclusive():
             intents = OpenIntents()
             recovered = self._tail.start(intents.observe)
             self._writers.enter()
-            writer = self._writers.current.to_json()
-            opening = log_open(origin=key.name, vkey=key.vkey, writer=writer)
-            records = [*intents.lost(self._writers.is_gone), opening]
+            records = [*intents.lost(self._writers.is_gone), self._opening()]
             self._keep_ballast()
             self._note_recovery(recovered)
             self._tail.add([*self._recovery, *(self._body(record) for record in records)])
@@ -169,6 +194,23 @@ class AuditLog:
                 f"the record takes {len(body)} of {MAX_LINE_BYTES} bytes; hash or shorten its parts"
             )
         return body
+
+    def _opening(self) -> Mapping[str, Json]:
+        key, writer = self._tail.signer.public_key, self._writers.current.to_json()
+        return log_open(origin=key.name, vkey=key.vkey, writer=writer)
+
+    def _rotate(self, make: Callable[[], Signer]) -> tuple[PublicKey, PublicKey]:
+        self._note_recovery(self._tail.catch_up())
+        try:
+            self._add_recovery()
+            old, new = self._tail.signer.public_key, _made(make)
+            _check_successor(new.public_key, [*self._tail.ring.keys, old])
+            self._tail.rotate(new, self._body)
+        except (DiskFull, SignerUnavailable, RecordRefused):
+            self._dead = ""  # the log is as it was
+            raise
+        self._tail.add([self._body(self._opening())])
+        return old, new.public_key
 
     def _note_recovery(self, recovered: Recovered | None) -> None:
         if recovered is not None:
@@ -227,6 +269,10 @@ class AuditLog:
         except DiskFull as full:
             _refuse(intents, str(full))
             self._add_from_reserve(outcomes)
+        except SignerUnavailable as gone:
+            if outcomes:
+                self._tail.leave_unsigned([entry.body for entry in outcomes])
+            _refuse(batch, str(gone))
 
     def _add_from_reserve(self, outcomes: Sequence[_Entry]) -> None:
         if not outcomes:
@@ -238,12 +284,15 @@ class AuditLog:
             _refuse(outcomes, f"{full} The reserve is spent too.")
 
     def _add(self, entries: Sequence[_Entry]) -> None:
-        if self._recovery:
-            self._tail.add(self._recovery)
-            self._recovery = []
+        self._add_recovery()
         first, head, note = self._tail.add([entry.body for entry in entries])
         for seq, entry in enumerate(entries, start=first):
             entry.result = _receipt(head, seq, note)
+
+    def _add_recovery(self) -> None:
+        if self._recovery:
+            self._tail.add(self._recovery)
+            self._recovery = []
 
     def _keep_ballast(self) -> None:
         """Set space aside for outcomes; without it no new intent may start."""
@@ -282,3 +331,18 @@ def _receipt(head: Checkpoint, seq: int, note: bytes) -> Receipt:
 def _refuse(entries: Sequence[_Entry], why: str) -> None:
     for entry in entries:
         entry.result = AuditUnavailable(why)
+
+
+def _made(make: Callable[[], Signer]) -> Signer:
+    try:
+        return make()
+    except OSError as error:
+        raise SignerUnavailable(f"no new key: {error.strerror}; the old one stays.") from error
+
+
+def _check_successor(new: PublicKey, used: Sequence[PublicKey]) -> None:
+    if new in used or new.name != used[-1].name:
+        raise RecordRefused(
+            f"{new.vkey} cannot take over from {used[-1].vkey}: it signed this log before, or is "
+            "named otherwise. The old key stays."
+        )

@@ -37,6 +37,11 @@ class Frontier:
         """Return an independent frontier of the same tree."""
         return Frontier(self.size, self._peaks)
 
+    @property
+    def peaks(self) -> tuple[bytes, ...]:
+        """Return the roots of the perfect subtrees, the widest first."""
+        return tuple(self._peaks)
+
     def append(self, leaf: bytes) -> None:
         """Add one leaf hash on the right."""
         self.extend((leaf,))

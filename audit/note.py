@@ -19,47 +19,52 @@ from audit.errors import NoteError
 from audit.merkle import HASH_BYTES, leaf_hash, root_from_inclusion
 
 ED25519 = 0x01
+COSIGNATURE = 0x04
 MAX_NOTE_BYTES = 1 << 20
 CHECKPOINT_BYTES = 1024  # of the file: fixed, so overwriting it in place never needs a block
 MAX_SIGNATURES = 100
 MAX_SIZE_DIGITS = 16
 PROOF_HEADER = "c2sp.org/tlog-proof@v1"
+_HEADER_LINE = f"{PROOF_HEADER}\n".encode()
 _KEY_ID_BYTES = 4
+_TIME_BYTES = 8
 _SPACE = 0x20
 _NEWLINE = 0x0A
 
 
 @dataclass(frozen=True, slots=True)
 class PublicKey:
-    """An Ed25519 key under the name it signs as."""
+    """An Ed25519 key under the name it signs as: a log's own, or a witness's (COSIGNATURE)."""
 
     name: str
     raw: bytes
+    kind: int = ED25519
 
     @property
     def key_id(self) -> bytes:
         """Return the four bytes that announce this key in a signature line."""
-        tagged = self.name.encode() + b"\n" + bytes([ED25519]) + self.raw
+        tagged = self.name.encode() + b"\n" + bytes([self.kind]) + self.raw
         return sha256(tagged).digest()[:_KEY_ID_BYTES]
 
     @property
     def vkey(self) -> str:
         """Return the key as C2SP text: `name+id+base64`."""
-        return f"{self.name}+{self.key_id.hex()}+{_base64(bytes([ED25519]) + self.raw)}"
+        return f"{self.name}+{self.key_id.hex()}+{_base64(bytes([self.kind]) + self.raw)}"
 
     @classmethod
-    def parse(cls, vkey: str) -> "PublicKey":
+    def parse(cls, vkey: str, kind: int = ED25519) -> "PublicKey":
         """Return the key that a `name+id+base64` text spells.
 
         Raises:
-            NoteError: it is no such text, not Ed25519, or its id is another key's.
+            NoteError: it is no such text, not of this kind, or its id is another key's.
         """
         name, _, rest = vkey.strip().partition("+")
         key_id, _, encoded = rest.partition("+")
         tagged = _unbase64(encoded)
-        if not is_key_name(name) or len(tagged) != 1 + HASH_BYTES or tagged[0] != ED25519:
-            raise NoteError(f"{vkey!r} is not a public key of the form name+id+base64 (Ed25519)")
-        key = cls(name, tagged[1:])
+        if not is_key_name(name) or len(tagged) != 1 + HASH_BYTES or tagged[0] != kind:
+            what = "a public key" if kind == ED25519 else "a witness's key"
+            raise NoteError(f"{vkey!r} is not {what} of the form name+id+base64 (Ed25519)")
+        key = cls(name, tagged[1:], kind)
         if key.key_id.hex() != key_id:
             raise NoteError(f"{vkey!r}: the id is not this key's, so a character is wrong")
         return key
@@ -69,7 +74,12 @@ class PublicKey:
 
         Raises:
             NoteError: it is not.
+
+        Source: c2sp.org/tlog-cosignature for a witness: the time it signed at comes first.
         """
+        if self.kind == COSIGNATURE:
+            moment, signature = signature[:_TIME_BYTES], signature[_TIME_BYTES:]
+            text = b"cosignature/v1\ntime %d\n" % int.from_bytes(moment, "big") + text
         try:
             Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, text)
         except InvalidSignature:
@@ -77,14 +87,25 @@ class PublicKey:
 
 
 class Signer(Protocol):
-    """Whoever holds a private key: a file today, an agent or a token later."""
+    """Whoever holds a private key: a file, an agent or a token."""
 
     @property
     def public_key(self) -> PublicKey:
         """Return the key that verifies what this signer signs."""
 
     def sign(self, message: bytes) -> bytes:
-        """Return the raw Ed25519 signature, 64 bytes."""
+        """Return the raw Ed25519 signature, 64 bytes.
+
+        Raises:
+            SignerUnavailable: whoever holds the key does not sign now.
+        """
+
+    def successor(self, key: PublicKey) -> "Signer":
+        """Return the signer of `key`, to which the log was rotated; forget the one before.
+
+        Raises:
+            AuditUnavailable: it cannot be reached from here; the message says what to configure.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +146,32 @@ class Proof:
     record: bytes
     index: int
     checkpoint: Checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class ProofFile:
+    """The parts of a proof file, none of them proven yet."""
+
+    record: bytes
+    handovers: tuple[bytes, ...]  # proofs of each rotation of the key before the checkpoint
+    index: int
+    path: tuple[bytes, ...]
+    note: bytes
+
+    def under(self, checkpoint: Checkpoint) -> Proof:
+        """Return what the file proves, given that its checkpoint is signed.
+
+        Raises:
+            NoteError: the path misses the root.
+        """
+        leaf = leaf_hash(self.record)
+        try:
+            root = root_from_inclusion(leaf, self.index, checkpoint.size, self.path)
+        except ValueError as error:
+            raise NoteError(f"the proof does not fit its checkpoint: {error}") from None
+        if root != checkpoint.root:
+            raise NoteError("the record is not in the signed tree: the path leads to another root")
+        return Proof(self.record, self.index, checkpoint)
 
 
 def is_key_name(name: str) -> bool:
@@ -184,19 +231,32 @@ def unpad_note(data: bytes) -> bytes:
     return data.rstrip(b"\n") + b"\n"
 
 
-def make_proof(record: bytes, index: int, siblings: Sequence[bytes], note: bytes) -> bytes:
+def make_proof(
+    record: bytes, index: int, path: Sequence[bytes], note: bytes, handovers: Sequence[bytes] = ()
+) -> bytes:
     """Return one file that proves a record offline: record, place, path and signed checkpoint."""
-    head = [PROOF_HEADER, f"extra {_base64(record)}", f"index {index}", *map(_base64, siblings)]
+    extra = b"\n".join([record, b"".join(handovers)]) if handovers else record
+    head = [PROOF_HEADER, f"extra {_base64(extra)}", f"index {index}", *map(_base64, path)]
     return "\n".join(head).encode() + b"\n\n" + note
 
 
 def open_proof(data: bytes, keys: Sequence[PublicKey]) -> Proof:
-    """Return the record that a proof file proves.
+    """Return the record that a proof file proves, if one of these keys signed its checkpoint.
 
     Raises:
         NoteError: malformed, not signed by a known key, or the path misses the signed root.
 
     Source: c2sp.org/tlog-proof.
+    """
+    parts = proof_parts(data)
+    return parts.under(open_checkpoint(parts.note, keys))
+
+
+def proof_parts(data: bytes) -> ProofFile:
+    """Return the parts of a proof file; nothing about them is proven.
+
+    Raises:
+        NoteError: malformed.
     """
     head, _, note = data.partition(b"\n\n")
     try:
@@ -208,16 +268,12 @@ def open_proof(data: bytes, keys: Sequence[PublicKey]) -> Proof:
         raise NoteError(f"not a {PROOF_HEADER} file with its record inside")
     if not _is_decimal(place):
         raise NoteError(f"the proof's index {place!r} is not a plain decimal")
-    record = _unbase64(extra.removeprefix("extra "))
-    checkpoint = open_checkpoint(note, keys)
-    path = [_unbase64(sibling) for sibling in siblings]
-    try:
-        root = root_from_inclusion(leaf_hash(record), int(place), checkpoint.size, path)
-    except ValueError as error:
-        raise NoteError(f"the proof does not fit its checkpoint: {error}") from None
-    if root != checkpoint.root:
-        raise NoteError("the record is not in the signed tree: the path leads to another root")
-    return Proof(record, int(place), checkpoint)
+    record, _, handed = _unbase64(extra.removeprefix("extra ")).partition(b"\n")
+    before, *handovers = handed.split(_HEADER_LINE)
+    if before:
+        raise NoteError("what follows the record in the proof is no proof of a key's rotation")
+    path = tuple(_unbase64(sibling) for sibling in siblings)
+    return ProofFile(record, tuple(_HEADER_LINE + one for one in handovers), int(place), path, note)
 
 
 def _split_note(note: bytes) -> tuple[bytes, list[str]]:

@@ -5,7 +5,6 @@ looked at most: what is wrong is said, and no record is called proven that the s
 cover. `Trust` says for each record how far it goes.
 """
 
-import time
 from collections import deque
 from collections.abc import Sequence
 from contextlib import closing
@@ -15,17 +14,17 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from audit.canonical import Json, decode_object
-from audit.directory import CHECKPOINT, LogDirectory
-from audit.errors import AuditError, NoteError, RecordRefused
+from audit.directory import LogDirectory
+from audit.errors import AuditError, RecordRefused
+from audit.heads import Head, Heads, HeadsError
 from audit.merkle import HASH_BYTES
-from audit.note import Checkpoint, PublicKey, make_proof, open_checkpoint, unpad_note
+from audit.note import Checkpoint, PublicKey, make_proof
 from audit.proofs import ProofTree
 from audit.query import Query, holds
 from audit.read import raw_lines
+from audit.trust import TrustPolicy
 from audit.verify import Report, verify
 
-TORN_READ_S = 0.2  # the checkpoint is overwritten in place while a server runs
-_PAUSE_S = 0.005
 Trust: TypeAlias = Literal["signed", "recovered", "unsigned", "broken"]
 
 
@@ -36,6 +35,7 @@ class Reading:
     report: Report
     head: Checkpoint | None  # None: there is no checkpoint that a trusted key signed
     note: bytes
+    handovers: tuple[bytes, ...]  # of the key, each as a proof; mostly none
     tree: ProofTree | None  # over the signed records; None: they do not lead to the signed root
     lines: tuple[tuple[int, bytes], ...]
     records: tuple[dict[str, Json], ...]
@@ -60,7 +60,7 @@ class Reading:
         if self.tree is None or seq >= self.tree.size:
             return None
         siblings = [self.tree.node(*place) for place in self.tree.path(seq)]
-        return make_proof(line, seq, siblings, self.note)
+        return make_proof(line, seq, siblings, self.note, self.handovers)
 
 
 def read(log: Path, keys: Sequence[PublicKey], query: Query, *, last: int) -> Reading:
@@ -72,7 +72,7 @@ def read(log: Path, keys: Sequence[PublicKey], query: Query, *, last: int) -> Re
     report = verify(log, keys)
     try:
         with closing(LogDirectory.open(log)) as directory:
-            head, note = _checkpoint(directory, keys)
+            head, handovers = _head(directory, keys)
             found = _Lines(query, last)
             for first in directory.segments():
                 for seq, raw in enumerate(raw_lines(directory, first), start=first):
@@ -81,13 +81,15 @@ def read(log: Path, keys: Sequence[PublicKey], query: Query, *, last: int) -> Re
         raise AuditError(f"{log}: cannot be read: {error.strerror}") from error
     tree = None
     if head is not None:
-        tree = ProofTree(found.leaves[: head.size * HASH_BYTES])
-        if (tree.size, tree.root) != (head.size, head.root):
+        signed = head.checkpoint
+        tree = ProofTree(found.leaves[: signed.size * HASH_BYTES])
+        if (tree.size, tree.root) != (signed.size, signed.root):
             tree = None
     return Reading(
         report,
-        head,
-        note,
+        head.checkpoint if head is not None else None,
+        head.note if head is not None else b"",
+        handovers,
         tree,
         tuple((seq, line) for seq, line, _ in found.kept),
         tuple(record for *_, record in found.kept),
@@ -125,15 +127,18 @@ class _Lines:
             self.kept.append((seq, line, record))
 
 
-def _checkpoint(
+def _head(
     directory: LogDirectory, keys: Sequence[PublicKey]
-) -> tuple[Checkpoint | None, bytes]:
-    deadline = time.monotonic() + TORN_READ_S
-    while True:
-        note = unpad_note(directory.read(CHECKPOINT) or b"")
-        try:
-            return open_checkpoint(note, keys), note
-        except NoteError:
-            if time.monotonic() > deadline:
-                return None, note
-            time.sleep(_PAUSE_S)
+) -> tuple[Head | None, tuple[bytes, ...]]:
+    """Return the newest signed head, and what hands its key over from a trusted one."""
+    heads = Heads(directory, TrustPolicy(tuple(keys)))
+    try:
+        heads.load_ring()
+        newest, _ = heads.all()
+    except HeadsError:
+        return None, ()
+    if newest is None:
+        return None, ()
+    size = newest.checkpoint.size
+    rotations = [one.proof for one in heads.ring.rotations if one.closing.size < size]
+    return newest, tuple(rotations)

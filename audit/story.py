@@ -190,6 +190,8 @@ def _event(entry: Entry, record: Mapping[str, Json]) -> Entry:
             what = f"policy refused: {words(record.get('error'))}"
         case "tool.classified":
             what = f"asked what policy thinks of: {_asked(_part(record, 'request'))}"
+        case "key.rotate":
+            what = "the log was handed over to another key"
         case "audit.read":
             what = f"the log was read: {words(record.get('tool'))}"
         case event:

@@ -6,6 +6,8 @@ The order that makes a record true:
 2 sync    fdatasync: from here the power may fail
 3 sign    the checkpoint; its note exists only for what is durable
 4 publish the note in place (pwrite: no new block, so a full disk does not stop it)
+A rotation of the key is the same, and between 3 and 4 its proof is made durable in `epochs/`: from
+there the new key is in force. A record `key.rotate` without that proof never happened and is cut.
 A crash between any two steps leaves complete records without a signature, or a torn line.
 """
 
@@ -26,9 +28,19 @@ from audit.directory import (
     LogDirectory,
     segment_name,
 )
-from audit.errors import AuditTampered, AuditUnavailable, NoteError
-from audit.note import Checkpoint, Signer, open_checkpoint, pad_note, sign_note, unpad_note
+from audit.epochs import (
+    EPOCHS,
+    KeyRing,
+    epoch_name,
+    epoch_sizes,
+    is_rotation,
+    read_rotations,
+    rotation_record,
+)
+from audit.errors import AuditTampered, AuditUnavailable, NoteError, SignerUnavailable
+from audit.note import Checkpoint, Signer, make_proof, pad_note, sign_note, unpad_note
 from audit.read import BLOCK_BYTES
+from audit.record import Record
 
 DURABLE_EVERY_S = 1.0
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -57,7 +69,8 @@ class Tail:
 
     def __init__(self, directory: LogDirectory, signer: Signer, *, max_segment: int) -> None:
         self._directory = directory
-        self._signer = signer
+        self.signer = signer
+        self.ring = KeyRing((signer.public_key,))
         self._max_segment = max_segment
         self._segment = -1
         self._first = -1
@@ -78,9 +91,10 @@ class Tail:
         """
         flags = os.O_RDWR | os.O_CREAT
         self._checkpoint = self._directory.own_file(CHECKPOINT, flags, PUBLIC_FILE)
+        self._refresh_ring()
         firsts = self._directory.segments()
-        if not firsts and not self._read_notes():
-            self._publish(sign_note(self._head().text(), self._signer))
+        if not firsts and not self._read_notes() and not self.ring.rotations:
+            self._publish(sign_note(self._head().text(), self.signer))
             self._save_durable()  # before any record: a log with records always has a checkpoint
             self._open_segment(0, os.O_CREAT)
             return None
@@ -114,26 +128,36 @@ class Tail:
             )
         if size == self._offset and not self._has_next_segment():
             return None
+        self._refresh_ring()
         return self._follow(self._signed(), lambda _: None)
 
-    def add(self, bodies: Sequence[bytes]) -> tuple[int, Checkpoint, bytes]:
+    def add(
+        self, bodies: Sequence[bytes], seal: Callable[[bytes, bytes], None] | None = None
+    ) -> tuple[int, Checkpoint, bytes]:
         """Make records durable and signed; return the first `@seq`, the tree head and its note.
 
+        Args:
+            bodies: the records, canonical, without their frame.
+            seal: is given the last line and the note before the note is published.
+
         Raises:
-            DiskFull: no space; the log is as it was.
+            DiskFull, SignerUnavailable: it cannot be done now; the log is as it was.
             AuditUnavailable: the log's state is unknown; it must not be used again.
         """
         if self._offset >= self._max_segment:
             self._open_segment(self.chain.size, os.O_CREAT | os.O_EXCL)
         chain = self.chain.copy()
-        data = b"".join(chain.extend(body) + b"\n" for body in bodies)
+        lines = [chain.extend(body) for body in bodies]
+        data = b"\n".join([*lines, b""])
         self._write(data)  # 1
         os.fdatasync(self._segment)  # 2
         head = self._head(chain)
-        note = sign_note(head.text(), self._signer)  # 3
         try:
+            note = sign_note(head.text(), self.signer)  # 3
+            if seal is not None:
+                seal(lines[-1], note)
             self._publish(note)  # 4
-        except DiskFull:
+        except (DiskFull, SignerUnavailable):
             self._cut()  # the signature has not left this process, so the records may be taken back
             raise
         first = self.chain.size
@@ -142,6 +166,39 @@ class Tail:
         if time.monotonic() - self._durable_at >= DURABLE_EVERY_S:
             self._save_durable()
         return first, head, note
+
+    def leave_unsigned(self, bodies: Sequence[bytes]) -> None:
+        """Make records durable that nobody can sign now; the next writer keeps and names them.
+
+        Raises:
+            DiskFull: no space; the log is as it was.
+        """
+        chain = self.chain.copy()
+        self._write(b"".join(chain.extend(body) + b"\n" for body in bodies))
+        os.fdatasync(self._segment)
+
+    def rotate(self, new: Signer, body: Callable[[Record], bytes]) -> None:
+        """Hand the log over to a new key; nothing else may be added meanwhile.
+
+        Raises:
+            DiskFull, SignerUnavailable: it did not happen.
+            AuditUnavailable, OSError: nobody knows; the next start finds out.
+        """
+        path = self.chain.frontier.peaks[::-1]  # of the next leaf, the rotation
+        handing = rotation_record(self.signer.public_key, new, self.chain.size)
+
+        def seal(line: bytes, note: bytes) -> None:
+            epochs = self._epochs()
+            try:
+                proof = make_proof(line, self.chain.size, path, note)
+                epochs.replace(epoch_name(self.chain.size + 1), proof, PUBLIC_FILE)
+            finally:
+                epochs.close()
+
+        self.add([body(handing)], seal)
+        self._save_durable()
+        self.signer = new.successor(new.public_key)
+        self._refresh_ring()
 
     def close(self) -> None:
         """Make the last checkpoint durable and give the files back."""
@@ -155,7 +212,30 @@ class Tail:
 
     def _head(self, chain: Chain | None = None) -> Checkpoint:
         now = self.chain if chain is None else chain
-        return Checkpoint(self._signer.public_key.name, now.size, now.frontier.root())
+        return Checkpoint(self.signer.public_key.name, now.size, now.frontier.root())
+
+    def _epochs(self) -> LogDirectory:
+        epochs = LogDirectory.prepare(self._directory.path / EPOCHS)
+        self._directory.sync()
+        return epochs
+
+    def _refresh_ring(self) -> None:
+        """Take notice of rotations, and go on with the signer that the last one names.
+
+        The first key is taken from the log: a chain that ends in our key has our signature in it.
+        """
+        try:
+            if len(epoch_sizes(self._directory)) == len(self.ring.rotations):
+                return
+            rotations = read_rotations(self._directory)
+            self.ring = KeyRing.link([rotations[0].old], rotations)
+        except (NoteError, OSError, IndexError) as error:
+            raise AuditTampered(
+                f"{self._directory.path / EPOCHS}: the chain of its keys is broken: {error}. "
+                f"{WHAT_TO_DO}"
+            ) from error
+        if self.signer.public_key not in self.ring.current:
+            self.signer = self.signer.successor(self.ring.current[0])
 
     def _signed(self) -> Checkpoint:
         notes = self._read_notes()
@@ -163,7 +243,7 @@ class Tail:
         why = "there is none"
         for note in notes:
             try:
-                heads.append(open_checkpoint(note, [self._signer.public_key]))
+                heads.append(self.ring.open(note))
                 if self.chain.size:
                     break  # the one in place is the newest; the durable copy is for starting up
             except NoteError as error:
@@ -171,13 +251,14 @@ class Tail:
         if not heads:
             raise AuditTampered(
                 f"{self._directory.path / CHECKPOINT}: no checkpoint by this log's key "
-                f"{self._signer.public_key.vkey}: {why}. Restore it, or start a log of a new "
+                f"{self.signer.public_key.vkey}: {why}. Restore it, or start a log of a new "
                 "origin in another directory."
             )
+        heads += [rotation.closing for rotation in self.ring.rotations]
         return max(heads, key=lambda head: head.size)
 
     def _read_notes(self) -> list[bytes]:
-        found = (self._directory.read(name) for name in (CHECKPOINT, DURABLE_CHECKPOINT))
+        found = map(self._directory.read, (CHECKPOINT, DURABLE_CHECKPOINT))
         return [unpad_note(data) for data in found if data]
 
     def _follow(self, signed: Checkpoint, observe: Callable[[bytes], None]) -> Recovered | None:
@@ -188,7 +269,9 @@ class Tail:
         for block in self._new_blocks():
             unread = max(signed.size - self.chain.size, 0)
             for lines in (block[:unread], block[unread:]):
-                broken = self._take(lines, observe)
+                is_signed = self.chain.size < signed.size
+                count = len(lines) if is_signed else _before_rotation(lines)
+                broken = self._take(lines[:count], observe) or b"".join(lines[count : count + 1])
                 self._check_root(signed)
                 if broken and self.chain.size < signed.size:
                     raise AuditTampered(
@@ -272,6 +355,7 @@ class Tail:
     def _save_durable(self) -> None:
         self._durable_at = time.monotonic()
         try:
+            os.fdatasync(self._checkpoint)  # else a power cut makes it look rolled back
             self._directory.replace(DURABLE_CHECKPOINT, self._note, PUBLIC_FILE)
         except OSError as error:
             if error.errno not in DISK_FULL:
@@ -297,3 +381,9 @@ class Tail:
 
     def _place(self) -> str:
         return str(self._directory.path / segment_name(self._first))
+
+
+def _before_rotation(lines: Sequence[bytes]) -> int:
+    """Return how many lines come before the first that hands the log over."""
+    marked = (n for n, raw in enumerate(lines) if is_rotation(raw.removesuffix(b"\n")))
+    return next(marked, len(lines))

@@ -3,15 +3,17 @@
 May touch: the log's files for reading. INVARIANT: opens nothing for writing and takes no lock, so
 an auditor can run it on a read-only copy or beside a running server.
 The argument:
-1 the checkpoint is signed by a key the caller trusts
+1 each checkpoint is signed by the key in force: the one the caller trusts, or its successors
 2 every line continues the chain from record 0
 3 the tree over them has the signed root at the signed size, and at every other size that a
-  checkpoint vouches for (the durable copy, the one the caller kept)
+  checkpoint vouches for (the durable copy, the end of each key's epoch, the one the caller kept)
 4 what follows the signed size is named: unsigned, or torn
+5 enough witnesses signed, if the caller's policy asks for them
 """
 
+import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -21,14 +23,17 @@ from audit.canonical import decode_object
 from audit.chain import Chain
 from audit.deep import DeepChecks
 from audit.diagnose import Break, Finding, explain
-from audit.directory import CHECKPOINT, DURABLE_CHECKPOINT, LogDirectory, segment_name
-from audit.errors import NoteError, RecordRefused
-from audit.note import Checkpoint, PublicKey, open_checkpoint, unpad_note
+from audit.directory import CHECKPOINT, LogDirectory, segment_name
+from audit.epochs import EPOCHS, ROTATE, ROTATE_MARK, epoch_name
+from audit.errors import RecordRefused
+from audit.heads import LOOK_AGAIN_S, Head, Heads, HeadsError
+from audit.note import Checkpoint, PublicKey
 from audit.read import place, raw_blocks
+from audit.record import VERSION
+from audit.trust import TrustPolicy
 
-TORN_READ_S = 0.2  # a note that is being overwritten verifies on a later look
 _PAUSE_S = 0.005
-_RECOVERED = b'"event":"log.recovered"'
+_LOG_MARK = b'"event":"log.'  # log.open and log.recovered
 
 
 class Code(IntEnum):
@@ -38,6 +43,7 @@ class Code(IntEnum):
     TAMPERED = 1  # or rolled back, or forked
     UNUSABLE = 2  # usage or I/O: nothing can be said
     INCOMPLETE = 3  # torn, unsigned, or with --strict recovered
+    UNMET = 4  # too few witnesses signed for the policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,26 +57,31 @@ class Report:
     origin: str
     root: str  # hex, of all records read
     recovered: tuple[tuple[int, int], ...]  # records kept after a crash: not signed at the time
+    witnessed: int | None  # records that enough witnesses vouch for; None if nobody asked
+    epochs: int  # how many keys signed the log
 
 
-def verify(
+def verify(  # noqa: PLR0913 — each is one thing that an auditor may ask for
     directory: Path,
-    public_keys: Sequence[PublicKey],
+    trusted: Sequence[PublicKey] | TrustPolicy,
     *,
     pinned: bytes | None = None,
     deep: bool = False,
     strict: bool = False,
+    progress: Callable[[int], None] | None = None,
 ) -> Report:
     """Return whether the log is whole, unaltered and signed.
 
     Args:
         directory: the log; nothing in it is written or locked.
-        public_keys: the keys the caller trusts to sign this log.
+        trusted: the keys the caller trusts to have begun this log, or a trust policy.
         pinned: a checkpoint kept elsewhere (a receipt's note): finds roll-backs and forks.
         deep: also parse each record, and check pairing and single use of approvals.
         strict: records that a crash left unsigned make the log incomplete.
+        progress: is told how many records were read, every few hundred.
     """
-    walk = _Walk(public_keys, strict=strict, deep=DeepChecks() if deep else None)
+    policy = trusted if isinstance(trusted, TrustPolicy) else TrustPolicy(tuple(trusted))
+    walk = _Walk(policy, progress, strict=strict, deep=DeepChecks() if deep else None)
     try:
         walk.run(directory, pinned)
     except OSError as error:
@@ -85,14 +96,25 @@ class _Stop(Exception):  # noqa: N818 — the walk has its answer
 
 @final
 class _Walk:
-    def __init__(self, keys: Sequence[PublicKey], *, strict: bool, deep: DeepChecks | None) -> None:
-        self._keys = keys
+    def __init__(
+        self,
+        policy: TrustPolicy,
+        progress: Callable[[int], None] | None,
+        *,
+        strict: bool,
+        deep: DeepChecks | None,
+    ) -> None:
+        self._policy = policy
+        self._progress = progress
         self._strict = strict
         self._deep = deep
         self._chain = Chain()
         self._findings: list[Finding] = []
         self._codes = {Code.VERIFIED}
         self._signed: Checkpoint | None = None
+        self._rotations = 0
+        self._witnessed: int | None = None
+        self._found: list[Head] = []
         self._heads: dict[int, list[tuple[str, bytes]]] = {}
         self._agreed = 0  # largest size at which a checkpoint's root was met
         self._tail_roots: dict[int, bytes] = {}
@@ -101,14 +123,19 @@ class _Walk:
     def run(self, path: Path, pinned: bytes | None) -> None:
         """Walk the whole log; findings collect on the way."""
         directory = LogDirectory.open(path)
+        heads = Heads(directory, self._policy)
         try:
-            self._take_pinned(pinned)
-            self._take_checkpoints(directory)
-            self._walk(directory)
-            self._end(directory)
+            self._take_heads(heads, pinned)  # 1
+            self._walk(directory, heads)  # 2, 3
+            self._end(heads)  # 4
+            self._count_witnesses(heads)  # 5
         except _Stop:
             return
+        except HeadsError as error:
+            code = Code.UNUSABLE if error.kind == "pinned" else Code.TAMPERED
+            self.say(code, Finding(error.kind, error.place, None, str(error)))
         finally:
+            self._rotations = len(heads.ring.rotations)
             directory.close()
 
     def say(self, code: Code, finding: Finding) -> None:
@@ -118,7 +145,7 @@ class _Walk:
 
     def report(self) -> Report:
         """Return what was found; tampering outweighs all, then what could not be read."""
-        order = (Code.TAMPERED, Code.UNUSABLE, Code.INCOMPLETE, Code.VERIFIED)
+        order = (Code.TAMPERED, Code.UNUSABLE, Code.UNMET, Code.INCOMPLETE, Code.VERIFIED)
         return Report(
             code=next(code for code in order if code in self._codes),
             findings=tuple(self._findings),
@@ -127,86 +154,84 @@ class _Walk:
             origin=self._signed.origin if self._signed else "",
             root=self._chain.frontier.root().hex(),
             recovered=tuple(self._recovered),
+            witnessed=self._witnessed,
+            epochs=self._rotations + 1,
         )
 
-    # 1 the checkpoints
+    # 1 the keys and the checkpoints
 
-    def _take_pinned(self, pinned: bytes | None) -> None:
-        if pinned is None:
-            return
-        try:
-            self._expect("pinned checkpoint", open_checkpoint(unpad_note(pinned), self._keys))
-        except NoteError as error:
-            self.say(Code.UNUSABLE, Finding("pinned", "pinned checkpoint", None, str(error)))
-            raise _Stop from error
-
-    def _take_checkpoints(self, directory: LogDirectory) -> None:
-        # The durable copy first: it is written after the other, so it can only be the older one.
-        durable = self._read_checkpoint(directory, DURABLE_CHECKPOINT)
-        self._signed = self._read_checkpoint(directory, CHECKPOINT)
-        if durable is not None:
-            self._expect(DURABLE_CHECKPOINT, durable)
-        if self._signed is None:
-            message = "there is no checkpoint, so nothing after the durable copy is signed"
+    def _take_heads(self, heads: Heads, pinned: bytes | None) -> None:
+        heads.load_ring()
+        if pinned is not None:
+            self._expect(heads.pinned(pinned))
+        newest, found = heads.all()
+        self._found = found
+        for head in found:
+            self._expect(head)
+        if newest is None:
+            message = "there is no checkpoint, so nothing after an older copy is signed"
             self.say(Code.INCOMPLETE, Finding("no_checkpoint", CHECKPOINT, None, message))
-            self._signed = durable
-            return
-        self._expect(CHECKPOINT, self._signed)
-        if durable is not None and durable.size > self._signed.size:
-            self._tampered(
-                "rolled_back",
-                CHECKPOINT,
-                None,
-                f"it signs {self._signed.size} records, {DURABLE_CHECKPOINT} already "
-                f"{durable.size}: the checkpoint was rolled back",
-            )
+            newest = max(found, key=lambda head: head.checkpoint.size, default=None)
+        self._signed = newest.checkpoint if newest else None
 
-    def _read_checkpoint(self, directory: LogDirectory, name: str) -> Checkpoint | None:
-        deadline = time.monotonic() + TORN_READ_S
-        while True:
-            data = directory.read(name)
-            if not (data or b"").strip(b"\0\n"):
-                return None
-            try:
-                return open_checkpoint(unpad_note(data or b""), self._keys)
-            except NoteError as error:
-                if time.monotonic() > deadline:
-                    self._tampered("checkpoint", name, None, str(error))
-                time.sleep(_PAUSE_S)
-
-    def _expect(self, name: str, head: Checkpoint) -> None:
-        self._heads.setdefault(head.size, []).append((name, head.root))
+    def _expect(self, head: Head) -> None:
+        self._heads.setdefault(head.checkpoint.size, []).append((head.place, head.checkpoint.root))
 
     # 2 the chain, 3 the roots
 
-    def _walk(self, directory: LogDirectory) -> None:
+    def _walk(self, directory: LogDirectory, heads: Heads) -> None:
         self._meet_heads()
         segments = directory.segments()
         for first in segments:
             if first != self._chain.size:
                 message = f"no file holds records {self._chain.size} to {first - 1}: it was removed"
                 self._tampered("removed", segment_name(first), self._chain.size, message)
-            self._walk_segment(directory, first, is_last=first == segments[-1])
+            self._check_owner(directory, first)
+            try:
+                self._walk_segment(directory, heads, first)
+            except OSError as error:
+                name = segment_name(first)
+                message = (
+                    f"record {self._chain.size} cannot be read: expected a regular file {name}, "
+                    f"found: {error.strerror}"
+                )
+                self.say(Code.UNUSABLE, Finding("io", name, self._chain.size, message))
+                raise _Stop from error
 
-    def _walk_segment(self, directory: LogDirectory, first: int, *, is_last: bool) -> None:
-        chain, heads = self._chain, self._heads
+    def _check_owner(self, directory: LogDirectory, first: int) -> None:
+        """A file of somebody else in the log's directory is not the log's own."""
+        name = segment_name(first)
+        expected = os.fstat(directory.descriptor).st_uid
+        found = os.stat(name, dir_fd=directory.descriptor, follow_symlinks=False).st_uid
+        if found != expected:
+            message = (
+                f"record {first} and what follows: expected a file of uid {expected}, who owns "
+                f"the log, found one of uid {found}"
+            )
+            self.say(Code.UNUSABLE, Finding("foreign", name, first, message))
+
+    def _walk_segment(self, directory: LogDirectory, heads: Heads, first: int) -> None:
+        chain, expected = self._chain, self._heads
         signed = self._signed.size if self._signed else 0
         previous, stretches = b"", self._stretches(raw_blocks(directory, first), signed)
         for block in stretches:
             count = chain.follow_block(block)
-            self._look_inside(first, block[:count])
+            self._look_inside(heads, first, block[:count])
             if count < len(block):
                 before = block[count - 1] if count else previous
                 after = block[count + 1] if count + 1 < len(block) else next(stretches, [b""])[0]
                 found = Break(
                     first, chain.size, before, block[count], after, chain.why_not(block[count])
                 )
+                is_last = first == directory.segments()[-1]
                 self._broken(found, is_unsigned=is_last and chain.size >= signed)
                 return
-            if chain.size in heads:
+            if chain.size in expected:
                 self._meet_heads()
             elif chain.size > signed:
                 self._tail_roots[chain.size] = chain.frontier.root()
+            if self._progress is not None:
+                self._progress(chain.size)
             previous = block[-1]
 
     def _stretches(self, blocks: Iterator[list[bytes]], signed: int) -> Iterator[list[bytes]]:
@@ -249,56 +274,84 @@ class _Walk:
         finding = explain(found)
         self._tampered(finding.kind, finding.place, finding.seq, finding.message)
 
-    def _look_inside(self, first: int, block: Sequence[bytes]) -> None:
+    def _look_inside(self, heads: Heads, first: int, block: Sequence[bytes]) -> None:
         start = self._chain.size - len(block)
         if self._deep is not None:
             for seq, raw in enumerate(block, start):
                 for finding in self._deep.look(seq, place(first, seq), raw[:-1]):
                     self.say(Code.TAMPERED, finding)
-        for seq in [seq for seq, raw in enumerate(block, start) if _RECOVERED in raw]:
-            self._take_recovered(place(first, seq), block[seq - start][:-1])
+        text = b"".join(block)
+        if _LOG_MARK not in text and ROTATE_MARK not in text:
+            return
+        for seq, raw in enumerate(block, start):
+            if _LOG_MARK in raw or ROTATE_MARK in raw:
+                self._take_own(heads, seq, place(first, seq), raw[:-1])
 
-    def _take_recovered(self, where: str, line: bytes) -> None:
+    def _take_own(self, heads: Heads, seq: int, where: str, line: bytes) -> None:
+        """Heed a record that the log wrote about itself."""
         try:
             record = decode_object(line)
         except RecordRefused:
             return  # --deep names it
         match record:
+            case {"event": "log.open", "v": int(version)} if version > VERSION:
+                message = (
+                    f"record {seq}: expected format version {VERSION}, found {version}: a newer "
+                    "Permitgate wrote what follows, verify it with that"
+                )
+                self.say(Code.UNUSABLE, Finding("version", where, seq, message))
             case {"event": "log.recovered", "kept": [int(first), int(last)]}:
                 self._recovered.append((first, last))
                 message = f"records {first} to {last} were kept after a crash: not signed then"
                 code = Code.INCOMPLETE if self._strict else Code.VERIFIED
                 self.say(code, Finding("recovered", where, first, message))
+            case {"event": event} if event == ROTATE:
+                self._take_rotation(heads, seq, where)
             case _:
                 return
 
+    def _take_rotation(self, heads: Heads, seq: int, where: str) -> None:
+        closing = {head.checkpoint.size for head in heads.closing()}
+        signed = self._signed.size if self._signed else 0
+        if seq + 1 not in closing and seq >= signed:
+            heads.load_ring()  # the key may be handed over while we read
+            closing = {head.checkpoint.size for head in heads.closing()}
+        if seq + 1 in closing:
+            return
+        message = (
+            f"record {seq} hands the log over to another key: expected {EPOCHS}/"
+            f"{epoch_name(seq + 1)} to prove it, found none"
+        )
+        if seq < signed:
+            self._tampered("rotation", where, seq, message)
+        self.say(Code.INCOMPLETE, Finding("rotation", where, seq, message))
+
     # 4 the end
 
-    def _end(self, directory: LogDirectory) -> None:
+    def _end(self, heads: Heads) -> None:
         if self._chain.size > (self._signed.size if self._signed else 0):
-            self._await_signature(directory)
-        for size, heads in sorted(self._heads.items()):
+            self._await_signature(heads)
+        for size, expected in sorted(self._heads.items()):
             self._tampered(
                 "cut",
                 f"after record {self._chain.size - 1}",
                 self._chain.size,
-                f"the log ends here with {self._chain.size} records, the {heads[0][0]} signed "
+                f"the log ends here with {self._chain.size} records, the {expected[0][0]} signed "
                 f"{size}: its end was cut or it was rolled back",
             )
         if self._deep is not None and self._strict:
             for finding in self._deep.unpaired():
                 self.say(Code.INCOMPLETE, finding)
 
-    def _await_signature(self, directory: LogDirectory) -> None:
+    def _await_signature(self, heads: Heads) -> None:
         """A running server signs what it has just written; what stays unsigned is said."""
-        deadline = time.monotonic() + TORN_READ_S
+        deadline = time.monotonic() + LOOK_AGAIN_S
         while self._signed is not None and self._signed.size < self._chain.size:
-            newer = self._read_checkpoint(directory, CHECKPOINT)
-            if newer is not None and newer.size > self._signed.size:
-                self._signed = newer
-                if self._tail_roots.get(newer.size, newer.root) != newer.root:
-                    message = "the root it signs is not that of the records"
-                    self._tampered("rewritten", CHECKPOINT, newer.size - 1, message)
+            newer = heads.read(CHECKPOINT)
+            if newer is not None and newer.checkpoint.size > self._signed.size:
+                self._signed = newer.checkpoint
+                for head in (newer, *heads.closing()):
+                    self._meet_late(head)
             if time.monotonic() > deadline:
                 break
             time.sleep(_PAUSE_S)
@@ -306,6 +359,20 @@ class _Walk:
         if signed < self._chain.size:
             message = f"records {signed} to {self._chain.size - 1} are not signed"
             self.say(Code.INCOMPLETE, Finding("unsigned", CHECKPOINT, signed, message))
+
+    def _meet_late(self, head: Head) -> None:
+        size = head.checkpoint.size
+        if self._tail_roots.get(size, head.checkpoint.root) != head.checkpoint.root:
+            message = "the root it signs is not that of the records"
+            self._tampered("rewritten", head.place, size - 1, message)
+
+    def _count_witnesses(self, heads: Heads) -> None:
+        if not self._policy.defined:
+            return
+        best, why = heads.witnessed(self._found)
+        self._witnessed = best.checkpoint.size if best else 0
+        if best is None:
+            self.say(Code.UNMET, Finding("policy", CHECKPOINT, None, why))
 
     def _tampered(self, kind: str, place: str, seq: int | None, message: str) -> None:
         self.say(Code.TAMPERED, Finding(kind, place, seq, message))

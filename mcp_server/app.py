@@ -108,7 +108,7 @@ class App:
     @property
     def public_key(self) -> str:
         """Return the key that verifies the log, as C2SP text."""
-        return public_key(self.places).vkey
+        return public_key(self.config, self.places).vkey
 
 
 def open_app(config: Config, where: Places, wishes: Wishes) -> App:

@@ -62,6 +62,8 @@ class AuditSettings(_Strict):
     """Where the audit log is."""
 
     directory: Path | None = None
+    # a file of ours, a key of the ssh-agent, or an installed holder of keys (audit/held_key.py)
+    signer: str = Field(default="file", pattern=r"^(file|[a-z][a-z0-9_.-]*:\S+)$")
 
 
 class ChangeSettings(_Strict):

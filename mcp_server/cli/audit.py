@@ -4,24 +4,28 @@ May touch: a log directory, for reading. Verification needs neither this machine
 """
 
 import json
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 
 from audit.canonical import Json
-from audit.errors import AuditError, NoteError
+from audit.errors import AuditError, NoteError, PolicyUnmet
 from audit.note import PublicKey
 from audit.prove import prove, verify_proof
-from audit.verify import verify
+from audit.trust import TrustPolicy
+from audit.verify import Code, verify
 from mcp_server.cli.exits import Exit, stop
 from mcp_server.config import load_config
 from mcp_server.log_place import log_directory, public_key
 from mcp_server.places import places
 
-WORDS = {0: "VERIFIED", 1: "TAMPERED", 2: "UNREADABLE", 3: "INCOMPLETE"}
-COLOURS = {0: "green", 1: "red", 2: "red", 3: "yellow"}
+WORDS = {0: "VERIFIED", 1: "TAMPERED", 2: "UNREADABLE", 3: "INCOMPLETE", 4: "UNWITNESSED"}
+COLOURS = {0: "green", 1: "red", 2: "red", 3: "yellow", 4: "yellow"}
+PROGRESS_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class Asked:
 
     directory: Path | None
     key: str | None
+    policy: Path | None
     pinned: Path | None
     deep: bool
     strict: bool
@@ -40,10 +45,11 @@ def verify_log(asked: Asked, *, as_json: bool) -> int:
     directory = asked.directory or own_directory()
     report = verify(
         directory,
-        [trusted_key(asked.key)],
+        _trusted(asked.key, asked.policy),
         pinned=_bytes(asked.pinned) if asked.pinned else None,
         deep=asked.deep,
         strict=asked.strict,
+        progress=_shown_progress() if sys.stderr.isatty() else None,
     )
     if as_json:
         found = {
@@ -51,6 +57,8 @@ def verify_log(asked: Asked, *, as_json: bool) -> int:
             "records": report.records,
             "signed": report.signed,
             "root": report.root,
+            "epochs": report.epochs,
+            "witnessed": report.witnessed,
             "findings": [
                 {"kind": f.kind, "place": f.place, "seq": f.seq, "message": f.message}
                 for f in report.findings
@@ -59,7 +67,8 @@ def verify_log(asked: Asked, *, as_json: bool) -> int:
         typer.echo(json.dumps(found))
         return int(report.code)
     typer.secho(WORDS[report.code], fg=COLOURS[report.code], bold=True, nl=False)
-    typer.echo(f"  {directory}: {report.records} records, {report.signed} signed")
+    witnessed = "" if report.witnessed is None else f", {report.witnessed} witnessed"
+    typer.echo(f"  {directory}: {report.records} records, {report.signed} signed{witnessed}")
     for finding in report.findings:
         typer.echo(f"  {finding.place}: {finding.message}")
     return int(report.code)
@@ -70,10 +79,13 @@ def print_proof(seq: int, directory: Path | None) -> None:
     typer.echo(prove(directory or own_directory(), seq).decode("utf-8"), nl=False)
 
 
-def verify_proof_file(file: Path, key: str | None) -> int:
-    """Print what a proof proves; exit 1 when it proves nothing."""
+def verify_proof_file(file: Path, key: str | None, policy: Path | None) -> int:
+    """Print what a proof proves; exit 1 when it proves nothing, 4 when too few witnesses signed."""
     try:
-        proof = verify_proof(_bytes(file), [trusted_key(key)])
+        proof = verify_proof(_bytes(file), _trusted(key, policy))
+    except PolicyUnmet as error:
+        typer.echo(f"UNWITNESSED  {file}: {error}", err=True)
+        return int(Code.UNMET)
     except NoteError as error:
         typer.echo(f"NOT PROVEN  {file}: {error}", err=True)
         return 1
@@ -84,8 +96,8 @@ def verify_proof_file(file: Path, key: str | None) -> int:
 
 
 def print_key() -> None:
-    """Print the public key of this user's log."""
-    typer.echo(public_key(places()).vkey)
+    """Print the public key that began this user's log, which verifies all of it."""
+    typer.echo(_own_key().vkey)
 
 
 def part_of(record: Mapping[str, Json], name: str) -> Mapping[str, Json]:
@@ -102,12 +114,40 @@ def own_directory() -> Path:
 def trusted_key(given: str | None) -> PublicKey:
     """Return the key named on the command line (text or file), else this user's own."""
     if given is None:
-        return public_key(places())
+        return _own_key()
     try:
         text = given if "+" in given else Path(given).read_text(encoding="ascii")
         return PublicKey.parse(text)
     except (OSError, NoteError, UnicodeDecodeError) as error:
         raise stop(Exit.USAGE, f"--key: {error}") from None
+
+
+def _own_key() -> PublicKey:
+    return public_key(load_config(places().config_file), places())
+
+
+def _trusted(key: str | None, policy: Path | None) -> TrustPolicy:
+    """Return whom to trust: the logs of the policy, unless it names none or a key is given."""
+    if policy is None:
+        return TrustPolicy((trusted_key(key),))
+    try:
+        found = TrustPolicy.parse(_bytes(policy))
+    except NoteError as error:
+        raise stop(Exit.USAGE, f"{policy}: {error}") from None
+    return found if found.logs and key is None else found.trusting([trusted_key(key)])
+
+
+def _shown_progress() -> Callable[[int], None]:
+    """Return what shows on the terminal, now and then, how far a long log was read."""
+    shown_at = time.monotonic()
+
+    def show_count(records_read: int) -> None:
+        nonlocal shown_at
+        if time.monotonic() - shown_at >= PROGRESS_EVERY_S:
+            shown_at = time.monotonic()
+            typer.echo(f"\r{records_read} records \r", err=True, nl=False)
+
+    return show_count
 
 
 def _bytes(path: Path) -> bytes:

@@ -162,18 +162,21 @@ def audit_verify(
     pinned: Annotated[
         Path | None, typer.Option("--pinned", help="A checkpoint kept elsewhere.")
     ] = None,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="A C2SP trust policy: logs, witnesses, quorum.")
+    ] = None,
     deep: Annotated[bool, typer.Option("--deep", help="Also check every record's form.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Recovered records are exit 3.")] = False,
     as_json: Json = False,
 ) -> None:
     """Verify the log with the public key alone.
 
-    Exit 0 verified, 1 tampered, 2 unreadable, 3 incomplete.
+    Exit 0 verified, 1 tampered, 2 unreadable, 3 incomplete, 4 too few witnesses.
     """
     with explained():
         from mcp_server.cli import audit  # noqa: PLC0415
 
-        asked = audit.Asked(directory, key, pinned, deep=deep, strict=strict)
+        asked = audit.Asked(directory, key, policy, pinned, deep=deep, strict=strict)
         raise typer.Exit(audit.verify_log(asked, as_json=as_json))
 
 
@@ -195,12 +198,15 @@ def audit_prove(
 def audit_verify_proof(
     file: Annotated[Path, typer.Argument(help="What `audit prove` printed.")],
     key: Annotated[str | None, typer.Option("--key", help="The public key or its file.")] = None,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="A C2SP trust policy: logs, witnesses, quorum.")
+    ] = None,
 ) -> None:
     """Verify a proof with the public key alone."""
     with explained():
         from mcp_server.cli import audit  # noqa: PLC0415
 
-        raise typer.Exit(audit.verify_proof_file(file, key))
+        raise typer.Exit(audit.verify_proof_file(file, key, policy))
 
 
 @audit_app.command("key")
@@ -210,3 +216,17 @@ def audit_key() -> None:
         from mcp_server.cli import audit  # noqa: PLC0415
 
         audit.print_key()
+
+
+@audit_app.command("rotate")
+def audit_rotate(
+    to: Annotated[
+        str | None,
+        typer.Option("--to", help="Where the new key is, as audit.signer; default: a new file."),
+    ] = None,
+) -> None:
+    """Hand the log over to a new key; the old one signs that and is destroyed."""
+    with explained():
+        from mcp_server.cli import audit_rotate as rotation  # noqa: PLC0415
+
+        rotation.rotate(to)

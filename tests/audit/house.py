@@ -43,6 +43,17 @@ class House:
     def keys(self) -> list:
         return [self.signer.public_key]
 
+    @property
+    def epochs(self) -> list[Path]:
+        return sorted((self.path / "epochs").glob("*.proof"))
+
+    def rotated(self) -> "House":
+        """Hand the log over to a new key in the file."""
+        log = self.open()
+        log.rotate(self.signer.next)
+        log.close()
+        return self
+
     def open(self, clock: Callable[[], datetime] | None = None) -> AuditLog:
         return AuditLog.open(self.path, self.signer, origin=ORIGIN, clock=clock or Clock())
 

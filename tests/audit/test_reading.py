@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from audit.errors import AuditError
-from audit.prove import prove
+from audit.prove import prove, verify_proof
 from audit.query import Query
 from audit.reading import read
 from audit.verify import Code
@@ -18,6 +18,18 @@ def test_every_signed_record_has_the_proof_that_prove_gives(house):
     for seq, line in reading.lines:
         assert reading.trust(seq) == "signed"
         assert reading.proof(seq, line) == prove(house.path, seq)
+
+
+def test_a_rotated_log_is_read_with_the_key_that_began_it(house):
+    first = house.filled(3).keys
+    house.rotated().filled(3)
+    reading = read(house.path, first, Query(), last=100)
+    assert {reading.trust(seq) for seq, _ in reading.lines} == {"signed"}
+    for seq, line in reading.lines:
+        assert reading.proof(seq, line) == prove(house.path, seq)
+        assert verify_proof(prove(house.path, seq), first).index == seq
+    late = read(house.path, house.keys, Query(), last=100)
+    assert {late.trust(seq) for seq, _ in late.lines} == {"broken"}
 
 
 def test_the_newest_are_kept_and_older_ones_counted(tmp_path):

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from audit.note import PublicKey
 from audit.prove import prove, verify_proof
 from audit.query import Query
 from audit.reading import Reading, read
 from mcp_server.cli.log.page import page
+from tests.audit.house import House
 from tests.stories import HOSTILE, hostile, log_of, many, working_days
 
 pytestmark = pytest.mark.untraced
@@ -100,10 +101,10 @@ def test_filters_narrow_by_kind_text_agent_host_and_time(opened, days):
     assert "ls -la" not in seen.rows()
     seen.page.get_by_role("button", name="Clear").click()
     seen.page.locator("#host").select_option("api.example.com:443")
-    seen.page.wait_for_function("document.querySelectorAll('summary').length === 1")
+    expect(seen.page.locator("summary")).to_have_count(1)
     assert seen.rows()[0].startswith("curl -H")
     seen.page.get_by_role("button", name="Clear").click()
-    seen.page.wait_for_function(f"document.querySelectorAll('summary').length === {len(every)}")
+    expect(seen.page.locator("summary")).to_have_count(len(every))
     seen.page.locator("#from").fill("2026-03-05")
     assert seen.rows()[0].startswith("policy in force")
     assert "of 25 entries" in seen.page.locator("#count").inner_text()
@@ -128,6 +129,19 @@ def test_a_row_opens_by_keyboard_and_its_proof_is_the_one_that_audit_prove_print
         assert verify_proof(text.encode(), [key]).index == seq
 
 
+def test_the_proof_of_a_log_whose_key_was_rotated_leads_to_the_key_that_began_it(opened, tmp_path):
+    house = House(tmp_path).filled(3)
+    first = house.keys
+    house.rotated().filled(3)
+    seen = opened(read(house.path, first, Query(), last=1000))
+    seen.page.locator("summary").last.press("Enter")
+    seen.page.get_by_role("button", name="Proof", exact=True).press("Enter")
+    text = seen.page.locator("pre.proof").text_content()
+    assert text is not None
+    index = verify_proof(text.encode(), first).index
+    assert text.encode() == prove(house.path, index)
+
+
 @pytest.mark.threat("T24")
 @pytest.mark.parametrize("width", [1280, 390])
 def test_what_an_agent_wrote_neither_runs_nor_loads_nor_steers_the_page(
@@ -137,7 +151,7 @@ def test_what_an_agent_wrote_neither_runs_nor_loads_nor_steers_the_page(
     seen = opened(read(log, [key], Query(), last=1000), width)
     for summary in seen.page.locator("summary").all():
         summary.evaluate("(one) => one.click()")
-    seen.page.wait_for_function("document.querySelectorAll('details[open] .body').length > 30")
+    expect(seen.page.locator("details[open] .body")).to_have_count(46)
     assert seen.page.evaluate("globalThis.ran") is None
     assert seen.said == []
     assert [url for url in seen.asked if not url.startswith("file://")] == []

@@ -15,8 +15,8 @@ from importlib import resources
 from audit.harmless import harmless
 from audit.reading import Reading
 from audit.story import Entry, told
+from mcp_server.cli.audit import WORDS
 
-VERDICTS = {0: "VERIFIED", 1: "TAMPERED", 2: "UNREADABLE", 3: "INCOMPLETE"}
 _PACKED_LEVEL = 9
 
 
@@ -29,7 +29,7 @@ def page(reading: Reading) -> str:
         values={
             "ORIGIN": html.escape(harmless(reading.report.origin)),
             "CODE": str(int(reading.report.code)),
-            "VERDICT": VERDICTS[reading.report.code],
+            "VERDICT": WORDS[reading.report.code],
             "FINDINGS": findings(reading),
             "DATA": base64.b64encode(packed).decode(),
         },
@@ -81,6 +81,7 @@ def _data(reading: Reading) -> dict[str, object]:
         "signed": reading.report.signed,
         "size": tree.size if tree is not None else 0,
         "checkpoint": reading.note.decode("utf-8", "replace"),
+        "handovers": b"".join(reading.handovers).decode("utf-8", "replace"),
         "leftOut": reading.left_out,
         "unreadable": reading.unreadable,
         "entries": [_entry(entry, reading) for entry in told(reading.records)],

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from audit.reading import Reading, Trust
 from audit.story import Entry, told
+from mcp_server.cli.audit import COLOURS, WORDS
 
 WIDEST = 140
 _STATES = {
@@ -31,12 +32,6 @@ _TRUST: dict[Trust, tuple[str, str]] = {
     "unsigned": ("u", "yellow"),
     "broken": ("!", "bold red"),
 }
-_VERDICTS = {
-    0: ("VERIFIED", "green"),
-    1: ("TAMPERED", "red"),
-    2: ("UNREADABLE", "red"),
-    3: ("INCOMPLETE", "yellow"),
-}
 
 
 def draw(reading: Reading) -> None:
@@ -53,7 +48,7 @@ def draw(reading: Reading) -> None:
 
 def _lines(reading: Reading, width: int) -> Iterator[Text]:
     entries = told(reading.records)
-    word, style = _VERDICTS[reading.report.code]
+    word, style = WORDS[reading.report.code], COLOURS[reading.report.code]
     head = Text().append(f" {word} ", f"bold reverse {style}")
     head.append(f"  {reading.report.origin}  {reading.report.records} records")
     yield head.append(f", {reading.report.signed} signed")

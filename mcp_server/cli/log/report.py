@@ -16,9 +16,10 @@ from audit.query import Query, hosts, records
 from audit.reading import Reading
 from audit.report import Section, SessionReport, markdown, report
 from audit.verify import Code
+from mcp_server.cli.audit import WORDS
 from mcp_server.cli.exits import Exit, stop
 from mcp_server.cli.log.asked import Asked, write
-from mcp_server.cli.log.page import VERDICTS, filled, findings
+from mcp_server.cli.log.page import filled, findings
 
 MOST_RECORDS = 100_000
 
@@ -52,7 +53,7 @@ def _known_hosts(log: Path, reading: Reading) -> set[str]:
 
 
 def _trust(reading: Reading) -> str:
-    word = VERDICTS[reading.report.code]
+    word = WORDS[reading.report.code]
     said = f"{word}: the log has {reading.report.records} records, {reading.report.signed} signed."
     unproven = sum(reading.trust(seq) in ("unsigned", "broken") for seq, _ in reading.lines)
     if unproven:
@@ -71,7 +72,7 @@ def _page(found: SessionReport, reading: Reading) -> str:
         values={
             "SESSION": html.escape(found.session),
             "CODE": str(int(reading.report.code)),
-            "VERDICT": VERDICTS[reading.report.code],
+            "VERDICT": WORDS[reading.report.code],
             "WRONG": findings(reading),
             "TRUST": html.escape(found.trust),
             "FACTS": "".join(

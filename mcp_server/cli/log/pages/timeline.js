@@ -244,7 +244,7 @@
     for (let at = seq, count = data.size, level = 0; count > 1; at >>= 1, count = (count + 1) >> 1, level++) {
       if ((at ^ 1) < count) siblings.push(data.nodes[`${level}.${at ^ 1}`]);
     }
-    const bytes = new TextEncoder().encode(line);
+    const bytes = new TextEncoder().encode(data.handovers ? `${line}\n${data.handovers}` : line);
     let binary = "";
     for (let at = 0; at < bytes.length; at += 8192) binary += String.fromCharCode(...bytes.subarray(at, at + 8192));
     return ["c2sp.org/tlog-proof@v1", `extra ${btoa(binary)}`, `index ${seq}`, ...siblings, "", data.checkpoint].join("\n");
