@@ -8,16 +8,16 @@ It is built beside and renamed, and brought up to date in one transaction; whate
 it, it is built again, and where it cannot be, the log is read without it.
 """
 
-import json
 import os
 import sqlite3
 import stat
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import final
 
@@ -25,37 +25,16 @@ from audit.canonical import Json, decode_object
 from audit.chain import FIRST_PREV, MAX_LINE_BYTES
 from audit.directory import LogDirectory, segment_name
 from audit.errors import AuditError, RecordRefused
-from audit.query import Query, family, holds, hosts, inner, records
+from audit.index_rows import ORDERS, STRETCH, TABLES, Batch, Place
+from audit.query import Query, holds, records
 from audit.record import timestamp
 
 INDEX = "index.sqlite"
 VERSION = 1
 BATCH = 8192  # records between two words of progress
-STRETCH = 1024  # records whose times are summed up together
+MAX_STRETCH_BYTES = 8 << 20
 BUSY_S = 1.0
 _HEAD_BYTES = len(b'{"@prev":"') + len(FIRST_PREV)
-_TABLES = """
-CREATE TABLE state (version INT, size INT, tip BLOB, first INT, ends INT);
-CREATE TABLE word (id INTEGER PRIMARY KEY, text TEXT UNIQUE);
-CREATE TABLE record (
-    seq INTEGER PRIMARY KEY, first INT, start INT, length INT,
-    ts TEXT, subject INT, session INT, effect INT, family INT
-);
-CREATE TABLE host (word INT, seq INT, PRIMARY KEY (word, seq)) WITHOUT ROWID;
-CREATE TABLE stretch (number INTEGER PRIMARY KEY, earliest TEXT, latest TEXT);
-"""
-_ORDERS = """
-CREATE INDEX by_subject ON record (subject, seq);
-CREATE INDEX by_session ON record (session, seq);
-CREATE INDEX by_effect ON record (effect, seq);
-CREATE INDEX by_family ON record (family, seq);
-ANALYZE;
-"""
-_INSERT_RECORD = "INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_WIDEN_STRETCH = (
-    "INSERT INTO stretch VALUES (?, ?, ?) ON CONFLICT (number) DO UPDATE SET "
-    "earliest = min(earliest, excluded.earliest), latest = max(latest, excluded.latest)"
-)
 Progress = Callable[[int], None]  # is told how many records are indexed
 
 
@@ -157,14 +136,6 @@ class _State:
     ends: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    seq: int
-    first: int
-    start: int
-    length: int
-
-
 @final
 class LogIndex:
     """An open index of one log."""
@@ -208,11 +179,11 @@ class LogIndex:
 
     def fill(self, progress: Progress) -> None:
         """Read the whole log into an empty database."""
-        self._database.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + _TABLES)
+        self._database.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + TABLES)
         self._database.execute("BEGIN")
         self._read_on(progress)
         self._database.execute("COMMIT")
-        self._database.executescript(_ORDERS)
+        self._database.executescript(ORDERS)
 
     def catch_up(self, progress: Progress) -> None:
         """Read what the log has grown by; written only if it has.
@@ -238,7 +209,8 @@ class LogIndex:
             _Stale: the log holds something else than the index says.
         """
         needles, found = query.needles(), list[dict[str, Json]]()
-        for place in self._places(query):
+        places = self._places(query)
+        for place in self._near(places, needles) if query.text is not None else places:
             line = self._reread(place, needles)
             if line:
                 try:
@@ -262,7 +234,7 @@ class LogIndex:
             row = self._database.execute(last, (self._state.size - 1,)).fetchone()
             if row is None:
                 raise _Stale("its last record is missing")
-            self._reread(_Place(*row))
+            self._reread(Place(*row))
 
     # reading the log
 
@@ -283,12 +255,16 @@ class LogIndex:
                     start, due = start + len(line), due + 1
 
     def _read_on(self, progress: Progress) -> None:
-        state, batch = self._state, _Batch(self._word)
+        state, batch = self._state, Batch(self._word)
         for first, start, raw in self._lines():
             line = raw[:-1]
             if not line.startswith(b'{"@prev":"%s","@seq":%d,' % (state.tip, state.size)):
                 raise _Broken(f"record {state.size} does not follow; run audit verify")
-            batch.take(_Place(state.size, first, start, len(line)), line)
+            try:
+                batch.take(Place(state.size, first, start, len(line)), line)
+            except ValueError:
+                why = f"record {state.size} is no record; run audit verify"
+                raise _Broken(why) from None
             state.tip = sha256(b"\0" + line).hexdigest().encode()
             state.size, state.first, state.ends = state.size + 1, first, start + len(raw)
             if len(batch.rows) == BATCH:
@@ -299,7 +275,7 @@ class LogIndex:
         row = (VERSION, state.size, state.tip, state.first, state.ends)
         self._database.execute("INSERT INTO state VALUES (?, ?, ?, ?, ?)", row)
 
-    def _reread(self, place: _Place, needles: Sequence[tuple[bytes, ...]] = ()) -> bytes:
+    def _reread(self, place: Place, needles: Sequence[tuple[bytes, ...]] = ()) -> bytes:
         """Return a record's line if it holds the needles: its hash is what the next record says.
 
         Raises:
@@ -319,6 +295,17 @@ class LogIndex:
         if following != b'{"@prev":"' + leaf or data[place.length : place.length + 1] != b"\n":
             raise _Stale(f"record {place.seq} is not what it was; run audit verify")
         return line
+
+    def _near(
+        self, places: Iterator[Place], needles: Sequence[tuple[bytes, ...]]
+    ) -> Iterator[Place]:
+        """Yield the places without those in stretches of the log that hold no such text."""
+        while some := list(islice(places, STRETCH)):
+            low, high = some[-1], some[0]
+            length = high.start + high.length - low.start
+            is_one = low.first == high.first and 0 < length <= MAX_STRETCH_BYTES
+            if not is_one or holds(os.pread(self._open(low.first), length, low.start), needles):
+                yield from some
 
     def _open(self, first: int) -> int:
         if first not in self._segments:
@@ -341,7 +328,7 @@ class LogIndex:
         row = self._database.execute("SELECT id FROM word WHERE text = ?", (text,)).fetchone()
         return int(row[0]) if row else None
 
-    def _places(self, query: Query) -> Iterator[_Place]:
+    def _places(self, query: Query) -> Iterator[Place]:
         """Yield where the records lie that may be asked for, newest first."""
         low, high = self._span(query)
         clauses, values = ["record.seq BETWEEN ? AND ?"], [low, high]
@@ -370,7 +357,7 @@ class LogIndex:
         until = timestamp(query.until) if query.until is not None else "~"
         for *place, moment in rows:
             if since <= moment < until:
-                yield _Place(*place)
+                yield Place(*place)
 
     def _span(self, query: Query) -> tuple[int, int]:
         """Return the first and last record between which all times asked for lie."""
@@ -393,45 +380,3 @@ class LogIndex:
             low = max(low, row[0] * STRETCH)
             high = min(high, row[1] * STRETCH + STRETCH - 1)
         return low, high
-
-
-class _Batch:
-    """Rows on their way into the database."""
-
-    def __init__(self, word: Callable[[str], int]) -> None:
-        self._word = word
-        self.rows: list[tuple[object, ...]] = []
-        self._hosts: list[tuple[int, int]] = []
-        self._stretches: dict[int, tuple[str, str]] = {}
-
-    def take(self, place: _Place, line: bytes) -> None:
-        """Note one record."""
-        try:
-            self._take(place, json.loads(line))
-        except (ValueError, RecursionError):
-            raise _Broken(f"record {place.seq} is no record; run audit verify") from None
-
-    def _take(self, place: _Place, record: Mapping[str, Json]) -> None:
-        moment = str(record.get("ts"))
-        words = (
-            inner(record, "actor", "id"),
-            record.get("session"),
-            inner(record, "policy", "effect"),
-            family(record),
-        )
-        ids = [self._word(text) if isinstance(text, str) else None for text in words]
-        self.rows.append((place.seq, place.first, place.start, place.length, moment, *ids))
-        self._hosts += [(self._word(host), place.seq) for host in hosts(record)]
-        number = place.seq // STRETCH
-        earliest, latest = self._stretches.get(number, (moment, moment))
-        self._stretches[number] = (min(earliest, moment), max(latest, moment))
-
-    def flush(self, database: sqlite3.Connection) -> None:
-        """Hand the rows over."""
-        database.executemany(_INSERT_RECORD, self.rows)
-        database.executemany("INSERT INTO host VALUES (?, ?)", self._hosts)
-        rows = [(number, *times) for number, times in self._stretches.items()]
-        database.executemany(_WIDEN_STRETCH, rows)
-        self.rows.clear()
-        self._hosts.clear()
-        self._stretches.clear()

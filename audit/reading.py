@@ -5,8 +5,9 @@ looked at most: what is wrong is said, and no record is called proven that the s
 cover. `Trust` says for each record how far it goes.
 """
 
+import json
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
@@ -85,14 +86,15 @@ def read(log: Path, keys: Sequence[PublicKey], query: Query, *, last: int) -> Re
         tree = ProofTree(found.leaves[: signed.size * HASH_BYTES])
         if (tree.size, tree.root) != (signed.size, signed.root):
             tree = None
+    records = tuple(found.records())
     return Reading(
         report,
         head.checkpoint if head is not None else None,
         head.note if head is not None else b"",
         handovers,
         tree,
-        tuple((seq, line) for seq, line, _ in found.kept),
-        tuple(record for *_, record in found.kept),
+        tuple((seq, line) for seq, line, _ in records),
+        tuple(record for *_, record in records),
         found.matched - len(found.kept),
         found.unreadable,
     )
@@ -104,8 +106,9 @@ class _Lines:
     def __init__(self, query: Query, last: int) -> None:
         self._query = query
         self._needles = query.needles()
+        self._is_asked = bool(self._needles or query.since or query.until)
         self.leaves = bytearray()
-        self.kept: deque[tuple[int, bytes, dict[str, Json]]] = deque(maxlen=last)
+        self.kept: deque[tuple[int, bytes]] = deque(maxlen=last)
         self.matched = 0
         self.unreadable = 0
 
@@ -115,16 +118,28 @@ class _Lines:
             return
         line = raw[:-1]
         self.leaves += sha256(b"\0" + line).digest()
-        if not self._query.spans(seq) or not holds(line, self._needles):
-            return
-        try:
-            record = decode_object(line)
-        except RecordRefused:
-            self.unreadable += 1
-            return
-        if self._query.matches(record):
+        if self._query.spans(seq) and holds(line, self._needles) and self._matches(line):
             self.matched += 1
-            self.kept.append((seq, line, record))
+            self.kept.append((seq, line))
+
+    def records(self) -> Iterator[tuple[int, bytes, dict[str, Json]]]:
+        """Yield what was kept, strictly read; what is no record of ours is counted."""
+        for seq, line in self.kept:
+            try:
+                yield seq, line, decode_object(line)
+            except RecordRefused:
+                self.unreadable += 1
+
+    def _matches(self, line: bytes) -> bool:
+        """Return whether a line is asked for; read quickly, since most are not kept."""
+        if not self._is_asked:
+            return True
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            self.unreadable += 1
+            return False
+        return isinstance(record, dict) and self._query.matches(record)
 
 
 def _head(

@@ -84,6 +84,7 @@ def test_it_goes_on_over_segments(house, monkeypatch):
     assert len(by_index(house.path)) == 9
     house.filled(9)
     assert len(by_index(house.path)) == 18
+    assert [one["@seq"] for one in by_index(house.path, Query(text='"number":8'))] == [8, 17]
 
 
 def test_a_long_log_tells_how_far_its_first_reading_has_come(tmp_path):
@@ -184,7 +185,10 @@ def test_a_log_with_a_line_that_is_no_record_is_named(house):
         newest(house.path, Query(), limit=9, homes=[house.path / INDEX])
 
 
-@pytest.mark.parametrize("line", [b'"number":1e1,', b'"event":"\\ud800.x",', b'"a":,'])
+DEEP = b'"a":' + b"[" * 20_000 + b"]" * 20_000 + b","
+
+
+@pytest.mark.parametrize("line", [b'"number":1e1,', b'"event":"\\ud800.x",', b'"a":,', DEEP])
 def test_a_chained_line_that_is_not_canonical_is_named(house, line):
     house.filled(2)
     chain = Chain()

@@ -101,6 +101,11 @@ def test_lines_that_are_no_records_are_counted(house):
     house.put([*house.lines(), b"nonsense\n"])
     reading = read(house.path, house.keys, Query(), last=100)
     assert (reading.unreadable, len(reading.records)) == (1, 3)
+    late = read(house.path, house.keys, Query(since=START - timedelta(days=999)), last=100)
+    assert (late.unreadable, len(late.records)) == (1, 3)
+    house.put([*house.lines(), b"[1]\n"])
+    late = read(house.path, house.keys, Query(since=START - timedelta(days=999)), last=100)
+    assert (late.unreadable, len(late.records)) == (1, 3)
 
 
 def test_a_log_that_cannot_be_read_is_named(house):

@@ -11,7 +11,7 @@ import typer
 
 from audit.canonical import Json
 from audit.harmless import harmless, shortened, words
-from audit.index import Found, newest
+from audit.index import BATCH, Found, newest
 from audit.query import Query
 from audit.story import Entry, told
 from mcp_server.cli.exits import Exit, stop
@@ -98,5 +98,5 @@ def _say_gone_around(found: Found) -> None:
 
 
 def _told(count: int) -> None:
-    if count >= SLOW and sys.stderr.isatty():
-        typer.echo(f"\rmaking the index, once: {count:,} records", err=True, nl=False)
+    if count // SLOW > (count - BATCH) // SLOW and sys.stderr.isatty():
+        typer.echo(f"making the index, once: {count:,} records", err=True)
