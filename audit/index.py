@@ -361,9 +361,11 @@ class LogIndex:
 
     def _span(self, query: Query) -> tuple[int, int]:
         """Return the first and last record between which all times asked for lie."""
-        low, high = query.after_seq + 1, self._state.size - 1
+        # Bounded on both sides: an integer of a caller may be larger than a database takes.
+        low = max(min(query.after_seq + 1, self._state.size), 0)
+        high = self._state.size - 1
         if query.before_seq is not None:
-            high = min(high, query.before_seq - 1)
+            high = max(min(high, query.before_seq - 1), -1)
         clauses = {
             "latest >= ?": query.since,
             "earliest < ?": query.until,

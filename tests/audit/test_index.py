@@ -67,6 +67,16 @@ def test_hostile_text_can_be_asked_for(tmp_path):
     assert by_index(log, Query(text="\udc80")) == []
 
 
+@pytest.mark.parametrize("seq", [10**30, -(10**30), 2**63])
+def test_a_number_of_any_size_can_be_asked_for(log, seq):
+    for query in (
+        Query(after_seq=seq),
+        Query(before_seq=seq),
+        Query(after_seq=seq - 1, before_seq=seq + 1),
+    ):
+        assert by_index(log, query) == list(records(log, query))
+
+
 def test_it_grows_with_the_log_and_is_not_written_when_the_log_has_not_grown(house):
     house.filled(5)
     assert len(by_index(house.path)) == 5
