@@ -204,7 +204,7 @@ def test_where_trust_ends_is_drawn(opened, tmp_path):
     assert "record 6" in header
     assert "not proven" in seen.page.locator("#rows").inner_text()
     seen.page.locator("summary").first.press("Enter")
-    assert "no proof" in seen.page.locator("details[open]").inner_text()
+    expect(seen.page.locator("details[open]")).to_contain_text("no proof")
 
 
 def test_ten_thousand_records_are_a_page_of_sane_size_that_opens_quickly(opened, tmp_path):
