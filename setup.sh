@@ -25,6 +25,7 @@ if [ "${1:-}" = tests ]; then
     need ss iproute2
     need lsof lsof
     need fuser psmisc
+    need chromium chromium
 fi
 
 # An interpreter ordinary users can run too: the sandbox binds it, and the suite runs as both.

@@ -11,7 +11,17 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from benchmarks import approvals, audit_log, gate, network, policy, protocol, sandbox, startup
+from benchmarks import (
+    approvals,
+    audit_log,
+    audit_views,
+    gate,
+    network,
+    policy,
+    protocol,
+    sandbox,
+    startup,
+)
 from benchmarks.measure import Row, table
 
 SUBJECTS: Mapping[str, Callable[[Path], list[Row]]] = {
@@ -21,6 +31,7 @@ SUBJECTS: Mapping[str, Callable[[Path], list[Row]]] = {
     "gate": gate.rows,
     "protocol": protocol.rows,
     "audit": audit_log.rows,
+    "audit views": audit_views.rows,
     "approvals": approvals.rows,
     "startup": startup.rows,
 }

@@ -6,7 +6,6 @@ May touch: a log directory, for reading. Verification needs neither this machine
 import json
 import sys
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,6 @@ from audit.canonical import Json
 from audit.errors import AuditError, NoteError, PolicyUnmet
 from audit.note import PublicKey
 from audit.prove import prove, verify_proof
-from audit.query import Query, records
 from audit.trust import TrustPolicy
 from audit.verify import Code, verify
 from mcp_server.cli.exits import Exit, stop
@@ -76,13 +74,6 @@ def verify_log(asked: Asked, *, as_json: bool) -> int:
     return int(report.code)
 
 
-def show(directory: Path | None, text: str | None, last: int, *, as_json: bool) -> None:
-    """Print the newest records, newest last."""
-    found = deque(records(directory or own_directory(), Query(text=text)), maxlen=last)
-    for record in found:
-        typer.echo(json.dumps(record) if as_json else _line(record))
-
-
 def print_proof(seq: int, directory: Path | None) -> None:
     """Print the proof file of one record."""
     typer.echo(prove(directory or own_directory(), seq).decode("utf-8"), nl=False)
@@ -107,15 +98,6 @@ def verify_proof_file(file: Path, key: str | None, policy: Path | None) -> int:
 def print_key() -> None:
     """Print the public key that began this user's log, which verifies all of it."""
     typer.echo(_own_key().vkey)
-
-
-def _line(record: Mapping[str, Json]) -> str:
-    outcome, policy = part_of(record, "outcome"), part_of(record, "policy")
-    what = outcome.get("status") or policy.get("effect") or ""
-    request = part_of(record, "request")
-    asked = request.get("command") or request.get("argv") or request.get("files") or ""
-    line = f"{record['@seq']:>6}  {record.get('ts')}  {record.get('event')}  {what}  {asked}"
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line).rstrip()
 
 
 def part_of(record: Mapping[str, Json], name: str) -> Mapping[str, Json]:

@@ -11,6 +11,7 @@ import typer
 
 from mcp_server.cli.changes_commands import changes_app
 from mcp_server.cli.exits import explained
+from mcp_server.cli.log.commands import log_app
 from mcp_server.cli.policy.commands import Command, Json, Policies, Workspace, policy_app
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app.add_typer(policy_app, name="policy")
 app.add_typer(approvals_app, name="approvals")
 app.add_typer(changes_app, name="changes")
 app.add_typer(audit_app, name="audit")
+audit_app.add_typer(log_app)
 
 
 @app.command()
@@ -176,22 +178,6 @@ def audit_verify(
 
         asked = audit.Asked(directory, key, policy, pinned, deep=deep, strict=strict)
         raise typer.Exit(audit.verify_log(asked, as_json=as_json))
-
-
-@audit_app.command("show")
-def audit_show(
-    directory: Annotated[
-        Path | None, typer.Argument(help="A log directory; default: yours.")
-    ] = None,
-    text: Annotated[str | None, typer.Option("--text", help="Only records with this text.")] = None,
-    last: Annotated[int, typer.Option("--last", min=1, help="How many, newest last.")] = 20,
-    as_json: Json = False,
-) -> None:
-    """Show the newest records, one line each."""
-    with explained():
-        from mcp_server.cli import audit  # noqa: PLC0415
-
-        audit.show(directory, text, last, as_json=as_json)
 
 
 @audit_app.command("prove")

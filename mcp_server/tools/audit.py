@@ -5,7 +5,6 @@ whole is no secret.
 """
 
 import json
-from collections import deque
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal
@@ -15,9 +14,10 @@ from pydantic import Field
 
 from audit.canonical import Json
 from audit.errors import AuditError
+from audit.index import INDEX, newest
 from audit.note import PublicKey
 from audit.prove import prove
-from audit.query import Query, records
+from audit.query import Query
 from audit.verify import Code, Report, verify
 from mcp_server.app import App
 from mcp_server.client import Client
@@ -150,9 +150,9 @@ def _own_records(
         effect=arguments.effect,
         text=arguments.text,
     )
-    newest = deque(records(app.log_directory, query), maxlen=arguments.limit + 1)
-    is_cut = len(newest) > arguments.limit
-    found = [dict(record) for record in newest][-arguments.limit :]
+    found = _newest(app, query, arguments.limit + 1)
+    is_cut = len(found) > arguments.limit
+    found = found[-arguments.limit :]
     while found and len(json.dumps(found)) > MAX_SHOWN_BYTES:
         found, is_cut = found[len(found) // 2 + 1 :], True
     return found, is_cut
@@ -160,11 +160,16 @@ def _own_records(
 
 def _own_proof(app: App, seq: int) -> str:
     """Return the proof of a record of this session; another's is not there to be asked for."""
-    query = Query(session=app.caller.session, after_seq=seq - 1)
-    first = next(records(app.log_directory, query), None)
-    if first is None or first["@seq"] != seq:
+    query = Query(session=app.caller.session, after_seq=seq - 1, before_seq=seq + 1)
+    if not _newest(app, query, 1):
         raise CallRefusedError(f"There is no record {seq} of this session.")
     return prove(app.log_directory, seq).decode("utf-8")
+
+
+def _newest(app: App, query: Query, limit: int) -> list[dict[str, Json]]:
+    """Return the newest records asked for, by an index where there can be one."""
+    log = app.log_directory
+    return list(newest(log, query, limit=limit, homes=[log / INDEX]).records)
 
 
 def _verified(app: App) -> Report:

@@ -1,0 +1,1 @@
+"""`permitgate audit` for reading: query, show, timeline, report, export."""
