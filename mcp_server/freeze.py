@@ -21,7 +21,6 @@ from mcp_server.config import LimitSettings, NetworkSettings
 from mcp_server.connections import Asking, Connections, connections
 from mcp_server.duties import landed, within
 from policy.decide import readable_roots
-from policy.footprint import footprint
 from policy.model import Context, Decision, Exec
 from policy.narrowing import Asked
 from policy.rules import Policy
@@ -97,8 +96,11 @@ class Freezer:
         policy = self._policy()
         if policy.digest != decision.policy_digest:
             return Unrunnable("blocked", POLICY_CHANGED)
-        programs = await to_thread.run_sync(programs_of, decision, self._host)
-        reach = await to_thread.run_sync(self._reach, wish, decision, policy)
+        return await to_thread.run_sync(self._frozen, wish, decision, policy)
+
+    def _frozen(self, wish: CommandWish, decision: Decision, policy: Policy) -> Frozen | Unrunnable:
+        programs = programs_of(decision, self._host)
+        reach = self._reach(wish, decision, policy)
         least = derive(
             [Touch(a.operation, a.resource, a.how) for a in decision.accesses],
             workspace=wish.context.workspace,
@@ -106,22 +108,20 @@ class Freezer:
             programs=programs,
             network=reach.network if reach else None,
         )
-        profile = await to_thread.run_sync(self._chosen, wish, least)
+        profile = self._chosen(wish, least)
         if isinstance(profile, Unrunnable):
             return profile
-        frozen = await to_thread.run_sync(self._command, wish, decision, profile, programs)
+        frozen = self._command(wish, decision, profile, programs)
         if isinstance(frozen, Unrunnable) or profile.network is None:
             return frozen
         return replace(frozen, connections=reach)
 
     def _reach(self, wish: CommandWish, decision: Decision, policy: Policy) -> Connections | None:
         """Return what the broker may carry; None: the command has no network, or the host's."""
-        connects = any(access.operation == "net.connect" for access in decision.accesses)
-        if wish.unconfined or not (connects and self._host.has_broker):
+        if wish.unconfined or not self._host.has_broker:
             return None
-        words = footprint(wish.action, wish.context).words
         granted = partial(wish.granted, decision.policy_digest)
-        asked = replace(wish.asked, words=words)
+        asked = replace(wish.asked, words=decision.words)
         asking = Asking(asked, wish.context, wish.action.cwd, granted)
         return connections(decision, policy, asking, self._network)
 

@@ -90,6 +90,7 @@ def _decision(
         executable=found.executable,
         opaque=found.opaque,
         programs=found.programs,
+        words=found.words,
     )
 
 

@@ -4,9 +4,13 @@ May touch: nothing. Every value is frozen, so a decision can be compared, cached
 Source: XACML 3.0 for Subject, Action, Request, Decision; operations are this project's own.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from policy.programs.words import Argument
 
 How = Literal["exact", "pattern", "dynamic"]
 
@@ -209,6 +213,10 @@ class Decision:
     opaque: str | None = None  # why the text was not understood, with the byte; None if it was
     programs: tuple[str, ...] = ()  # every program the command may start, as named
     rewritten: tuple[Rewritten, ...] = ()  # what runs instead of what was asked, and why
+    # The argument vectors of its programs, for rules that a real connection is held against.
+    words: Mapping[str, Sequence[Sequence["Argument"]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @property
     def operations(self) -> tuple[str, ...]:

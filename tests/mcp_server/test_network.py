@@ -75,12 +75,24 @@ class Net:
 
 
 @pytest.fixture
-def net(tmp_path, world, monkeypatch):
+def open_net(tmp_path, world, monkeypatch):
+    """Return what makes an app, with more rules or another configuration; each is closed again."""
     monkeypatch.setattr(brokerage, "PYTHON", world.python())
     world.forget()
-    made = Net(tmp_path / "net", world)
-    yield made
-    made.indoors.app.close()
+    made: list[Net] = []
+
+    def make(more: str = "", config: str = "", wait_s: int = 0) -> Net:
+        made.append(Net(tmp_path / str(len(made)), world, more, config, wait_s))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.indoors.app.close()
+
+
+@pytest.fixture
+def net(open_net):
+    return open_net()
 
 
 def events(result: dict[str, object]) -> list[tuple[str, str, int]]:
@@ -124,13 +136,11 @@ async def test_words_that_name_another_host_ask_and_the_yes_is_for_that_host(net
     assert shown["level"] == ["1"]
 
 
-async def test_a_clients_yes_reaches_the_host_it_was_shown(tmp_path, world, monkeypatch):
-    monkeypatch.setattr(brokerage, "PYTHON", world.python())
-    net = Net(tmp_path / "asks", world, wait_s=9)
+async def test_a_clients_yes_reaches_the_host_it_was_shown(open_net):
+    net = open_net(wait_s=9)
     result = await net.exec("curl -sS http://six.test/", YES)
     assert result["status"] == "ok", result["text"]
     assert HELLO in result["stdout"]["text"]
-    net.indoors.app.close()
 
 
 async def test_a_person_may_permit_a_host_for_the_rest_of_the_session(net):
@@ -164,11 +174,8 @@ async def test_a_person_may_permit_a_host_for_the_rest_of_the_session(net):
     assert (await net.exec("curl -sS http://six.test/"))["status"] == "pending"
 
 
-async def test_a_clients_form_offers_the_session_only_where_there_is_one_to_grant(
-    tmp_path, world, monkeypatch
-):
-    monkeypatch.setattr(brokerage, "PYTHON", world.python())
-    net = Net(tmp_path / "form", world, wait_s=9)
+async def test_a_clients_form_offers_the_session_only_where_there_is_one_to_grant(open_net):
+    net = open_net(wait_s=9)
     yes = answering("accept", {"approve": True, "for_session": True})
     first = await net.exec("curl -sS http://six.test/", yes)
     assert HELLO in first["stdout"]["text"], first["text"]
@@ -177,7 +184,6 @@ async def test_a_clients_form_offers_the_session_only_where_there_is_one_to_gran
     refused = await net.exec("echo x > asks/x; eval x", yes)
     assert refused["status"] == "declined"
     assert "nothing of it can be permitted for a session" in refused["text"]
-    net.indoors.app.close()
 
 
 async def test_classify_says_what_a_command_would_reach(net):
@@ -252,44 +258,47 @@ async def test_a_host_that_cannot_be_meant_is_refused_in_words(net, item, messag
     assert "Nothing ran" in result.content[0].text
 
 
-async def test_methods_of_plain_http_are_held_on_the_connection(tmp_path, world, monkeypatch):
-    monkeypatch.setattr(brokerage, "PYTHON", world.python())
+async def test_a_rule_on_words_is_held_against_the_words_that_run(open_net):
+    net = open_net(
+        "  - {id: packed, allow: [net.connect], hosts: [six.test], args: [--compressed]}\n"
+        "  - {id: pack, rewrite: {programs: [curl], args: ['{url}'],"
+        " argv: [curl, -sS, --compressed, '{url}']}}\n"
+    )
+    result = await net.exec("curl http://six.test/")
+    assert result["status"] == "ok", result["text"]
+    assert HELLO in result["stdout"]["text"]
+
+
+async def test_methods_of_plain_http_are_held_on_the_connection(open_net):
     more = "  - {id: reads, allow: [net.connect], hosts: [six.test], methods: [GET, HEAD]}\n"
-    net = Net(tmp_path / "methods", world, more)
+    net = open_net(more)
     read = await net.exec("curl -sS http://six.test/")
     assert HELLO in read["stdout"]["text"], read["text"]
     sent = await net.exec("curl -sS -d secret http://six.test/")
     assert HELLO not in sent["stdout"]["text"]
     assert "403" in sent["stdout"]["text"] or "nobody said yes" in sent["stdout"]["text"]
     assert any(verdict == "refused" for verdict, *_ in events(sent)), sent["text"]
-    assert "POST" not in world.said()
-    net.indoors.app.close()
+    assert "POST" not in net.world.said()
 
 
-async def test_private_addresses_need_a_rule_or_a_person_that_names_them(
-    tmp_path, world, monkeypatch
-):
-    monkeypatch.setattr(brokerage, "PYTHON", world.python())
+async def test_private_addresses_need_a_rule_or_a_person_that_names_them(open_net):
     more = "  - {id: any, allow: [net.connect]}\n"
-    net = Net(tmp_path / "any", world, more)
+    net = open_net(more)
     command = f"curl -sS -m3 http://{PRIVATE4}/"
     result = await net.exec(command)
     assert HELLO not in result["stdout"]["text"]
     assert "a rule has to list" in result["guidance"]["reason"]
-    net.indoors.app.close()
     more = f"  - {{id: inside, allow: [net.connect], hosts: ['{PRIVATE4}/24']}}\n"
-    net = Net(tmp_path / "listed", world, more)
+    net = open_net(more)
     assert HELLO in (await net.exec(command))["stdout"]["text"]
-    net.indoors.app.close()
 
 
-async def test_a_rule_may_list_the_hosts_that_a_call_is_kept_to(tmp_path, world, monkeypatch):
-    monkeypatch.setattr(brokerage, "PYTHON", world.python())
+async def test_a_rule_may_list_the_hosts_that_a_call_is_kept_to(open_net):
     more = (
         "  - {id: secrets, allow: {operations: [fs.read], network: [four.test]},"
         " resources: ['**/secret']}\n"
     )
-    net = Net(tmp_path / "kept", world, more)
+    net = open_net(more)
     (net.indoors.workspace / "secret").write_text("x")
     free = await net.exec("curl -sS http://ok.test/ http://four.test/")
     assert free["stdout"]["text"].count(HELLO) == 2
@@ -297,19 +306,14 @@ async def test_a_rule_may_list_the_hosts_that_a_call_is_kept_to(tmp_path, world,
     assert kept["stdout"]["text"].count(HELLO) == 1, kept["text"]
     assert "only four.test, says secrets at" in kept["guidance"]["reason"]
     assert "network four.test" in " ".join(kept["decision"]["demands"])
-    net.indoors.app.close()
 
 
-async def test_where_a_rule_permits_no_network_nothing_is_asked_and_nothing_runs(
-    tmp_path, world, monkeypatch
-):
-    monkeypatch.setattr(brokerage, "PYTHON", world.python())
+async def test_where_a_rule_permits_no_network_nothing_is_asked_and_nothing_runs(open_net):
     more = "  - {id: shut, allow: {operations: [net.connect], network: none}}\n"
-    net = Net(tmp_path / "shut", world, more)
+    net = open_net(more)
     result = await net.exec("curl -sS http://ok.test/")
     assert result["status"] == "blocked"
     assert "permits none here (shut at" in result["text"]
-    net.indoors.app.close()
 
 
 def with_remote(workspace: Path, url: str) -> None:
@@ -362,31 +366,24 @@ async def test_who_wishes_to_run_outside_asks_the_owner(net):
     assert shown["why-asked"] == ["it asks to run outside the sandbox"]
 
 
-async def test_with_a_proxy_everything_leaves_through_it(tmp_path, world, monkeypatch):
-    monkeypatch.setattr(brokerage, "PYTHON", world.python())
-    world.forget()
-    net = Net(tmp_path / "proxy", world, config="proxy: http://127.0.0.1:3128")
+async def test_with_a_proxy_everything_leaves_through_it(open_net):
+    net = open_net(config="proxy: http://127.0.0.1:3128")
     result = await net.exec("curl -sS https://ok.test/; curl -sS http://four.test/")
     assert result["stdout"]["text"].count(HELLO) == 2, result["text"]
-    assert ("127.0.0.1", PROXY) in world.seen()
-    assert "CONNECT ok.test:443" in world.said()
+    assert ("127.0.0.1", PROXY) in net.world.seen()
+    assert "CONNECT ok.test:443" in net.world.said()
     assert [one["address"] for one in result["events"]["network"]] == ["proxy", "proxy"]
     (net.indoors.workspace / "a.sh").write_text(f"curl -sS -m3 http://{METADATA}/\n")
     refused = await net.exec("curl -sS http://ok.test/; sh a.sh")
-    assert METADATA not in world.said()
+    assert METADATA not in net.world.said()
     assert ("refused", METADATA, 80) in events(refused)
-    net.indoors.app.close()
 
 
-async def test_bounds_of_bytes_and_connections_are_those_of_the_configuration(
-    tmp_path, world, monkeypatch
-):
-    monkeypatch.setattr(brokerage, "PYTHON", world.python())
-    net = Net(tmp_path / "bounds", world, config="bytes: 50000, connections: 2")
+async def test_bounds_of_bytes_and_connections_are_those_of_the_configuration(open_net):
+    net = open_net(config="bytes: 50000, connections: 2")
     result = await net.exec("curl -sS http://ok.test/bytes/100000 | wc -c")
     assert int(result["stdout"]["text"]) <= 50_000
     assert "50000 bytes" in result["guidance"]["reason"]
     result = await net.exec("for i in 1 2 3 4; do curl -sS http://ok.test/; done")
     assert result["stdout"]["text"].count(HELLO) == 2
     assert "2 connections" in result["guidance"]["reason"]
-    net.indoors.app.close()
