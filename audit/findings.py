@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from audit.record import STOPPED
 from audit.story import Entry
 
-STOPPED = frozenset({"denied", "declined", "blocked"})
 TITLES = {
     "first_host": "New host",
     "refused_host": "Refused host",

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from audit.canonical import Json
-from audit.query import family, hosts, inner
+from audit.query import hosts
+from audit.record import family, inner
 
 STRETCH = 1024  # records whose times are summed up, and that are searched for text, together
 TABLES = """

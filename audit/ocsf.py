@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TypeAlias
 
+from audit.record import STOPPED
 from audit.story import Entry
 
 Value: TypeAlias = "str | int | bool | list[Value] | dict[str, Value]"
@@ -18,7 +19,6 @@ API_ACTIVITY = 6003
 _CREATE, _READ, _UPDATE, _OTHER = 1, 2, 3, 99
 _LAUNCH = 1
 _ACTIVITIES = {"read": _READ, "audit": _READ, "tool": _READ, "patch": _UPDATE, "policy": _UPDATE}
-_REFUSED = frozenset({"denied", "declined", "blocked"})
 _SUCCESS, _FAILURE, _UNKNOWN = 1, 2, 0
 _ALLOWED, _DENIED = 1, 2
 _BLOCKED = 2
@@ -37,7 +37,7 @@ def event(entry: Entry, *, origin: str, product_version: str, trust: str) -> Map
     is_process = entry.family == "exec" and entry.kind == "call"
     kind = PROCESS_ACTIVITY if is_process else API_ACTIVITY
     activity = _LAUNCH if is_process else _ACTIVITIES.get(entry.family, _OTHER)
-    is_refused = entry.status in _REFUSED
+    is_refused = entry.status in STOPPED
     found: dict[str, Value] = {
         "category_uid": kind // 1000,
         "class_uid": kind,
@@ -112,7 +112,7 @@ def _unmapped(entry: Entry, trust: str) -> dict[str, Value]:
 def _severity(entry: Entry) -> int:
     if entry.status == "lost" or (entry.ran and entry.profile == "unconfined"):
         return _HIGH
-    if entry.status in _REFUSED or entry.refused:
+    if entry.status in STOPPED or entry.refused:
         return _MEDIUM
     return _LOW if entry.status in ("failed", "timeout", "killed") else _INFORMATIONAL
 

@@ -10,13 +10,11 @@ from datetime import datetime
 from typing import TypeAlias
 
 from audit.canonical import Json
-from audit.query import inner
+from audit.record import ERROR, INFO, WARNING, inner, severity
 
 Value: TypeAlias = "str | int | list[Value] | dict[str, Value]"
 
-_INFO, _WARN, _ERROR = 9, 13, 17
-_SEVERITIES = {"denied": _WARN, "declined": _WARN, "blocked": _WARN, "lost": _ERROR}
-_NAMES = {_INFO: "INFO", _WARN: "WARN", _ERROR: "ERROR"}
+_SEVERITIES = {ERROR: (17, "ERROR"), WARNING: (13, "WARN"), INFO: (9, "INFO")}
 _TRACE = re.compile("[0-9a-f]{32}")
 _SPAN = re.compile("[0-9a-f]{16}")
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00Z")
@@ -25,12 +23,21 @@ _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00Z")
 def logs(
     records: Iterable[tuple[bytes, Mapping[str, Json]]], *, origin: str, product_version: str
 ) -> dict[str, Value]:
-    """Return one `LogsData` message over records and their canonical lines."""
+    """Return one `LogsData` message of an export over records and their canonical lines."""
     resource = {
         "service.name": "permitgate",
         "service.version": product_version,
         "service.instance.id": origin,
     }
+    return message(records, resource, product_version)
+
+
+def message(
+    records: Iterable[tuple[bytes, Mapping[str, Json]]],
+    resource: Mapping[str, Json],
+    product_version: str,
+) -> dict[str, Value]:
+    """Return one `LogsData` message, from a resource with these attributes."""
     scope: Value = {"name": "permitgate.audit", "version": product_version}
     found: list[Value] = [_log(line, record) for line, record in records]
     return {
@@ -44,8 +51,7 @@ def logs(
 
 
 def _log(line: bytes, record: Mapping[str, Json]) -> dict[str, Value]:
-    status = inner(record, "outcome", "status")
-    severity = _SEVERITIES.get(str(status), _INFO)
+    number, word = _SEVERITIES[severity(record)]
     moment = _nanoseconds(record.get("ts"))
     event = str(record.get("event"))
     attributes = {
@@ -56,14 +62,14 @@ def _log(line: bytes, record: Mapping[str, Json]) -> dict[str, Value]:
         "permitgate.tool": record.get("tool"),
         "permitgate.effect": inner(record, "policy", "effect"),
         "permitgate.risk": inner(record, "policy", "risk"),
-        "permitgate.status": status,
+        "permitgate.status": inner(record, "outcome", "status"),
         "permitgate.action_id": record.get("action_id"),
     }
     return {
         "timeUnixNano": moment,
         "observedTimeUnixNano": moment,
-        "severityNumber": severity,
-        "severityText": _NAMES[severity],
+        "severityNumber": number,
+        "severityText": word,
         "eventName": event,
         "body": {"stringValue": line.decode()},
         "attributes": _attributes(attributes),

@@ -13,7 +13,7 @@ from audit.canonical import Json, decode_object
 from audit.directory import LogDirectory
 from audit.errors import AuditError, RecordRefused
 from audit.read import raw_lines
-from audit.record import timestamp
+from audit.record import family, inner, timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,6 @@ def holds(line: bytes, needles: Sequence[tuple[bytes, ...]]) -> bool:
     return all(any(needle in line for needle in group) for group in needles)
 
 
-def family(record: Mapping[str, Json]) -> str:
-    """Return the first part of a record's event."""
-    return str(record.get("event")).partition(".")[0]
-
-
 def hosts(record: Mapping[str, Json]) -> list[str]:
     """Return the other machines a record speaks of: asked for, reached, or refused."""
     asked, became = record.get("request"), record.get("outcome")
@@ -107,12 +102,6 @@ def records(directory: Path, query: Query = EVERYTHING) -> Iterator[dict[str, Js
             raise AuditError(f"{directory}: record {seq}: {error}. Run audit verify.") from error
         if query.matches(record):
             yield record
-
-
-def inner(record: Mapping[str, Json], field: str, key: str) -> Json:
-    """Return one fact of a record's part; None if it is not there."""
-    value = record.get(field)
-    return value.get(key) if isinstance(value, Mapping) else None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:

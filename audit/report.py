@@ -9,8 +9,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from audit.canonical import Json
-from audit.findings import STOPPED, Finding, of_session
+from audit.findings import Finding, of_session
 from audit.harmless import shortened
+from audit.record import STOPPED
 from audit.story import Entry, told
 
 LONGEST_CELL = 160

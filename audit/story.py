@@ -12,8 +12,7 @@ from typing_extensions import override
 
 from audit.canonical import Json
 from audit.harmless import harmless, shortened, vector, words
-from audit.query import family
-from audit.record import INTENT, OUTCOME
+from audit.record import INTENT, OUTCOME, family
 
 LONGEST = 2_000  # characters of one text in an entry; the record has all of it
 CALLS = frozenset({"exec", "patch", "ssh", "read"})

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from audit.reading import Reading, Trust
+from audit.record import STOPPED
 from audit.story import Entry, told
 from mcp_server.cli.audit import COLOURS, WORDS
 
@@ -81,7 +82,7 @@ def summary(entries: list[Entry]) -> str:
         "ran": sum(entry.ran for entry in calls),
         "changed files": sum(bool(entry.changed) for entry in calls),
         "reached the network": sum(bool(entry.contacts) for entry in calls),
-        "denied": sum(entry.status in ("denied", "declined", "blocked") for entry in calls),
+        "denied": sum(entry.status in STOPPED for entry in calls),
         "approved by people": sum(bool(entry.approved_by) for entry in calls),
     }
     return ", ".join(f"{count} {name}" for name, count in counts.items())
@@ -122,7 +123,7 @@ def _facts(entry: Entry) -> Iterator[Text]:
         facts.append((f"approved: {', '.join(entry.approved_by)}", "green"))
     if entry.profile == "unconfined" and entry.ran:
         facts.append(("ran outside the sandbox", "bold red"))
-    if entry.status in ("denied", "declined", "blocked") and entry.rules:
+    if entry.status in STOPPED and entry.rules:
         facts.append((f"rules {', '.join(entry.rules[:4])}", "red"))
     for text, style in facts:
         yield Text(" " * 40).append(text, style)
