@@ -36,7 +36,7 @@ from sandbox.permit import Permit, PermitError, PermitOffice, SandboxError, no_c
 from sandbox.profile import Profile, ProfileName
 from sandbox.sight import Scene, Unseen, look, sees_all
 from sandbox.start import Starter
-from sandbox.supervise import Ended, Start, supervise
+from sandbox.supervise import SETUP_S, Ended, Start, supervise
 from sandbox.toolchains import Toolbox
 
 MAX_PARALLEL = 128
@@ -390,7 +390,8 @@ class _End:
             reason = os.strerror(int(self._trouble[1:]))
             return f"the program could not be executed in this profile's view: {reason}."
         said = self._ended.stderr.head.decode("utf-8", "replace").strip()
-        reason = self._trouble.removeprefix("F") or said or self._ended.cause or "no report"
+        late = f"it did not stand after {SETUP_S:g} s" if self._ended.cause == "timeout" else ""
+        reason = self._trouble.removeprefix("F") or said or late or self._ended.cause or "no report"
         return f"the sandbox could not be set up: {reason}. The command did not run."
 
 

@@ -21,6 +21,7 @@ from sandbox.meter import SAMPLE_S, Meter
 from sandbox.outcome import Output
 from sandbox.output import Collector
 
+SETUP_S = 10.0  # for the sandbox to stand; a command's own time begins when it does
 DEATH_S = 5.0  # for the kernel to end every process of a killed namespace
 DRAIN_S = 0.5  # after the tree is dead; only a process outside the tree could still write
 OWN_PROCESSES = 4  # reaper, bubblewrap twice, the stage inside
@@ -98,9 +99,9 @@ def supervise(start: Start, limits: Limits, cancel_fd: int, seat: Seat | None = 
             )
         streams = _Streams({fd: Collector(limits.output_bytes) for fd in (out, err)})
         meter = Meter(running.pid, limits, start.cgroups, OWN_PROCESSES)
-        watch = _Watch(stack, running, meter, cancel_fd)
+        watch = _Watch(stack, running, meter, cancel_fd, limits.wall_s)
         try:
-            cause = watch.until_end(streams, began + limits.wall_s)
+            cause = watch.until_end(streams)
             cause = cause or meter.ended() or ""
         finally:
             meter.stop_births()
@@ -172,23 +173,27 @@ class _Seated:
 class _Watch:
     """Waits on everything at once: two streams, the report, the tree's end, a cancellation."""
 
-    def __init__(self, stack: ExitStack, running: Tree, meter: Meter, cancel_fd: int) -> None:
+    def __init__(
+        self, stack: ExitStack, running: Tree, meter: Meter, cancel_fd: int, wall_s: float
+    ) -> None:
         self._running, self._meter = running, meter
+        self._wall_s, self._deadline = wall_s, time.monotonic() + SETUP_S
         self._cancel_fd = cancel_fd
         self._selector = stack.enter_context(selectors.DefaultSelector())
         self.is_over = False
 
-    def until_end(self, streams: _Streams, deadline: float) -> Cause:
+    def until_end(self, streams: _Streams) -> Cause:
         running = self._running
         for fd in (*streams.collectors, running.report, running.pidfd, self._cancel_fd):
             self._selector.register(fd, selectors.EVENT_READ)
         next_sample = time.monotonic() + SAMPLE_S
-        while (now := time.monotonic()) < deadline:
+        while (now := time.monotonic()) < self._deadline:
             if now >= next_sample:
                 next_sample = now + SAMPLE_S
                 if exceeded := self._meter.sample():
                     return exceeded
-            ready = [key.fd for key, _ in self._selector.select(min(deadline, next_sample) - now)]
+            until = min(self._deadline, next_sample) - now
+            ready = [key.fd for key, _ in self._selector.select(until)]
             if self._cancel_fd in ready:
                 return "cancelled"
             for fd in ready:
@@ -220,6 +225,8 @@ class _Watch:
         if not is_report:
             streams.collectors[fd].feed(chunk)
         elif len(streams.report) < REPORT_BYTES:
+            if not streams.report:
+                self._deadline = time.monotonic() + self._wall_s  # the sandbox stands
             streams.report += chunk
 
 

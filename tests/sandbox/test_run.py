@@ -281,6 +281,34 @@ async def test_a_time_out_kills_the_whole_tree_and_keeps_what_was_said(rig, prof
 
 
 @pytest.mark.threat("T14")
+@pytest.mark.parametrize(
+    ("delay", "script", "expected"),
+    [
+        ("1.5", "echo said", ("ok", b"said\n", "")),
+        ("1.5", "echo said; sleep 30", ("timeout", b"said\n", "longer than 1 s")),
+        ("30", "echo said", ("error", b"", "did not stand after 2 s. The command did not run")),
+    ],
+)
+async def test_a_commands_time_begins_when_its_sandbox_stands(
+    tmp_path, monkeypatch, delay, script, expected
+):
+    wrapper = tmp_path / "bwrap"
+    wrapper.write_text(
+        f'#!/bin/sh\n[ ! -e {tmp_path}/slow ] || sleep {delay}\nexec {HOST.bwrap} "$@"\n'
+    )
+    wrapper.chmod(0o755)
+    rig = Rig(tmp_path, replace(HOST, bwrap=str(wrapper)))
+    assert (await rig.run(rig.script("true", "inspect"))).status == "ok"  # the canary has run
+    (tmp_path / "slow").touch()
+    monkeypatch.setattr("sandbox.supervise.SETUP_S", 2.0)
+    monkeypatch.setattr("sandbox.run.SETUP_S", 2.0)
+    command = rig.script(script, "inspect")
+    outcome = await rig.run(replace(command, limits=Limits(wall_s=1.0)))
+    assert (outcome.status, outcome.stdout.head) == expected[:2]
+    assert expected[2] in outcome.message
+
+
+@pytest.mark.threat("T14")
 @pytest.mark.parametrize("profile", [*PROFILES, "unconfined"])
 async def test_a_daemon_neither_outlives_nor_delays_its_command(rig, profile):
     marker = f"32{rig.base.stat().st_ino}"
