@@ -178,22 +178,30 @@ def read_rotations(directory: LogDirectory) -> list[Rotation]:
         OSError: a file cannot be read.
     """
     found = list[Rotation]()
+    for name, proof in proof_files(directory):
+        try:
+            rotation = Rotation.open(proof)
+        except NoteError as error:
+            raise NoteError(f"{EPOCHS}/{name}: {error}") from None
+        if epoch_name(rotation.closing.size) != name:
+            raise NoteError(f"{EPOCHS}/{name}: it closes {rotation.closing.size} records")
+        found.append(rotation)
+    return found
+
+
+def proof_files(directory: LogDirectory) -> list[tuple[str, bytes]]:
+    """Return the names below `epochs/` and the contents of the files that close epochs, in order.
+
+    Raises:
+        OSError: one cannot be read.
+    """
     below = _below(directory)
     if below is None:
-        return found
+        return []
     try:
-        for size in _sizes(below):
-            name = epoch_name(size)
-            try:
-                rotation = Rotation.open(below.read(name) or b"")
-            except NoteError as error:
-                raise NoteError(f"{EPOCHS}/{name}: {error}") from None
-            if rotation.closing.size != size:
-                raise NoteError(f"{EPOCHS}/{name}: it closes {rotation.closing.size} records")
-            found.append(rotation)
+        return [(name, below.read(name) or b"") for name in map(epoch_name, _sizes(below))]
     finally:
         below.close()
-    return found
 
 
 def _below(directory: LogDirectory) -> LogDirectory | None:

@@ -77,33 +77,6 @@ def tree_root(leaves: Sequence[bytes]) -> bytes:
     return frontier.root()
 
 
-def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:
-    """Return the sibling hashes that lead from one leaf to the root, lowest first.
-
-    Args:
-        leaves: every leaf hash of the tree in log order, 32 bytes each.
-        index: zero-based position of the leaf.
-
-    Raises:
-        IndexError: the tree has no leaf at `index`.
-
-    Source: RFC 6962 §2.1.1.
-    """
-    if not 0 <= index < len(leaves):
-        raise IndexError(f"the tree has {len(leaves)} leaves and none at {index}")
-    siblings: list[bytes] = []
-    low, high = 0, len(leaves)
-    while high - low > 1:
-        middle = low + _split(high - low)
-        if index < middle:
-            siblings.append(tree_root(leaves[middle:high]))
-            high = middle
-        else:
-            siblings.append(tree_root(leaves[low:middle]))
-            low = middle
-    return siblings[::-1]
-
-
 def root_from_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes:
     """Return the root that `leaf` at `index` of a tree of `size` leads to.
 

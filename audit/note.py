@@ -138,6 +138,15 @@ class Checkpoint:
             raise NoteError(f"the checkpoint's root has {len(digest)} bytes, not {HASH_BYTES}")
         return cls(origin, int(size), digest)
 
+    @classmethod
+    def of(cls, note: bytes) -> "Checkpoint":
+        """Return what a note says, whoever signed it.
+
+        Raises:
+            NoteError: its text is no checkpoint.
+        """
+        return cls.parse(note.partition(b"\n\n")[0] + b"\n")
+
 
 @dataclass(frozen=True, slots=True)
 class Proof:
@@ -238,18 +247,6 @@ def make_proof(
     extra = b"\n".join([record, b"".join(handovers)]) if handovers else record
     head = [PROOF_HEADER, f"extra {_base64(extra)}", f"index {index}", *map(_base64, path)]
     return "\n".join(head).encode() + b"\n\n" + note
-
-
-def open_proof(data: bytes, keys: Sequence[PublicKey]) -> Proof:
-    """Return the record that a proof file proves, if one of these keys signed its checkpoint.
-
-    Raises:
-        NoteError: malformed, not signed by a known key, or the path misses the signed root.
-
-    Source: c2sp.org/tlog-proof.
-    """
-    parts = proof_parts(data)
-    return parts.under(open_checkpoint(parts.note, keys))
 
 
 def proof_parts(data: bytes) -> ProofFile:

@@ -41,6 +41,16 @@ class ProofTree:
                 found.append((level, sibling))
         return found
 
+    def proof(self, index: int) -> list[bytes]:
+        """Return the sibling hashes that lead from one leaf to the root, lowest first.
+
+        Raises:
+            IndexError: the tree has no leaf at `index`.
+        """
+        if not 0 <= index < self.size:
+            raise IndexError(f"the tree has {self.size} leaves and none at {index}")
+        return [self.node(*place) for place in self.path(index)]
+
     def node(self, level: int, place: int) -> bytes:
         """Return the hash of one node."""
         return self._levels[level][place * HASH_BYTES : (place + 1) * HASH_BYTES]

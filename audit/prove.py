@@ -13,8 +13,9 @@ from audit.directory import CHECKPOINT, LogDirectory
 from audit.epochs import KeyRing, Rotation, read_rotations
 from audit.errors import AuditError, AuditTampered, NoteError, PolicyUnmet
 from audit.heads import cosigned_notes
-from audit.merkle import inclusion_proof, leaf_hash, tree_root
+from audit.merkle import leaf_hash
 from audit.note import Checkpoint, Proof, PublicKey, make_proof, proof_parts, unpad_note
+from audit.proofs import ProofTree
 from audit.read import raw_lines
 from audit.trust import TrustPolicy
 
@@ -78,13 +79,14 @@ def _prove(path: Path, seq: int) -> bytes:
         rotations = read_rotations(directory)
     finally:
         directory.close()
-    if len(leaves) != head.size or tree_root(leaves) != head.root:
+    tree = ProofTree(leaves)
+    if (tree.size, tree.root) != (head.size, head.root):
         raise AuditTampered(
             f"{path}: the records do not lead to the signed root of size {head.size}. "
             "Run audit verify: it names the place."
         )
     handovers = [one.proof for one in rotations if one.closing.size < head.size]
-    return make_proof(record, seq, inclusion_proof(leaves, seq), note, handovers)
+    return make_proof(record, seq, tree.proof(seq), note, handovers)
 
 
 def _head(directory: LogDirectory, seq: int) -> tuple[bytes, Checkpoint]:
@@ -92,23 +94,20 @@ def _head(directory: LogDirectory, seq: int) -> tuple[bytes, Checkpoint]:
         if int(name) <= seq:
             break
         if note.partition(b"\n\n")[2].count(b"\n") > 1:  # more than the log's own signature
-            return note, _parsed(note)
+            return note, Checkpoint.of(note)
     note = unpad_note(directory.read(CHECKPOINT) or b"")
-    return note, _parsed(note)
+    return note, Checkpoint.of(note)
 
 
-def _parsed(note: bytes) -> Checkpoint:
-    return Checkpoint.parse(note.partition(b"\n\n")[0] + b"\n")
-
-
-def _read_leaves(directory: LogDirectory, seq: int, size: int) -> tuple[bytes, list[bytes]]:
-    record, leaves = b"", list[bytes]()
+def _read_leaves(directory: LogDirectory, seq: int, size: int) -> tuple[bytes, bytearray]:
+    record, leaves, count = b"", bytearray(), 0
     for first in directory.segments():
         for raw in raw_lines(directory, first):
-            if len(leaves) == size:
+            if count == size:
                 return record, leaves
             line = raw.removesuffix(b"\n")
-            if len(leaves) == seq:
+            if count == seq:
                 record = line
-            leaves.append(leaf_hash(line))
+            leaves += leaf_hash(line)
+            count += 1
     return record, leaves

@@ -60,7 +60,7 @@ class Reading:
         """Return one record's proof file as audit.prove gives it; None if nothing proves it."""
         if self.tree is None or seq >= self.tree.size:
             return None
-        siblings = [self.tree.node(*place) for place in self.tree.path(seq)]
+        siblings = self.tree.proof(seq)
         return make_proof(line, seq, siblings, self.note, self.handovers)
 
 

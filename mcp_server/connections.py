@@ -8,6 +8,7 @@ shown and no other, and never what policy denies.
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
 from mcp_server.config import NetworkSettings
@@ -25,7 +26,6 @@ from sandbox.network.model import Destination as Seen
 
 USUAL_PORTS: Final = (22, 80, 443, 8080, 8443, 9418)
 MOST_PORTS: Final = 1024
-LAST_PORT: Final = 65_535
 LOCALHOST: Final = ("127.0.0.0/8", "::1/128")
 WIDEST_LISTED: Final = {4: 8, 6: 7}  # bits of a prefix; a wider network lists nothing by address
 # What these do needs their owner's credentials, or more of the network than TCP.
@@ -151,10 +151,15 @@ def connections(
     )
 
 
+@lru_cache(1024)
+def _globs(*texts: str) -> HostGlobs:
+    return HostGlobs(texts)
+
+
 def covers(found: Named, host: str, port: int) -> bool:
     """Return whether a host and port are among those that were named."""
     return any(
-        HostGlobs((glob,)).has(host)
+        _globs(glob).has(host)
         and (not ports or any(first <= port <= last for first, last in ports))
         for glob, ports in found.hosts
     )
@@ -162,7 +167,7 @@ def covers(found: Named, host: str, port: int) -> bool:
 
 def is_loopback(host: str) -> bool:
     """Return whether a host is what `localhost` is inside."""
-    return HostGlobs(LOCALHOST).has(host)
+    return _globs(*LOCALHOST).has(host)
 
 
 def _needs_the_host(access: Access) -> bool:

@@ -128,17 +128,22 @@ def guidance(reply: Reply) -> Guidance | None:
 
 def _missed(one: Contact) -> str:
     """Return what became of a connection that was not made, as a sentence."""
-    why = f": {one.reason}" if one.reason else ""
+    why = f": {one.reason.rstrip('.')}" if one.reason else ""
     if one.verdict == "failed":
         return f"Not connected{why}."
-    port = f":{one.port}" if one.port else ""
-    return f"Refused {one.host}{port} ({one.protocol}){why}.".replace("..", ".")
+    return f"Refused {_end(one)} ({one.protocol}){why}."
+
+
+def _end(one: Contact | ContactResult) -> str:
+    """Return the far end of a connection as `exec` takes it: the host, and the port if known."""
+    host = f"[{one.host}]" if ":" in one.host else one.host
+    return f"{host}:{one.port}" if one.port else host
 
 
 def _with_hosts(missed: list[Contact]) -> Iterator[str]:
     """Yield how to ask for the hosts that were refused because nobody had named them."""
     hosts = [
-        f"{one.host}:{one.port}" if one.port else one.host
+        _end(one)
         for one in missed
         if one.verdict == "refused" and one.protocol in ("tcp", "dns") and one.host
     ]
@@ -318,8 +323,7 @@ def exec_text(result: ExecResult) -> str:
 
 
 def _contact_line(one: ContactResult) -> str:
-    port = f":{one.port}" if one.port else ""
-    line = f"network {one.verdict} {one.host}{port} {one.protocol}"
+    line = f"network {one.verdict} {_end(one)} {one.protocol}"
     if one.verdict == "allowed":
         line += f", {one.sent_bytes} bytes out, {one.received_bytes} in"
     return f"{line} ({one.connections}x)" if one.connections > 1 else line

@@ -41,8 +41,7 @@ class Cosigned:
                 made = os.stat(str(newest), dir_fd=directory.descriptor).st_mtime
                 if time.time() - made < within_s:
                     note = directory.read(str(newest)) or b""
-                    checkpoint = Checkpoint.parse(note.partition(b"\n\n")[0] + b"\n")
-                    return Head(f"{COSIGNATURES}/{newest}", checkpoint, note)
+                    return Head(f"{COSIGNATURES}/{newest}", Checkpoint.of(note), note)
             if directory.size(str(head.checkpoint.size)) is None:
                 directory.replace(str(head.checkpoint.size), head.note, PUBLIC_FILE)
             return head

@@ -12,7 +12,7 @@ from typing import cast, final
 import asyncssh  # noqa: TID251 — appends to a copy; it runs nothing there
 
 from audit.directory import CHECKPOINT, LogDirectory, segment_name
-from audit.epochs import EPOCHS
+from audit.epochs import EPOCHS, proof_files
 from audit.note import pad_note
 from audit.sinks.deliver import SinkError
 from audit.sinks.follow import MAX_BYTES, Batch
@@ -96,7 +96,12 @@ class RemoteCopy:
 
     async def _put_epochs(self, sftp: asyncssh.SFTPClient) -> None:
         """Put the proofs of rotated keys there; with them the first key verifies the copy."""
-        for name, data in epoch_files(self._log):
+        directory = LogDirectory.open(self._log)
+        try:
+            files = proof_files(directory)
+        finally:
+            directory.close()
+        for name, data in files:
             if name not in self._closed_epochs:
                 await sftp.makedirs(f"{self._place.directory}/{EPOCHS}", exist_ok=True)
                 await self._put(sftp, f"{EPOCHS}/{name}", data)
@@ -132,19 +137,3 @@ class RemoteCopy:
             self._sftp = await self._connection.start_sftp_client()
             await self._sftp.makedirs(place.directory, exist_ok=True)
         return self._sftp
-
-
-def epoch_files(log: Path) -> list[tuple[str, bytes]]:
-    """Return the names and contents of the files that close a log's epochs, oldest first."""
-    directory = LogDirectory.open(log)
-    try:
-        below = directory.below(EPOCHS)
-    except FileNotFoundError:
-        return []
-    finally:
-        directory.close()
-    try:
-        names = sorted(name for name in below.names() if name.endswith(".proof"))
-        return [(name, below.read(name) or b"") for name in names]
-    finally:
-        below.close()

@@ -12,7 +12,6 @@ from itertools import count
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 AnyNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-OWN4, OWN6 = "198.18.0.1", "fd70:6d67::1"  # of the namespace itself
 FIRST4 = int(ipaddress.IPv4Address("198.18.1.0"))
 FIRST6 = int(ipaddress.IPv6Address("fd70:6d67::1:0"))
 MOST_NAMES = 4096

@@ -83,7 +83,6 @@ class Asked:
     """One request: the host it names, without port, and its method."""
 
     host: str
-    port: int | None
     method: str
     switches: bool  # to a protocol that goes on with this host
 
@@ -145,16 +144,15 @@ def _asked(request: h11.Request) -> Asked:
     protocols = [value.strip().lower() for name, value in headers if name == b"upgrade"]
     if any(protocol != "websocket" for protocol in protocols):
         raise RequestError(f"it asks for the protocol {protocols[0]}, which cannot be checked")
-    host, port = _split(hosts[0].lower())
-    return Asked(host, port, method, switches=bool(protocols))
+    return Asked(_host(hosts[0].lower()), method, switches=bool(protocols))
 
 
 def _authority(target: str) -> str:
     return re.split(r"[/?#]", target.partition("://")[2], maxsplit=1)[0].lower()
 
 
-def _split(authority: str) -> tuple[str, int | None]:
-    found = re.fullmatch(r"(?:\[([0-9a-f:.]+)\]|([^:@\[\]]+))(?::([0-9]{1,5}))?", authority)
+def _host(authority: str) -> str:
+    found = re.fullmatch(r"(?:\[([0-9a-f:.]+)\]|([^:@\[\]]+))(?::[0-9]{1,5})?", authority)
     if found is None:
         raise RequestError("its Host line is no host")
-    return (found[1] or found[2]).rstrip("."), int(found[3]) if found[3] else None
+    return (found[1] or found[2]).rstrip(".")

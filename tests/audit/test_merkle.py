@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from audit.merkle import (
     EMPTY_ROOT,
     Frontier,
-    inclusion_proof,
     leaf_hash,
     node_hash,
     root_from_inclusion,
     tree_root,
 )
+from audit.proofs import ProofTree
 
 INPUTS = [
     bytes.fromhex(text)
@@ -38,6 +38,12 @@ ROOTS = [
     "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
     "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
 ]
+
+
+def inclusion_proof(leaves, index):
+    return ProofTree(b"".join(leaves)).proof(index)
+
+
 LEAVES = [leaf_hash(bytes([number])) for number in range(40)]
 
 

@@ -7,18 +7,19 @@ from hypothesis import strategies as st
 
 from audit.errors import AuditError, NoteError
 from audit.keys import FileSigner
-from audit.merkle import inclusion_proof, leaf_hash, tree_root
+from audit.merkle import leaf_hash, tree_root
 from audit.note import (
     Checkpoint,
     PublicKey,
     make_proof,
     open_checkpoint,
     open_note,
-    open_proof,
     pad_note,
+    proof_parts,
     sign_note,
     unpad_note,
 )
+from audit.proofs import ProofTree
 
 # The example of c2sp.org/signed-note.
 SPEC_KEY = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
@@ -33,7 +34,7 @@ KEYS = [SIGNER.public_key]
 RECORDS = [b"record %d" % number for number in range(7)]
 LEAVES = [leaf_hash(record) for record in RECORDS]
 NOTE = sign_note(Checkpoint("log.example", 7, tree_root(LEAVES)).text(), SIGNER)
-PROOF = make_proof(RECORDS[4], 4, inclusion_proof(LEAVES, 4), NOTE)
+PROOF = make_proof(RECORDS[4], 4, ProofTree(b"".join(LEAVES)).proof(4), NOTE)
 
 
 def test_the_published_note_opens_with_the_published_key():
@@ -121,6 +122,11 @@ def test_a_checkpoint_counts_only_if_the_log_s_own_key_signed_it():
         open_checkpoint(other, KEYS)
     assert open_checkpoint(NOTE, KEYS).size == 7
     assert unpad_note(pad_note(NOTE)) == NOTE
+
+
+def open_proof(data, keys):
+    parts = proof_parts(data)
+    return parts.under(open_checkpoint(parts.note, keys))
 
 
 def test_a_proof_gives_back_its_record():

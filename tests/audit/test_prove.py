@@ -5,8 +5,9 @@ import threading
 import pytest
 
 from audit.errors import AuditError, AuditTampered, NoteError
-from audit.merkle import inclusion_proof, leaf_hash
+from audit.merkle import leaf_hash
 from audit.note import Checkpoint, make_proof, sign_note, unpad_note
+from audit.proofs import ProofTree
 from audit.prove import prove, verify_proof
 
 pytestmark = pytest.mark.threat("T15")
@@ -47,10 +48,11 @@ def test_a_record_proven_at_another_place_is_refused(house):
     lines = [line[:-1] for line in house.lines()]
     leaves = [leaf_hash(line) for line in lines]
     note = unpad_note((house.path / "checkpoint").read_bytes())
-    good = make_proof(lines[1], 1, inclusion_proof(leaves, 1), note)
+    path = ProofTree(b"".join(leaves)).proof(1)
+    good = make_proof(lines[1], 1, path, note)
     assert verify_proof(good, house.keys).index == 1
     with pytest.raises(NoteError):
-        verify_proof(make_proof(lines[1], 0, inclusion_proof(leaves, 1), note), house.keys)
+        verify_proof(make_proof(lines[1], 0, path, note), house.keys)
 
 
 def test_a_record_signed_under_another_number_than_its_own_is_refused(house):
