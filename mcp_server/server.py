@@ -17,7 +17,7 @@ from mcp.server.auth.settings import AuthSettings
 from mcp.server.mcpserver import Context
 from mcp_types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
 from mcp_types import Tool as McpTool
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from typing_extensions import override
 
 from approvals.request import ApprovalError
@@ -54,6 +54,7 @@ HINTS: Mapping[Hint, ToolAnnotations] = MappingProxyType(
         ),
     }
 )
+_SCHEMAS: dict[type[BaseModel], dict[str, Any]] = {}
 INSTRUCTIONS = (
     "Permitgate runs commands, patches and SSH on this machine under its owner's policy. Reads run "
     "at once; what writes or leaves the sandbox may ask a human; a denial is final and names its "
@@ -110,8 +111,8 @@ class PermitgateServer(MCPServer[None]):
                 name=tool.name,
                 title=tool.title,
                 description=tool.description,
-                input_schema=tool.arguments.model_json_schema(),
-                output_schema=tool.result.model_json_schema(),
+                input_schema=_schema(tool.arguments),
+                output_schema=_schema(tool.result),
                 annotations=HINTS[tool.hint],
             )
             for tool in self._tools.values()
@@ -143,6 +144,13 @@ class PermitgateServer(MCPServer[None]):
             structured_content=answered.result.model_dump(mode="json"),
             is_error=answered.is_error,
         )
+
+
+def _schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return a model's JSON Schema, made once: making those of all tools takes 36 ms."""
+    if model not in _SCHEMAS:
+        _SCHEMAS[model] = model.model_json_schema()
+    return _SCHEMAS[model]
 
 
 def _parsed(tool: AnyTool, arguments: dict[str, object]) -> Arguments:

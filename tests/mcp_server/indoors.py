@@ -4,12 +4,14 @@ The rooms, the sandbox and the log are the real ones; only pipes and sockets are
 matrices of answers and arguments stay fast. What needs a process of its own uses `rig.Rig`.
 """
 
+import os
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 from anyio import to_thread
 from mcp import Client
@@ -20,6 +22,8 @@ from mcp_server.app import App, Wishes, open_app
 from mcp_server.config import parse_config
 from mcp_server.places import Places
 from mcp_server.surface import build_server
+from sandbox.host import Choice, HostFacts
+from sandbox.probe import probe
 from tests.mcp_server.rig import Answer, Rig
 from tests.sandbox.rig import SEEN
 
@@ -43,6 +47,7 @@ ASKS = (
 TERMINAL_AT_ONCE = "approvals: {channels: [terminal], wait_s: 0}\n"
 DEV_SAFE = ("dev-safe", "asks.yaml")
 NOT_HERE = "ping -c1 -W1 192.0.2.1"  # runs unconfined, so it needs the owner's level
+_HOSTS: dict[object, HostFacts] = {}
 
 
 @dataclass(frozen=True)
@@ -74,10 +79,11 @@ class Indoors:
         places = Places(directory / "config.yaml", directory / "policy.d", state)
         named = tuple(str(base / name) if name.endswith(".yaml") else name for name in policy)
         workspace = base / "workspace"
-        app = open_app(
-            parse_config(config, "config.yaml"), places, Wishes("stdio", workspace, named)
-        )
-        # The canary has tests of its own; here the host is tried once, not in every test.
+        # The probe and the canary have tests of their own; here the host is tried once.
+        with mock.patch("mcp_server.runners.probe", _probed_once):
+            app = open_app(
+                parse_config(config, "config.yaml"), places, Wishes("stdio", workspace, named)
+            )
         app.runners._command._canary._seen = SEEN
         return cls(app, build_server(app), workspace)
 
@@ -103,6 +109,13 @@ class Indoors:
 
     def records(self) -> list[Mapping[str, object]]:
         return list(records(self.app.log_directory, Query()))
+
+
+def _probed_once(toolchains: Choice, state_dir: Path) -> HostFacts:
+    key = (toolchains, os.environ.get("PATH"), os.environ.get("HOME"))
+    if key not in _HOSTS:
+        _HOSTS[key] = probe(toolchains, state_dir)
+    return _HOSTS[key]
 
 
 def append(folder: str = "asks") -> dict[str, object]:
