@@ -108,7 +108,3 @@ def _skip_right_edge(place: int, last: int) -> tuple[int, int]:
         place >>= 1
         last >>= 1
     return place, last
-
-
-def _split(size: int) -> int:
-    return 1 << ((size - 1).bit_length() - 1)

@@ -3,6 +3,7 @@
 import json
 import threading
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -40,6 +41,17 @@ def approved(desk, need=None, by=OWNER):
     pending = desk.open(question(need))
     assert desk.vote(pending.id, YES, by, pending.request_digest) is State.APPROVED
     return pending
+
+
+@pytest.mark.threat("T12")
+def test_a_yes_for_a_session_counts_only_where_the_question_offers_one(desk):
+    pending = desk.open(question())
+    with pytest.raises(ApprovalError, match="nothing of it can be permitted for a session"):
+        desk.vote(pending.id, Answer.APPROVE_FOR_SESSION, OWNER, pending.request_digest)
+    offered = replace(question(session="s2"), for_session=("connects-to a.test:443",))
+    pending = desk.open(offered)
+    desk.vote(pending.id, Answer.APPROVE_FOR_SESSION, OWNER, pending.request_digest)
+    assert desk.consume(pending.id, ACTION, "s2").for_session
 
 
 # What the answer was → the state, and whether anything may run.

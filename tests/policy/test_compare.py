@@ -2,9 +2,23 @@
 
 import json
 
+import pytest
+
 from policy.compare import changes, flips, verb
 from policy.load import load
-from policy.model import Context, Effect, Exec, Patch, Request, Subject
+from policy.model import (
+    AuditRead,
+    Commit,
+    Context,
+    Effect,
+    Exec,
+    Patch,
+    Read,
+    Request,
+    Ssh,
+    Subject,
+    Undo,
+)
 from policy.replay import Past, described
 from policy.rules import Source
 
@@ -78,5 +92,17 @@ def test_the_same_command_in_another_workspace_is_decided_for_itself():
     assert (flip.count, flip.first.seq) == (1, 1)
 
 
-def test_a_patch_of_nothing_has_a_description_too():
-    assert described(Patch(())) == "nothing"
+@pytest.mark.parametrize(
+    ("action", "text"),
+    [
+        (Exec(None, ("cat", "a b"), "/w"), "cat 'a b'"),
+        (Ssh(("a", "b"), "uptime", None, sudo=True), "ssh a,b: sudo uptime"),
+        (Patch(()), "nothing"),
+        (Undo("u1", (("fs.write", "/w/a"), ("fs.delete", "/w/b"))), "fs.write /w/a and 1 more"),
+        (Commit("c1", (("fs.write", "/w/a"),)), "fs.write /w/a"),
+        (Read("fs.list", "/w"), "fs.list /w"),
+        (AuditRead("effect deny"), "audit effect deny"),
+    ],
+)
+def test_every_action_has_a_description_of_one_line(action, text):
+    assert described(action) == text

@@ -378,6 +378,14 @@ def test_who_asks_and_of_which_hosts_is_no_part_of_an_example():
         load([Source("p.yaml", broken(f"{rule}    not_match: [cat a]\n"))])
 
 
+def test_what_a_rule_holds_is_read_whole():
+    demand = "preview: true, hold: {deletions: 5, names: ['b*', 'a*']}"
+    (rule,) = load([Source("p.yaml", asks(demand))]).rules
+    demanded = rule.obligations
+    assert (demanded.preview, demanded.hold) == (True, (("deletions", 5),))
+    assert demanded.hold_names == ("a*", "b*")
+
+
 def test_examples_that_hold_are_accepted():
     text = broken("    deny: [fs.read]\n    resources: ['**/a']\n    match: [cat a]\n")
     assert load([Source("p.yaml", text)]).rules[0].examples[0].matches

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policy.model import Obligations
-from policy.obligations import LIMITS, NONE, WITHIN, described, said_by, strictest
+from policy.obligations import LIMITS, NONE, WITHIN, described, not_permitted, said_by, strictest
 
 names = st.sampled_from(("A", "B", "C"))
 profiles = st.none() | st.sampled_from(sorted(WITHIN.values(), key=sorted))
@@ -68,6 +68,15 @@ def test_nothing_more_is_asked_than_the_strictest_of_them(one, other):
     assert set(both.redact) == {*one.redact, *other.redact}
 
 
+@pytest.mark.threat("T28")
+def test_a_host_is_permitted_where_every_rule_permits_it():
+    assert not_permitted(NONE, "a.test") == ""
+    both = Obligations(network=(("*.test",), ("a.test",)), places=(("network", "r at p:1:1"),))
+    assert not_permitted(both, "a.test") == ""
+    assert not_permitted(both, "b.test") == "only a.test, says r at p:1:1"
+    assert not_permitted(Obligations(network=((),)), "a.test") == "no network, says "
+
+
 def test_nothing_is_demanded_by_nobody():
     assert strictest([]) == NONE
     assert described(NONE) == ()
@@ -85,6 +94,9 @@ def test_each_is_said_with_the_rules_that_set_it():
         env=frozenset(),
         limits=(("cpu_s", 3),),
         redact=("X*",),
+        preview=True,
+        hold=(("deletions", 5),),
+        hold_names=("*.lock",),
         places=(("env", "b at p:2:1"), ("sandbox", "b at p:2:1")),
     )
     both = strictest([two, one])
@@ -95,4 +107,6 @@ def test_each_is_said_with_the_rules_that_set_it():
         "limits": "cpu_s 3 ()",
         "env": "none (b at p:2:1)",
         "redact": "X* ()",
+        "preview": "before anything is changed ()",
+        "hold": "deletions 5, names *.lock ()",
     }
