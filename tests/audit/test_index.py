@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from audit import index as index_module
 from audit.chain import Chain
 from audit.errors import AuditError
-from audit.index import BATCH, INDEX, newest
+from audit.index import INDEX, newest
 from audit.query import EVERYTHING, Query, records
 from tests.stories import START, hostile, log_of, many, records_of, sessions, working_days
 
@@ -97,12 +97,13 @@ def test_it_goes_on_over_segments(house, monkeypatch):
     assert [one["@seq"] for one in by_index(house.path, Query(text='"number":8'))] == [8, 17]
 
 
-def test_a_long_log_tells_how_far_its_first_reading_has_come(tmp_path):
-    log, _ = log_of(tmp_path, many(2 * BATCH))
+def test_a_long_log_tells_how_far_its_first_reading_has_come(tmp_path, monkeypatch):
+    monkeypatch.setattr("audit.index.BATCH", 256)
+    log, _ = log_of(tmp_path, many(512))
     told: list[int] = []
     newest(log, Query(), limit=1, homes=[log / INDEX], progress=told.append)
-    assert told == [BATCH, 2 * BATCH]
-    since = START + timedelta(seconds=31 * BATCH - 100)
+    assert told == [256, 512]
+    since = START + timedelta(seconds=31 * 256 - 100)
     assert by_index(log, Query(since=since)) == list(records(log, Query(since=since)))
 
 
