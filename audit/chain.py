@@ -125,6 +125,11 @@ def claimed_seq(line: bytes) -> int | None:
     return int(digits) if comma and digits.isdigit() else None
 
 
+def claimed_prev(line: bytes) -> bytes:
+    """Return the `@prev` of a line that claims an `@seq`."""
+    return line[10:74]
+
+
 def check_top_level(keys: Iterable[str]) -> None:
     """Return if a record may have these top-level keys.
 

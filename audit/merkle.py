@@ -60,6 +60,15 @@ class Frontier:
         self._peaks += reversed(peaks)
         self.size += len(leaves)
 
+    def graft(self, level: int, root: bytes) -> None:
+        """Add a whole tree of 2**level leaves on the right; the size is a multiple of that."""
+        bits = self.size >> level
+        while bits & 1:
+            root = node_hash(self._peaks.pop(), root)
+            bits >>= 1
+        self._peaks.append(root)
+        self.size += 1 << level
+
     def root(self) -> bytes:
         """Return the tree's root, 32 bytes."""
         if not self._peaks:
@@ -75,6 +84,26 @@ def tree_root(leaves: Sequence[bytes]) -> bytes:
     frontier = Frontier()
     frontier.extend(leaves)
     return frontier.root()
+
+
+def subtrees(leaves: Sequence[bytes], first: int) -> list[tuple[int, bytes]]:
+    """Return (level, root) of the widest whole trees over some leaves, from left to right.
+
+    Args:
+        leaves: leaf hashes that follow one another in a tree.
+        first: zero-based position of the first in that tree.
+    """
+    row, place, level = list(leaves), first, 0
+    left, right = list[tuple[int, bytes]](), list[tuple[int, bytes]]()
+    while row:
+        if place & 1:
+            left.append((level, row.pop(0)))
+            place += 1
+        if len(row) & 1:
+            right.append((level, row.pop()))
+        row = [node_hash(*pair) for pair in zip(row[::2], row[1::2], strict=True)]
+        place, level = place >> 1, level + 1
+    return left + right[::-1]
 
 
 def root_from_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes:

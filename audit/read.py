@@ -31,19 +31,50 @@ def raw_lines(directory: LogDirectory, first: int) -> Iterator[bytes]:
                 return
 
 
-def raw_blocks(directory: LogDirectory, first: int) -> Iterator[list[bytes]]:
+def raw_blocks(
+    directory: LogDirectory, first: int, start: int = 0, end: int | None = None
+) -> Iterator[list[bytes]]:
     """Yield the same lines in lists, which is faster; a line that is too long may be whole here.
+
+    Args:
+        directory: the log.
+        first: the record that its segment starts with.
+        start: the byte where a line starts, to begin there.
+        end: another, to end there; None: where the file does.
 
     Raises:
         OSError: as `raw_lines`.
     """
     descriptor = directory.file(segment_name(first), os.O_RDONLY)
     with os.fdopen(descriptor, "rb", buffering=_BUFFER_BYTES) as stream:
-        while data := stream.read(BLOCK_BYTES):
-            lines = BytesIO(data + stream.readline(MAX_LINE_BYTES + 1)).readlines()
+        stream.seek(start)
+        while data := stream.read(_left(stream.tell(), end)):
+            more = b"" if stream.tell() == end else stream.readline(MAX_LINE_BYTES + 1)
+            lines = BytesIO(data + more).readlines()
             yield lines
             if not lines[-1].endswith(b"\n"):
                 return
+
+
+def line_starts(directory: LogDirectory, first: int, stride: int) -> list[int]:
+    """Return bytes of a segment where lines start, one in each stride, from 0 on.
+
+    Raises:
+        OSError: as `raw_lines`.
+    """
+    descriptor = directory.file(segment_name(first), os.O_RDONLY)
+    with os.fdopen(descriptor, "rb") as stream:
+        found, size = [0], os.fstat(descriptor).st_size
+        for place in range(stride, size, stride):
+            stream.seek(place)
+            if not stream.readline(MAX_LINE_BYTES + 1).endswith(b"\n"):
+                break
+            found.append(stream.tell())
+    return found
+
+
+def _left(place: int, end: int | None) -> int:
+    return BLOCK_BYTES if end is None else min(BLOCK_BYTES, end - place)
 
 
 def place(first: int, seq: int) -> str:

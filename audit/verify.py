@@ -30,6 +30,7 @@ from audit.heads import LOOK_AGAIN_S, Head, Heads, HeadsError
 from audit.note import Checkpoint, PublicKey
 from audit.read import place, raw_blocks
 from audit.record import VERSION
+from audit.stretches import Spread, Stretch, follow, parts
 from audit.trust import TrustPolicy
 
 _PAUSE_S = 0.005
@@ -68,6 +69,7 @@ def verify(  # noqa: PLR0913 — each is one thing that an auditor may ask for
     deep: bool = False,
     strict: bool = False,
     progress: Callable[[int], None] | None = None,
+    spread: Spread | None = None,
 ) -> Report:
     """Return whether the log is whole, unaltered and signed.
 
@@ -78,9 +80,11 @@ def verify(  # noqa: PLR0913 — each is one thing that an auditor may ask for
         deep: also parse each record, and check pairing and single use of approvals.
         strict: records that a crash left unsigned make the log incomplete.
         progress: is told how many records were read, every few hundred.
+        spread: maps a function over parts of a long log, in order, where there are processors.
     """
     policy = trusted if isinstance(trusted, TrustPolicy) else TrustPolicy(tuple(trusted))
-    walk = _Walk(policy, progress, strict=strict, deep=DeepChecks() if deep else None)
+    spread = None if deep else spread  # that looks at each record in turn
+    walk = _Walk(policy, progress, spread, strict=strict, deep=DeepChecks() if deep else None)
     try:
         walk.run(directory, pinned)
     except OSError as error:
@@ -99,12 +103,14 @@ class _Walk:
         self,
         policy: TrustPolicy,
         progress: Callable[[int], None] | None,
+        spread: Spread | None,
         *,
         strict: bool,
         deep: DeepChecks | None,
     ) -> None:
         self._policy = policy
         self._progress = progress
+        self._spread = spread
         self._strict = strict
         self._deep = deep
         self._chain = Chain()
@@ -211,9 +217,44 @@ class _Walk:
             self.say(Code.UNUSABLE, Finding("foreign", name, first, message))
 
     def _walk_segment(self, directory: LogDirectory, heads: Heads, first: int) -> None:
+        """Follow a segment; what its parts were not seen to hold elsewhere, line by line."""
+        start, before = 0, b""
+        cut = parts(directory, first) if self._spread else []
+        joined = self._spread(follow, cut) if self._spread else iter(())
+        for part, stretch in zip(cut, joined, strict=False):
+            if stretch is None or not stretch.continues(self._chain):
+                break
+            if self._has_roots(stretch.size):
+                self._walk_lines(directory, heads, first, (start, part.end, before))
+            else:
+                self._join(heads, first, stretch)
+            start, before = part.end, stretch.last
+        self._walk_lines(directory, heads, first, (start, None, before))
+
+    def _has_roots(self, size: int) -> bool:
+        """Return whether a root must be looked at before the log has this size, or then."""
+        signed = self._signed.size if self._signed else 0
+        return size > signed or any(head <= size for head in self._heads)
+
+    def _join(self, heads: Heads, first: int, stretch: Stretch) -> None:
+        stretch.join(self._chain)
+        for seq, raw in stretch.own:
+            self._take_own(heads, seq, place(first, seq), raw[:-1])
+        if self._progress is not None:
+            self._progress(self._chain.size)
+
+    def _walk_lines(
+        self,
+        directory: LogDirectory,
+        heads: Heads,
+        first: int,
+        where: tuple[int, int | None, bytes],
+    ) -> None:
+        """Follow a segment from one byte to another; also given is the line before."""
         chain, expected = self._chain, self._heads
         signed = self._signed.size if self._signed else 0
-        previous, stretches = b"", self._stretches(raw_blocks(directory, first), signed)
+        start, end, previous = where
+        stretches = self._stretches(raw_blocks(directory, first, start, end), signed)
         for block in stretches:
             count = chain.follow_block(block)
             self._look_inside(heads, first, block[:count])

@@ -28,6 +28,7 @@ STARTERS = {
     "sandbox/probe.py": "constant canaries, before any permit exists",
     "sandbox/tries.py": "each try of the probe in a process of its own",
     "sandbox/cgroup.py": "one constant process, to try a move of it",
+    "mcp_server/cli/processors.py": "copies of the verifying process, which read a log",
     "sandbox/network/brokerage.py": "the broker, by a constant argument vector",
 }
 # Of the broker: a loop of its own, which could start a process and does not.

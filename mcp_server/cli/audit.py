@@ -19,6 +19,7 @@ from audit.prove import prove, verify_proof
 from audit.trust import TrustPolicy
 from audit.verify import Code, verify
 from mcp_server.cli.exits import Exit, stop
+from mcp_server.cli.processors import spread
 from mcp_server.config import load_config
 from mcp_server.log_place import log_directory, public_key
 from mcp_server.places import places
@@ -50,6 +51,7 @@ def verify_log(asked: Asked, *, as_json: bool) -> int:
         deep=asked.deep,
         strict=asked.strict,
         progress=_shown_progress() if sys.stderr.isatty() else None,
+        spread=spread,
     )
     if as_json:
         found = {

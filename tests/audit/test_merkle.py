@@ -10,6 +10,7 @@ from audit.merkle import (
     leaf_hash,
     node_hash,
     root_from_inclusion,
+    subtrees,
     tree_root,
 )
 from audit.proofs import ProofTree
@@ -122,3 +123,14 @@ def test_a_path_that_cannot_belong_there_is_refused(index, size, proof):
 def test_a_proof_for_no_leaf_is_an_index_error():
     with pytest.raises(IndexError):
         inclusion_proof(LEAVES, 40)
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_a_tree_can_be_joined_from_whole_trees_over_its_parts(first, count):
+    frontier = Frontier()
+    frontier.extend(LEAVES[:first])
+    for level, root in subtrees(LEAVES[first : first + count], first):
+        assert frontier.size % (1 << level) == 0
+        frontier.graft(level, root)
+    assert frontier.size == len(LEAVES[: first + count])
+    assert frontier.root() == naive_root(LEAVES[: first + count])
