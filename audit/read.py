@@ -57,7 +57,7 @@ def raw_blocks(
 
 
 def line_starts(directory: LogDirectory, first: int, stride: int) -> list[int]:
-    """Return bytes of a segment where lines start, one in each stride, from 0 on.
+    """Return bytes of a segment where lines start, one in each stride, from 0 on; its size last.
 
     Raises:
         OSError: as `raw_lines`.
@@ -70,7 +70,7 @@ def line_starts(directory: LogDirectory, first: int, stride: int) -> list[int]:
             if not stream.readline(MAX_LINE_BYTES + 1).endswith(b"\n"):
                 break
             found.append(stream.tell())
-    return found
+    return found if found[-1] == size else [*found, size]
 
 
 def _left(place: int, end: int | None) -> int:

@@ -17,7 +17,7 @@ from audit.merkle import Frontier, subtrees
 from audit.read import line_starts, raw_blocks
 
 STRETCH_BYTES = 4 << 20
-WORTHWHILE_BYTES = 8 * STRETCH_BYTES  # of a segment; starting processes takes as long as 10 MiB
+WORTHWHILE_BYTES = 8 * STRETCH_BYTES  # of a log; starting processes takes as long as 10 MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +56,20 @@ class Stretch:
 Spread = Callable[[Callable[[Part], Stretch | None], Sequence[Part]], Iterator[Stretch | None]]
 
 
-def parts(directory: LogDirectory, first: int) -> list[Part]:
-    """Return where a segment can be cut; nothing if it is short. What is left ends the file."""
-    starts = line_starts(directory, first, STRETCH_BYTES)
-    if not starts or starts[-1] < WORTHWHILE_BYTES:
+def parts(directory: LogDirectory) -> list[Part]:
+    """Return the parts of a log in order; none if it is short.
+
+    Raises:
+        OSError: a segment cannot be read.
+    """
+    cut = {first: line_starts(directory, first, STRETCH_BYTES) for first in directory.segments()}
+    if sum(starts[-1] for starts in cut.values()) < WORTHWHILE_BYTES:
         return []
-    return [Part(directory.path, first, *ends) for ends in pairwise(starts)]
+    return [
+        Part(directory.path, first, *ends)
+        for first, starts in cut.items()
+        for ends in pairwise(starts)
+    ]
 
 
 def follow(part: Part) -> Stretch | None:

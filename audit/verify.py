@@ -13,7 +13,9 @@ The argument:
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -30,7 +32,7 @@ from audit.heads import LOOK_AGAIN_S, Head, Heads, HeadsError
 from audit.note import Checkpoint, PublicKey
 from audit.read import place, raw_blocks
 from audit.record import VERSION
-from audit.stretches import Spread, Stretch, follow, parts
+from audit.stretches import Part, Spread, Stretch, follow, parts
 from audit.trust import TrustPolicy
 
 _PAUSE_S = 0.005
@@ -111,6 +113,8 @@ class _Walk:
         self._policy = policy
         self._progress = progress
         self._spread = spread
+        self._parts = deque[Part]()  # those that are followed elsewhere
+        self._ahead: Iterator[Stretch | None] = iter(())
         self._strict = strict
         self._deep = deep
         self._chain = Chain()
@@ -187,6 +191,7 @@ class _Walk:
 
     def _walk(self, directory: LogDirectory, heads: Heads) -> None:
         self._meet_heads()
+        self._begin_elsewhere(directory)
         segments = directory.segments()
         for first in segments:
             if first != self._chain.size:
@@ -204,6 +209,12 @@ class _Walk:
                 self.say(Code.UNUSABLE, Finding("io", name, self._chain.size, message))
                 raise _Stop from error
 
+    def _begin_elsewhere(self, directory: LogDirectory) -> None:
+        if self._spread is not None:
+            with suppress(OSError):  # who reads it line by line says where
+                self._parts.extend(parts(directory))
+            self._ahead = self._spread(follow, tuple(self._parts))
+
     def _check_owner(self, directory: LogDirectory, first: int) -> None:
         """A file of somebody else in the log's directory is not the log's own."""
         name = segment_name(first)
@@ -217,19 +228,24 @@ class _Walk:
             self.say(Code.UNUSABLE, Finding("foreign", name, first, message))
 
     def _walk_segment(self, directory: LogDirectory, heads: Heads, first: int) -> None:
-        """Follow a segment; what its parts were not seen to hold elsewhere, line by line."""
+        """Follow a segment; what was not followed elsewhere, line by line."""
         start, before = 0, b""
-        cut = parts(directory, first) if self._spread else []
-        joined = self._spread(follow, cut) if self._spread else iter(())
-        for part, stretch in zip(cut, joined, strict=False):
-            if stretch is None or not stretch.continues(self._chain):
-                break
+        for part, stretch in self._followed(first):
             if self._has_roots(stretch.size):
                 self._walk_lines(directory, heads, first, (start, part.end, before))
             else:
                 self._join(heads, first, stretch)
             start, before = part.end, stretch.last
         self._walk_lines(directory, heads, first, (start, None, before))
+
+    def _followed(self, first: int) -> Iterator[tuple[Part, Stretch]]:
+        """Yield the parts of a segment, as long as each continues the chain."""
+        while self._parts and self._parts[0].first == first:
+            part, stretch = self._parts.popleft(), next(self._ahead, None)
+            if stretch is None or not stretch.continues(self._chain):
+                self._parts.clear()
+                return
+            yield part, stretch
 
     def _has_roots(self, size: int) -> bool:
         """Return whether a root must be looked at before the log has this size, or then."""

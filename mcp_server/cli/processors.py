@@ -22,7 +22,7 @@ def spread(
     """Yield what `work` returns for each part, in order, until the processes end."""
     count = len(os.sched_getaffinity(0))
     if count == 1 or len(parts) < count:
-        return
+        return  # the caller does it as well
     with suppress(OSError, BrokenProcessPool):
         # Forked: this process has one thread yet, and has read all the code that they need.
         context = multiprocessing.get_context("fork")
