@@ -13,8 +13,7 @@ from pathlib import Path
 
 from benchmarks import (
     approvals,
-    audit_log,
-    audit_views,
+    audit,
     gate,
     network,
     policy,
@@ -30,8 +29,7 @@ SUBJECTS: Mapping[str, Callable[[Path], list[Row]]] = {
     "network": network.rows,
     "gate": gate.rows,
     "protocol": protocol.rows,
-    "audit": audit_log.rows,
-    "audit views": audit_views.rows,
+    "audit": audit.rows,
     "approvals": approvals.rows,
     "startup": startup.rows,
 }

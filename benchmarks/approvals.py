@@ -1,7 +1,7 @@
 """The approval desk: opening, answering and spending one request, by the clock.
 
 May touch: a database in a directory of its own. The journal here keeps nothing; its cost is in
-audit_log.py.
+audit.py.
 """
 
 import time
