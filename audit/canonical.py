@@ -7,7 +7,8 @@ this domain sorting by code point equals RFC 8785's sorting by UTF-16, and no nu
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 from audit.errors import RecordRefused
@@ -34,7 +35,8 @@ def encode(value: Json) -> bytes:
 
     Source: RFC 8785 §3.2.
     """
-    return _ENCODER.encode(_checked(value, "record", 0)).encode()
+    plain = value if _is_plain(value, 0) else _checked(value, "record", 0)
+    return _ENCODER.encode(plain).encode()
 
 
 def decode(data: bytes) -> Json:
@@ -72,6 +74,33 @@ def os_value(data: bytes) -> Json:
         return data.decode()
     except UnicodeDecodeError:
         return {"$b64": base64.b64encode(data).decode()}
+
+
+def _is_plain(value: Json, depth: int) -> bool:
+    """Return whether a value is in the domain as it stands; False says only to look closer.
+
+    Most records are, and every record is encoded once before it is durable: this is the short way.
+    """
+    if isinstance(value, str):
+        return value.isascii()
+    if value is None:
+        return True
+    if isinstance(value, int):
+        return -INTEGER_BOUND < value < INTEGER_BOUND
+    if depth == MAX_DEPTH:
+        return False
+    if isinstance(value, dict):
+        return all(map(_is_known_key, value)) and _are_plain(value.values(), depth + 1)
+    return isinstance(value, list) and _are_plain(value, depth + 1)
+
+
+def _are_plain(values: Iterable[Json], depth: int) -> bool:
+    return all(_is_plain(value, depth) for value in values)
+
+
+@lru_cache(4096)
+def _is_known_key(key: object) -> bool:
+    return _is_key(key)
 
 
 def _checked(value: Json, place: str, depth: int) -> Json:
