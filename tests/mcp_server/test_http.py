@@ -16,7 +16,7 @@ from tests.mcp_server.conftest import HTTP_ANY_PORT
 from tests.mcp_server.rig import Rig, running, until
 
 pytestmark = pytest.mark.threat("T19")
-END_S = 1.5
+END_S = 5.0  # a second, and what a busy machine adds; the call itself would take 300
 ACCEPT = "application/json, text/event-stream"
 HELLO = {
     "jsonrpc": "2.0",
@@ -116,7 +116,7 @@ def test_a_signal_ends_the_server_its_calls_and_their_children(tmp_path):
             process.terminate()
             process.wait(timeout=10)
     assert time.monotonic() - began < END_S
-    until(lambda: not running(seconds), within_s=1)
+    until(lambda: not running(seconds), within_s=10)
     rig.stop_all()
     assert list(records(rig.state / "audit"))[-1]["event"] == "exec.outcome"
 

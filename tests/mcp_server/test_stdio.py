@@ -12,7 +12,7 @@ import pytest
 from audit.query import records
 from tests.mcp_server.rig import Rig, Wire, running, until
 
-END_S = 1.5  # one second, and half of one for a busy machine
+END_S = 5.0  # a second, and what a busy machine adds; the call itself would take 300
 MODERN = {
     "_meta": {
         "io.modelcontextprotocol/protocolVersion": "2026-07-28",
@@ -69,7 +69,7 @@ def test_a_signal_or_end_of_file_ends_calls_children_and_the_process(rig, end):
     took_s = time.monotonic() - began
     assert code == (0 if end is None else 128 + end)
     assert took_s < END_S
-    until(lambda: not running(seconds), within_s=1)
+    until(lambda: not running(seconds), within_s=10)
     ended = log(rig)[-1]
     assert ended["event"] == "exec.outcome"
     assert "cancelled" in ended["outcome"]["message"]

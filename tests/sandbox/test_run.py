@@ -275,7 +275,7 @@ async def test_a_time_out_kills_the_whole_tree_and_keeps_what_was_said(rig, prof
     assert (await rig.run(rig.script("true", profile))).status == "ok"  # the canary has run
     began = time.monotonic()
     outcome = await rig.run(replace(command, limits=Limits(wall_s=0.4)))
-    assert time.monotonic() - began < 1.4
+    assert time.monotonic() - began < 4  # the sleep would take far longer
     assert (outcome.status, outcome.stdout.head) == ("timeout", b"said\n")
     assert alive(marker) == []
 
@@ -314,7 +314,7 @@ async def test_a_daemon_neither_outlives_nor_delays_its_command(rig, profile):
     marker = f"32{rig.base.stat().st_ino}"
     began = time.monotonic()
     outcome = await rig.run(rig.script(f"setsid sleep {marker} & echo done", profile))
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 4  # the sleep would take far longer
     assert (outcome.status, outcome.stdout.head) == ("ok", b"done\n")
     assert alive(marker) == []
 

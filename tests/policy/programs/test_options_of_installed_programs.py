@@ -172,7 +172,7 @@ def help_text(argv: tuple[str, ...]) -> str:
     """Return what a program prints when it is asked for help, without input and for 5 s at most."""
     path = shutil.which(argv[0], path=PLACES) or argv[0]
     run = subprocess.run(
-        [path, *argv[1:]], capture_output=True, check=False, timeout=5, cwd="/",
+        [path, *argv[1:]], capture_output=True, check=False, timeout=60, cwd="/",
         stdin=subprocess.DEVNULL,
         env={"LC_ALL": "C", "PATH": PLACES, "COLUMNS": "200", "HOME": "/nonexistent"},
     )  # fmt: skip

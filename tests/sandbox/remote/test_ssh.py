@@ -157,7 +157,7 @@ async def test_a_command_ends_at_its_time_and_is_told_to(server: Server, tmp_pat
         os.geteuid() == 0
     ):  # sshd passes signals on only where it separates privileges, never to root
         os.killpg(pid, signal.SIGKILL)
-    with anyio.fail_after(5):
+    with anyio.fail_after(30):
         while await anyio.Path(f"/proc/{pid}").exists():  # noqa: ASYNC110  # not our child
             await anyio.sleep(0.02)
 
