@@ -47,6 +47,19 @@ def test_a_whole_log_has_the_same_root(house):
     assert (one.code, one.records, parts > 20) == (Code.VERIFIED, 200, True)
 
 
+def test_a_short_log_is_not_cut_and_a_long_one_tells_how_far_it_is(house, monkeypatch):
+    house.filled(200)
+    told, counted = [], Counted()
+    verify(house.path, house.keys, spread=counted, progress=told.append)
+    assert len(told) >= counted.parts > 20
+    assert told == sorted(told)
+    assert told[-1] == 200
+    monkeypatch.setattr("audit.stretches.WORTHWHILE_BYTES", 1 << 20)
+    counted = Counted()
+    assert verify(house.path, house.keys, spread=counted).records == 200
+    assert counted.parts == 0
+
+
 @pytest.mark.parametrize("tamper", [row[0] for row in TAMPERINGS], ids=lambda one: one.__name__)
 def test_what_was_done_to_lines_is_found_alike(house, tamper):
     house.filled(COUNT)
