@@ -9,6 +9,7 @@ import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from typing import Protocol
 
@@ -81,7 +82,7 @@ class PublicKey:
             moment, signature = signature[:_TIME_BYTES], signature[_TIME_BYTES:]
             text = b"cosignature/v1\ntime %d\n" % int.from_bytes(moment, "big") + text
         try:
-            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, text)
+            _verifier(self.raw).verify(signature, text)
         except InvalidSignature:
             raise NoteError(f"the signature by {self.name!r} does not verify") from None
 
@@ -181,6 +182,11 @@ class ProofFile:
         if root != checkpoint.root:
             raise NoteError("the record is not in the signed tree: the path leads to another root")
         return Proof(self.record, self.index, checkpoint)
+
+
+@lru_cache(256)
+def _verifier(raw: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(raw)
 
 
 def is_key_name(name: str) -> bool:

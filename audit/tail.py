@@ -99,7 +99,7 @@ class Tail:
         self._checkpoint = self._directory.own_file(CHECKPOINT, flags, PUBLIC_FILE)
         self._refresh_ring()
         firsts = self._directory.segments()
-        if not firsts and not self._read_notes() and not self.ring.rotations:
+        if not firsts and not any(self._read_notes()) and not self.ring.rotations:
             self._publish(sign_note(self._head().text(), self.signer))
             self._save_durable()  # before any record: a log with records always has a checkpoint
             self._open_segment(0, os.O_CREAT)
@@ -258,10 +258,9 @@ class Tail:
             self.signer = self.signer.successor(self.ring.current[0])
 
     def _signed(self) -> Checkpoint:
-        notes = self._read_notes()
         heads: list[Checkpoint] = []
         why = "there is none"
-        for note in notes:
+        for note in self._read_notes():
             try:
                 heads.append(self.ring.open(note))
                 if self.chain.size:
@@ -277,9 +276,10 @@ class Tail:
         heads += [rotation.closing for rotation in self.ring.rotations]
         return max(heads, key=lambda head: head.size)
 
-    def _read_notes(self) -> list[bytes]:
-        found = map(self._directory.read, (CHECKPOINT, DURABLE_CHECKPOINT))
-        return [unpad_note(data) for data in found if data]
+    def _read_notes(self) -> Iterator[bytes]:
+        for data in map(self._directory.read, (CHECKPOINT, DURABLE_CHECKPOINT)):
+            if data:
+                yield unpad_note(data)
 
     def _follow(self, signed: Checkpoint) -> Recovered | None:
         if self.chain.size > signed.size:
