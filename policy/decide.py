@@ -126,7 +126,9 @@ class _Desk:
             self._budget = min(self._budget, self._comparisons + ENOUGH)
         rule = best.bound.rule
         said = (rule.id, rule.place, rule.reason, rule.instead)
-        return Verdict(access, best.effect, *said, best.certain, lifted), also
+        asks = [match.bound.rule for match in matches if match.effect is Effect.ASK]
+        grantable = bool(asks) and all(rule.grantable for rule in asks)
+        return Verdict(access, best.effect, *said, best.certain, lifted, grantable), also
 
     def _settled(self, access: Access, target: Target) -> list[Match] | None:
         """Return the matches that a verdict rests on; None when the work is spent."""

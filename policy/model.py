@@ -174,6 +174,7 @@ class Verdict(NamedTuple):
     instead: str = ""
     certain: bool = True  # False where the rule only may concern the access
     lifted: tuple[str, ...] = ()  # ids of the asks that an allow silenced here
+    grantable: bool = False  # every rule that asks here says so
 
 
 @dataclass(frozen=True, slots=True)
