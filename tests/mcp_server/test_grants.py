@@ -1,0 +1,224 @@
+"""Grants on the whole road: offered, given with a yes, used before a run, ended, recorded."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from approvals.request import Level, Principal
+from approvals.scope import Scope, Terms
+from tests.mcp_server.indoors import NOT_HERE, TERMINAL_AT_ONCE, Indoors
+from tests.mcp_server.rig import Rig
+
+pytestmark = pytest.mark.threat("T29")
+OWNER = Principal("terminal", 0, "owner", Level.OWNER)
+POLICY = """\
+version: 1
+name: grants
+default: ask
+rules:
+  - id: look
+    allow: [fs.list, fs.read, sys.inspect]
+    resources: ["/**"]
+  - id: touched
+    ask: {operations: [fs.write, fs.create, code.exec]}
+    resources: ["${workspace}/asks/**"]
+  - id: owners
+    ask: {operations: [fs.write, fs.create]}
+    resources: ["${workspace}/owner/**"]
+  - id: two-people
+    ask: {operations: [fs.write, fs.create], quorum: 2}
+    resources: ["${workspace}/asks/two/**"]
+  - id: old-files
+    ask: {operations: [fs.delete], grantable: true}
+    resources: ["${workspace}/asks/old-*"]
+"""
+
+
+@pytest.fixture
+def house(tmp_path: Path):
+    (tmp_path / "grants.yaml").write_text(POLICY)
+    indoors = Indoors.make(tmp_path, TERMINAL_AT_ONCE, ("grants.yaml",))
+    yield indoors
+    indoors.app.close()
+
+
+async def run(indoors: Indoors, *argv: str, **arguments: object) -> dict[str, object]:
+    async with indoors.connected("auto") as client:
+        result = await client.call_tool("exec", {"argv": list(argv), **arguments})
+    assert result.structured_content is not None, result.content[0].text
+    return result.structured_content
+
+
+async def asked(indoors: Indoors, *argv: str, **arguments: object):
+    """Return the request that a call waits for."""
+    result = await run(indoors, *argv, **arguments)
+    assert result["status"] == "pending", result
+    return indoors.app.desk.get(result["approval"]["id"])
+
+
+async def granted(indoors: Indoors, terms: Terms, *argv: str):
+    pending = await asked(indoors, *argv)
+    _, grant = indoors.app.desk.grant(pending.id, terms, OWNER, pending.request_digest)
+    assert (await run(indoors, *argv))["status"] == "ok"
+    return grant
+
+
+def scopes(pending) -> list[str]:
+    return [one.scope.value for one in pending.question.offers]
+
+
+async def test_a_grant_is_given_in_the_terminal_and_used_listed_recorded_and_revoked(house):
+    pending = await asked(house, "touch", "-m", "asks/a")
+    shown = (await house.cli("approvals", "show", pending.id)).stdout
+    assert "touch -m and any further arguments" in shown
+    assert "--grant SCOPE" in shown
+    yes = ("approvals", "approve", pending.id, "--digest", pending.request_digest)
+    assert (await house.cli(*yes, "--grant", "all")).returncode == 2
+    said = await house.cli(*yes, "--grant", "argv-prefix", "--uses", "1", "--minutes", "5")
+    assert f"{pending.id} is approved; gr_" in said.stdout, said.stderr
+    first = await run(house, "touch", "-m", "asks/a")
+    assert (first["status"], first["approval"]["id"]) == ("ok", pending.id)
+    listed = json.loads((await house.cli("approvals", "grants", "--json")).stdout)
+    assert [(one["scope"], one["uses_left"]) for one in listed] == [("argv-prefix", 1)]
+
+    second = await run(house, "touch", "-m", "asks/b")
+    assert second["status"] == "ok"
+    assert (house.workspace / "asks" / "b").exists()
+    intent = next(one for one in reversed(house.records()) if one["event"] == "exec.intent")
+    assert intent["approval"]["grant"] == listed[0]["id"]
+    used = next(one for one in house.records() if one["event"] == "grant.used")
+    assert used["@seq"] < intent["@seq"]
+    await asked(house, "touch", "-m", "asks/c")
+    assert "No grant stands" in (await house.cli("approvals", "grants")).stdout
+
+
+async def test_a_grant_can_be_taken_back_while_it_has_uses(house):
+    grant = await granted(house, Terms(Scope.PROGRAM, 9, 5), "touch", "asks/a")
+    listed = (await house.cli("approvals", "grants")).stdout
+    assert f"{grant.id}  program     uses left: 9 of 9, 5 min left" in listed
+    assert "touch with any arguments" in listed
+    said = await house.cli("approvals", "revoke", grant.id)
+    assert said.stdout == f"{grant.id} is revoked.\n"
+    await asked(house, "touch", "asks/b")
+    again = await house.cli("approvals", "revoke", grant.id)
+    assert (again.returncode, "revoked already" in again.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("argv", "arguments"),
+    [
+        (("touch", "owner/x"), {}),
+        (("touch", "asks/x", "owner/x"), {}),
+        (("touch", "/var/lib/x"), {}),
+        (("truncate", "-s0", "asks/x"), {}),
+        (("touch", "x"), {"cwd": "asks"}),
+        (("touch", "asks/x"), {"env": {"TZ": "UTC"}}),
+        (("touch", "asks/x"), {"stdin": "x"}),
+        (("touch", "asks/x"), {"timeout_s": 3}),
+        (("touch", "asks/x"), {"profile": "live"}),
+        (("touch", "asks/x"), {"profile": "unconfined"}),
+        (("env", "touch", "asks/x"), {}),
+    ],
+    ids=str,
+)
+async def test_a_grant_of_a_program_covers_no_other_rule_place_or_surroundings(
+    house, argv, arguments
+):
+    grant = await granted(house, Terms(Scope.PROGRAM, 9, 5), "touch", "asks/a")
+    result = await run(house, *argv, **arguments)
+    assert result["status"] in ("pending", "blocked"), result
+    assert house.app.desk.grants.live()[0].uses_left == grant.uses
+    assert (await run(house, "touch", "asks/b"))["status"] == "ok"
+
+
+async def test_what_the_policy_keeps_from_grants_offers_none(house):
+    asks = house.workspace / "asks"
+    for name in ("old-1", "old-2", "a", "run.sh"):
+        (asks / name).write_text("true\n")
+    assert scopes(await asked(house, "rm", "asks/a")) == []
+    assert scopes(await asked(house, "touch", "asks/two/a")) == []
+    assert scopes(await asked(house, *NOT_HERE.split())) == []
+    assert scopes(await asked(house, "bash", "asks/run.sh")) == ["exact"]
+    old = await asked(house, "rm", "asks/old-1")
+    assert scopes(old) == ["exact", "program"]
+    terms = Terms(Scope.PROGRAM, 5, 5)
+    house.app.desk.grant(old.id, terms, OWNER, old.request_digest)
+    assert (await run(house, "rm", "asks/old-1"))["status"] == "ok"
+    assert (await run(house, "rm", "asks/old-2"))["status"] == "ok"
+    assert (await run(house, "rm", "asks/a"))["status"] == "pending"
+
+
+async def test_a_script_that_changed_is_not_what_was_granted(house):
+    script = house.workspace / "asks" / "run.sh"
+    script.write_text("echo one\n")
+    await granted(house, Terms(Scope.EXACT, 9, 5), "bash", "asks/run.sh")
+    assert (await run(house, "bash", "asks/run.sh"))["stdout"]["text"] == "one\n"
+    script.write_text("echo two\n")
+    await asked(house, "bash", "asks/run.sh")
+
+
+async def test_an_offer_is_measured_against_what_the_session_asked_for(house):
+    for argv in (("touch", "asks/1"), ("touch", "asks/2"), ("touch", "owner/3"), ("rm", "asks/4")):
+        await asked(house, *argv)
+    pending = await asked(house, "touch", "asks/5")
+    shown = (await house.cli("approvals", "show", pending.id)).stdout
+    program = shown[shown.index("  program ") :]
+    assert "earlier requests it would have covered 2 and not 2" in program
+
+
+async def test_a_policy_that_changed_ends_what_was_granted_under_it(house):
+    await granted(house, Terms(Scope.PROGRAM, 9, 5), "touch", "asks/a")
+    again = house.base / "grants.yaml"
+    again.write_text(POLICY + "# another\n")
+    await asked(house, "touch", "asks/b")
+
+
+async def test_a_grant_that_cannot_be_recorded_runs_nothing(house, monkeypatch):
+    await granted(house, Terms(Scope.PROGRAM, 9, 5), "touch", "asks/a")
+
+    def full(record) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(house.app.desk, "_journal", full)
+    result = await run(house, "touch", "asks/b")
+    assert result["status"] == "declined"
+    assert "did not take grant.used" in result["guidance"]["reason"]
+    assert not (house.workspace / "asks" / "b").exists()
+
+
+async def test_where_the_owners_terminal_counts_less_its_grants_do_too(tmp_path):
+    (tmp_path / "grants.yaml").write_text(POLICY.replace("grantable: true", "level: owner"))
+    indoors = Indoors.make(tmp_path, TERMINAL_AT_ONCE, ("grants.yaml",))
+    await granted(indoors, Terms(Scope.EXACT, 9, 5), "touch", "asks/a")
+    indoors.app.close()
+    strict = "approvals: {channels: [], unreachable: deny}\n"
+    again = Indoors.open(tmp_path, strict, ("grants.yaml",))
+    object.__setattr__(again.app.caller, "session", indoors.app.caller.session)
+    result = await run(again, "touch", "asks/a")
+    assert result["status"] == "declined"
+    again.app.close()
+
+
+async def test_the_commands_of_a_user_share_a_grant_and_a_new_process_finds_it(tmp_path):
+    rig = Rig.make(tmp_path, TERMINAL_AT_ONCE)
+    (tmp_path / "grants.yaml").write_text(POLICY)
+    (rig.workspace / "asks").mkdir()
+    command = ("exec", "--json", "--policy", str(tmp_path / "grants.yaml"), "--")
+    waits = json.loads(rig.run(*command, "touch", "asks/a").stdout)
+    digest = json.loads(rig.run("approvals", "show", waits["approval"]["id"], "--json").stdout)
+    yes = ("approvals", "approve", waits["approval"]["id"], "--digest", digest["request_digest"])
+    said = rig.run(*yes, "--grant", "program", "--uses", "1")
+    assert "grants program, 1 uses" in said.stdout, said.stderr
+    codes = [rig.run(*command, "touch", f"asks/{name}").returncode for name in ("a", "b", "c")]
+    assert codes == [0, 0, 10]
+    report = rig.run("audit", "report", f"cli-{os.geteuid()}").stdout
+    grants = report.partition("## Grants")[2].partition("##")[0]
+    assert "(program): touch with any arguments" in grants
+    assert "| `approve program by owner@" in grants
+    assert "| `1` | `used` |" in grants
+    page = tmp_path / "page.html"
+    assert "grant gr_" in rig.run("audit", "timeline").stdout
+    assert rig.run("audit", "timeline", "--html", str(page)).returncode == 0
+    assert rig.run("audit", "verify", "--deep").returncode == 0
