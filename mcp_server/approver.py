@@ -68,6 +68,10 @@ class Suspended:
 
 Verdict = Approved | Refused | Waiting | Suspended
 Channel = Literal["elicitation", "terminal"]
+NOBODY_ASKED = (
+    "This needs a human's yes, and nobody is asked: `headless` is deny. Nothing ran. The owner can "
+    "grant it beforehand, or run it with --headless wait or exit."
+)
 
 
 class Approver:
@@ -103,6 +107,8 @@ class Approver:
         return verdict
 
     async def _asked(self, question: Question, client: Client) -> Verdict:
+        if self._settings.headless == "deny" and question.requester.channel == "cli":
+            return Refused(NOBODY_ASKED)
         channels = self._channels(question, client)
         if not channels:
             return Refused(self._nobody(question))

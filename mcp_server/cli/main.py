@@ -5,7 +5,7 @@ May touch: nothing but the modules it dispatches to. Keep the imports here few: 
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -72,9 +72,14 @@ def execute(
     policy: Policies = None,
     workspace: Workspace = None,
     as_json: Json = False,
+    headless: Annotated[
+        Literal["wait", "deny", "exit"] | None,
+        typer.Option("--headless", help="Where a human's yes is needed; default: configured."),
+    ] = None,
     wait_s: Annotated[
-        float, typer.Option("--wait-s", min=0, help="How long to wait for a human's answer.")
-    ] = 0,
+        float | None,
+        typer.Option("--wait-s", min=0, help="How long to wait for a human; implies wait."),
+    ] = None,
     timeout_s: Annotated[
         float | None, typer.Option("--timeout-s", min=0.001, help="Time limit of the command.")
     ] = None,
@@ -91,7 +96,9 @@ def execute(
 
         if not command:
             raise typer.BadParameter("give a command after --")
-        asking = Asking(tuple(command), wait_s, timeout_s, tuple(network or ()))
+        if wait_s is not None and headless not in (None, "wait"):
+            raise typer.BadParameter(f"--wait-s waits, and --headless {headless} does not")
+        asking = Asking(tuple(command), timeout_s, tuple(network or ()), headless, wait_s)
         raise typer.Exit(execute_one(asking, (tuple(policy or ()), workspace), as_json=as_json))
 
 

@@ -9,7 +9,9 @@ import pytest
 from approvals.request import Level, Principal
 from approvals.scope import Scope, Terms
 from tests.mcp_server.indoors import NOT_HERE, TERMINAL_AT_ONCE, Indoors
-from tests.mcp_server.rig import Rig
+from tests.mcp_server.test_cli import asking, line
+
+__all__ = ["asking", "line"]  # fixtures
 
 pytestmark = pytest.mark.threat("T29")
 OWNER = Principal("terminal", 0, "owner", Level.OWNER)
@@ -201,24 +203,22 @@ async def test_where_the_owners_terminal_counts_less_its_grants_do_too(tmp_path)
     again.app.close()
 
 
-async def test_the_commands_of_a_user_share_a_grant_and_a_new_process_finds_it(tmp_path):
-    rig = Rig.make(tmp_path, TERMINAL_AT_ONCE)
+def test_the_commands_of_a_user_share_a_grant_and_every_view_of_the_log_names_it(asking, tmp_path):
     (tmp_path / "grants.yaml").write_text(POLICY)
-    (rig.workspace / "asks").mkdir()
     command = ("exec", "--json", "--policy", str(tmp_path / "grants.yaml"), "--")
-    waits = json.loads(rig.run(*command, "touch", "asks/a").stdout)
-    digest = json.loads(rig.run("approvals", "show", waits["approval"]["id"], "--json").stdout)
-    yes = ("approvals", "approve", waits["approval"]["id"], "--digest", digest["request_digest"])
-    said = rig.run(*yes, "--grant", "program", "--uses", "1")
+    waits = json.loads(asking.run(*command, "touch", "asks/a").stdout)["approval"]["id"]
+    shown = json.loads(asking.run("approvals", "show", waits, "--json").stdout)
+    yes = ("approvals", "approve", waits, "--digest", shown["request_digest"])
+    said = asking.run(*yes, "--grant", "program", "--uses", "1")
     assert "grants program, 1 uses" in said.stdout, said.stderr
-    codes = [rig.run(*command, "touch", f"asks/{name}").returncode for name in ("a", "b", "c")]
+    codes = [asking.run(*command, "touch", f"asks/{name}").returncode for name in ("a", "b", "c")]
     assert codes == [0, 0, 10]
-    report = rig.run("audit", "report", f"cli-{os.geteuid()}").stdout
+    report = asking.run("audit", "report", f"cli-{os.geteuid()}").stdout
     grants = report.partition("## Grants")[2].partition("##")[0]
     assert "(program): touch with any arguments" in grants
     assert "| `approve program by owner@" in grants
     assert "| `1` | `used` |" in grants
-    page = tmp_path / "page.html"
-    assert "grant gr_" in rig.run("audit", "timeline").stdout
-    assert rig.run("audit", "timeline", "--html", str(page)).returncode == 0
-    assert rig.run("audit", "verify", "--deep").returncode == 0
+    page = str(tmp_path / "page.html")
+    assert "grant gr_" in asking.run("audit", "timeline").stdout
+    assert asking.run("audit", "timeline", "--html", page).returncode == 0
+    assert asking.run("audit", "verify", "--deep").returncode == 0
