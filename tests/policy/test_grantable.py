@@ -1,4 +1,4 @@
-"""Which asks a grant may stand for: what is closed opens only where every rule that asks says so."""
+"""Which asks a grant may stand for: what is closed opens where every rule that asks says so."""
 
 import pytest
 
