@@ -189,6 +189,18 @@ async def test_a_grant_with_uses_covers_calls_and_no_connection_that_no_call_ask
     assert ("refused", "six.test", 0) in events(result)
 
 
+async def test_a_grant_of_a_program_is_for_the_hosts_that_were_shown(net):
+    assert (await net.exec("curl -sS http://six.test/"))["status"] == "pending"
+    (pending,) = net.indoors.app.desk.pending()
+    terms = Terms(Scope.PROGRAM, 3, 5)
+    net.indoors.app.desk.grant(pending.id, terms, OWNER, pending.request_digest)
+    assert (await net.exec("curl -sS http://six.test/"))["status"] == "ok"
+    assert (await net.exec("curl -s http://six.test/other"))["status"] == "ok"
+    for host in ("mixed.test", "six.test:8080"):
+        assert (await net.exec(f"curl -sS http://{host}/"))["status"] == "pending"
+    assert [one.uses_left for one in net.indoors.app.desk.grants.live()] == [2]
+
+
 async def test_a_clients_form_offers_the_session_only_where_there_is_one_to_grant(open_net):
     net = open_net(wait_s=9)
     yes = answering("accept", {"approve": True, "for_session": True})
