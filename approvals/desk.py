@@ -162,6 +162,8 @@ class Desk:
             CoolingDown: this action was denied to this session or requester a moment ago.
             ApprovalError: the record cannot be kept.
         """
+        if not self.grants.of_session(question.session):
+            return None
         self.expire()
         twin = self._store.twin(question)
         if twin is not None and twin.state is State.APPROVED:

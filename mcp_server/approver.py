@@ -94,7 +94,8 @@ class Approver:
         """Return the verdict on one frozen action; a yes is consumed before it is returned."""
         question = question_for(call, decision, frozen, self._settings, self._redact)
         try:
-            if question.need.level <= highest_level(self._settings):
+            # Whoever was asked in a first round is heard in the second, a no above all.
+            if client.resumed is None and question.need.level <= highest_level(self._settings):
                 granted = await to_thread.run_sync(self._desk.covered, question)
                 if granted is not None:
                     return Approved(granted, question.action_digest)

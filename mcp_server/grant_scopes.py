@@ -36,7 +36,7 @@ def offers_of(
     if not _may_repeat(decision, frozen):
         return ()
     action = frozen.action
-    rules = f"only where nothing else asks: {', '.join(asking(decision))}"
+    rules = f"what asks may be {', '.join(asking(decision))} and nothing else"
     found: list[tuple[Scope, tuple[str, ...], tuple[str, ...]]] = [
         (Scope.EXACT, (action_digest(action),), ("exactly this, again",))
     ]

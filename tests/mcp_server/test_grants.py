@@ -2,13 +2,17 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
+import anyio
 import pytest
+from mcp_types import ElicitResult
 
 from approvals.request import Level, Principal
 from approvals.scope import Scope, Terms
 from tests.mcp_server.indoors import NOT_HERE, TERMINAL_AT_ONCE, Indoors
+from tests.mcp_server.rig import HUMAN_S
 from tests.mcp_server.test_cli import asking, line
 
 __all__ = ["asking", "line"]  # fixtures
@@ -188,6 +192,45 @@ async def test_a_grant_that_cannot_be_recorded_runs_nothing(house, monkeypatch):
     assert result["status"] == "declined"
     assert "did not take grant.used" in result["guidance"]["reason"]
     assert not (house.workspace / "asks" / "b").exists()
+
+
+async def test_a_use_that_a_power_cut_left_open_is_burnt_at_the_next_start(house, monkeypatch):
+    await granted(house, Terms(Scope.PROGRAM, 9, 5), "touch", "asks/a")
+    note = house.app.journal.note
+
+    def cut(record) -> None:
+        note(record)
+        if record["event"] == "grant.used":
+            raise OSError("the power fails here")
+
+    monkeypatch.setattr(house.app.desk, "_journal", cut)
+    assert (await run(house, "touch", "asks/b"))["status"] == "declined"
+    assert house.app.desk.grants.live()[0].uses_left == 9
+    again = Indoors.open(house.base, TERMINAL_AT_ONCE, ("grants.yaml",))
+    assert again.app.desk.grants.live()[0].uses_left == 8
+    assert not (house.workspace / "asks" / "b").exists()
+    again.app.close()
+
+
+async def test_a_no_in_a_second_round_is_heard_whatever_was_granted_meanwhile(tmp_path):
+    (tmp_path / "grants.yaml").write_text(POLICY)
+    both = "approvals: {channels: [elicitation, terminal], wait_s: 9}\n"
+    indoors = Indoors.make(tmp_path, both, ("grants.yaml",))
+    terms = Terms(Scope.EXACT, 9, 5)
+
+    async def no_but_granted(*_: object) -> ElicitResult:
+        await anyio.sleep(HUMAN_S)
+        desk, (pending,) = indoors.app.desk, indoors.app.desk.pending()
+        other = replace(pending.question, need=replace(pending.question.need, ttl_s=9, quorum=1))
+        again = desk.open(replace(other, action_digest="0" * 64))
+        desk.grant(again.id, terms, OWNER, again.request_digest)
+        return ElicitResult(action="accept", content={"approve": False})
+
+    async with indoors.connected("auto", no_but_granted) as client:
+        result = await client.call_tool("exec", {"argv": ["touch", "asks/a"]})
+    assert result.structured_content["status"] == "declined"
+    assert indoors.app.desk.grants.live()[0].uses_left == 9
+    indoors.app.close()
 
 
 async def test_where_the_owners_terminal_counts_less_its_grants_do_too(tmp_path):
