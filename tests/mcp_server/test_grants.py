@@ -75,67 +75,48 @@ def scopes(pending) -> list[str]:
     return [one.scope.value for one in pending.question.offers]
 
 
-async def test_a_grant_is_given_in_the_terminal_and_used_listed_recorded_and_revoked(house):
-    pending = await asked(house, "touch", "-m", "asks/a")
-    shown = (await house.cli("approvals", "show", pending.id)).stdout
-    assert "touch -m and any further arguments" in shown
-    assert "--grant SCOPE" in shown
-    yes = ("approvals", "approve", pending.id, "--digest", pending.request_digest)
-    assert (await house.cli(*yes, "--grant", "all")).returncode == 2
-    said = await house.cli(*yes, "--grant", "argv-prefix", "--uses", "1", "--minutes", "5")
-    assert f"{pending.id} is approved; gr_" in said.stdout, said.stderr
-    first = await run(house, "touch", "-m", "asks/a")
-    assert (first["status"], first["approval"]["id"]) == ("ok", pending.id)
-    listed = json.loads((await house.cli("approvals", "grants", "--json")).stdout)
-    assert [(one["scope"], one["uses_left"]) for one in listed] == [("argv-prefix", 1)]
-
+async def test_a_grant_is_used_before_a_command_runs_and_no_longer_than_it_has_uses(house):
+    grant = await granted(house, Terms(Scope.ARGV_PREFIX, 1, 5), "touch", "-m", "asks/a")
     second = await run(house, "touch", "-m", "asks/b")
-    assert second["status"] == "ok"
+    assert (second["status"], second["approval"]["id"]) == ("ok", grant.request)
     assert (house.workspace / "asks" / "b").exists()
     intent = next(one for one in reversed(house.records()) if one["event"] == "exec.intent")
-    assert intent["approval"]["grant"] == listed[0]["id"]
+    assert intent["approval"]["grant"] == grant.id
     used = next(one for one in house.records() if one["event"] == "grant.used")
     assert used["@seq"] < intent["@seq"]
     await asked(house, "touch", "-m", "asks/c")
-    assert "No grant stands" in (await house.cli("approvals", "grants")).stdout
 
 
 async def test_a_grant_can_be_taken_back_while_it_has_uses(house):
     grant = await granted(house, Terms(Scope.PROGRAM, 9, 5), "touch", "asks/a")
-    listed = (await house.cli("approvals", "grants")).stdout
-    assert f"{grant.id}  program     uses left: 9 of 9, 5 min left" in listed
-    assert "touch with any arguments" in listed
-    said = await house.cli("approvals", "revoke", grant.id)
-    assert said.stdout == f"{grant.id} is revoked.\n"
-    await asked(house, "touch", "asks/b")
-    again = await house.cli("approvals", "revoke", grant.id)
-    assert (again.returncode, "revoked already" in again.stderr) == (2, True)
+    assert (await run(house, "touch", "asks/b"))["status"] == "ok"
+    house.app.desk.grants.revoke(grant.id)
+    await asked(house, "touch", "asks/c")
 
 
-@pytest.mark.parametrize(
-    ("argv", "arguments"),
-    [
-        (("touch", "owner/x"), {}),
-        (("touch", "asks/x", "owner/x"), {}),
-        (("touch", "/var/lib/x"), {}),
-        (("truncate", "-s0", "asks/x"), {}),
-        (("touch", "x"), {"cwd": "asks"}),
-        (("touch", "asks/x"), {"env": {"TZ": "UTC"}}),
-        (("touch", "asks/x"), {"stdin": "x"}),
-        (("touch", "asks/x"), {"timeout_s": 3}),
-        (("touch", "asks/x"), {"profile": "live"}),
-        (("touch", "asks/x"), {"profile": "unconfined"}),
-        (("env", "touch", "asks/x"), {}),
-    ],
-    ids=str,
-)
-async def test_a_grant_of_a_program_covers_no_other_rule_place_or_surroundings(
-    house, argv, arguments
-):
-    grant = await granted(house, Terms(Scope.PROGRAM, 9, 5), "touch", "asks/a")
-    result = await run(house, *argv, **arguments)
-    assert result["status"] in ("pending", "blocked"), result
-    assert house.app.desk.grants.live()[0].uses_left == grant.uses
+OTHERS = [
+    (("touch", "owner/x"), {}),
+    (("touch", "asks/x", "owner/x"), {}),
+    (("touch", "/var/lib/x"), {}),
+    (("truncate", "-s0", "asks/x"), {}),
+    (("env", "touch", "asks/x"), {}),
+    (("touch", "x"), {"cwd": "asks"}),
+    (("touch", "asks/x"), {"env": {"TZ": "UTC"}}),
+    (("touch", "asks/x"), {"stdin": "x"}),
+    (("touch", "asks/x"), {"timeout_s": 3}),
+    (("touch", "asks/x"), {"profile": "live"}),
+    (("touch", "asks/x"), {"profile": "unconfined"}),
+]
+
+
+async def test_a_grant_of_a_program_covers_no_other_rule_place_or_surroundings(house):
+    await granted(house, Terms(Scope.PROGRAM, 9, 5), "touch", "asks/a")
+    for argv, arguments in OTHERS:
+        result = await run(house, *argv, **arguments)
+        assert result["status"] in ("pending", "blocked"), (argv, arguments)
+        for pending in house.app.desk.pending():
+            house.app.desk.cancel(pending.id)
+    assert house.app.desk.grants.live()[0].uses_left == 9
     assert (await run(house, "touch", "asks/b"))["status"] == "ok"
 
 
@@ -168,10 +149,11 @@ async def test_a_script_that_changed_is_not_what_was_granted(house):
 async def test_an_offer_is_measured_against_what_the_session_asked_for(house):
     for argv in (("touch", "asks/1"), ("touch", "asks/2"), ("touch", "owner/3"), ("rm", "asks/4")):
         await asked(house, *argv)
-    pending = await asked(house, "touch", "asks/5")
-    shown = (await house.cli("approvals", "show", pending.id)).stdout
-    program = shown[shown.index("  program ") :]
-    assert "earlier requests it would have covered 2 and not 2" in program
+    reach = house.app.desk.grants.reach(await asked(house, "touch", "asks/5"))
+    assert [(one.offer.scope, one.covered, one.asked) for one in reach] == [
+        (Scope.EXACT, 0, 4),
+        (Scope.PROGRAM, 2, 4),
+    ]
 
 
 async def test_a_policy_that_changed_ends_what_was_granted_under_it(house):
@@ -246,16 +228,50 @@ async def test_where_the_owners_terminal_counts_less_its_grants_do_too(tmp_path)
     again.app.close()
 
 
-def test_the_commands_of_a_user_share_a_grant_and_every_view_of_the_log_names_it(asking, tmp_path):
+@pytest.fixture
+def command(asking, tmp_path):
+    """Return what runs a command of the command line under the policy of this page."""
     (tmp_path / "grants.yaml").write_text(POLICY)
-    command = ("exec", "--json", "--policy", str(tmp_path / "grants.yaml"), "--")
-    waits = json.loads(asking.run(*command, "touch", "asks/a").stdout)["approval"]["id"]
+    options = ("exec", "--json", "--policy", str(tmp_path / "grants.yaml"), "--")
+    return lambda *argv: asking.run(*options, *argv)
+
+
+def approving(asking, command, *argv: str) -> tuple[str, ...]:
+    """Ask for a command and return the words that say yes to it."""
+    waits = json.loads(command(*argv).stdout)["approval"]["id"]
     shown = json.loads(asking.run("approvals", "show", waits, "--json").stdout)
-    yes = ("approvals", "approve", waits, "--digest", shown["request_digest"])
-    said = asking.run(*yes, "--grant", "program", "--uses", "1")
+    assert shown["offers"] == ["exact", "argv-prefix", "program"]
+    assert "touch -m and any further arguments" in " ".join(shown["lines"])
+    return ("approvals", "approve", waits, "--digest", shown["request_digest"])
+
+
+def test_a_grant_is_given_listed_and_revoked_on_the_command_line(asking, command):
+    yes = approving(asking, command, "touch", "-m", "asks/a")
+    for wrong in (("--grant", "all"), ("--grant", "exact", "--session"), ("--uses", "0")):
+        assert asking.run(*yes, *wrong).returncode == 2
+    unseen = asking.run(*yes[:3], "--grant", "exact")
+    assert (unseen.returncode, "--digest" in unseen.stderr) == (2, True)
+    said = asking.run(*yes, "--grant", "argv-prefix", "--uses", "9", "--minutes", "5")
+    assert f"{yes[2]} is approved; gr_" in said.stdout, said.stderr
+    (listed,) = json.loads(asking.run("approvals", "grants", "--json").stdout)
+    text = asking.run("approvals", "grants").stdout
+    assert f"{listed['id']}  argv-prefix uses left: 9 of 9, 5 min left" in text
+    assert "touch -m and any further arguments" in text
+    assert asking.run("approvals", "revoke", listed["id"]).stdout == f"{listed['id']} is revoked.\n"
+    assert asking.run("approvals", "grants").stdout == "No grant stands.\n"
+    again = asking.run("approvals", "revoke", listed["id"])
+    assert (again.returncode, "revoked already" in again.stderr) == (2, True)
+    assert [command("touch", "-m", f"asks/{name}").returncode for name in "ab"] == [0, 10]
+
+
+def test_the_commands_of_a_user_share_a_grant_and_every_view_of_the_log_names_it(
+    asking, command, tmp_path
+):
+    yes = approving(asking, command, "touch", "-m", "asks/a")
+    said = asking.run(*yes, "--grant", "program")
     assert "grants program, 1 uses" in said.stdout, said.stderr
-    codes = [asking.run(*command, "touch", f"asks/{name}").returncode for name in ("a", "b", "c")]
-    assert codes == [0, 0, 10]
+    assert [command("touch", f"asks/{name}").returncode for name in "abc"] == [0, 10, 10]
+    assert command("touch", "-m", "asks/a").returncode == 0
     report = asking.run("audit", "report", f"cli-{os.geteuid()}").stdout
     grants = report.partition("## Grants")[2].partition("##")[0]
     assert "(program): touch with any arguments" in grants
