@@ -38,6 +38,6 @@ def offer_lines(found: Iterable[Reach]) -> Iterator[str]:
         missed = one.asked - one.covered
         if one.asked:
             yield (
-                f"{'':15}of this session's earlier requests it would have covered "
-                f"{one.covered} and not {missed}"
+                f"{'':15}of {one.asked} earlier requests of this session: "
+                f"{one.covered} covered, {missed} not"
             )

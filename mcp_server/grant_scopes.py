@@ -36,12 +36,12 @@ def offers_of(
     if not _may_repeat(decision, frozen):
         return ()
     action = frozen.action
-    rules = f"what asks may be {', '.join(asking(decision))} and nothing else"
+    rules = f"where nothing asks but {', '.join(asking(decision))}"
     found: list[tuple[Scope, tuple[str, ...], tuple[str, ...]]] = [
         (Scope.EXACT, (action_digest(action),), ("exactly this, again",))
     ]
     if isinstance(action, Command) and action.argv is not None and not is_exact_only(decision):
-        same = f"in {action.cwd}, with the same profile, hosts, environment and input; {rules}"
+        same = f"in {action.cwd}, with the same profile, hosts, environment and input, {rules}"
         prefix = action.argv[: min(len(action.argv) - 1, MOST_WORDS)]
         if len(prefix) > 1:
             text = f"{shlex.join(prefix)} and any further arguments"

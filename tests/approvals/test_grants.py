@@ -326,7 +326,7 @@ def test_an_offer_says_what_it_would_have_spared(desk):
     lines = list(offer_lines(reach))
     assert "  program      git push with any arguments" in lines
     assert lines[lines.index("  program      git push with any arguments") + 1].endswith(
-        "of this session's earlier requests it would have covered 2 and not 1"
+        "of 3 earlier requests of this session: 2 covered, 1 not"
     )
     assert desk.grants.reach(desk.open(push("5" * 64, offers=()))) == ()
     (alone,) = desk.grants.reach(desk.open(push(session="s3", offers=OFFERS[:1])))
