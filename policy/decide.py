@@ -127,8 +127,9 @@ class _Desk:
         rule = best.bound.rule
         said = (rule.id, rule.place, rule.reason, rule.instead)
         asks = [match.bound.rule for match in matches if match.effect is Effect.ASK]
-        grantable = bool(asks) and all(rule.grantable for rule in asks)
-        return Verdict(access, best.effect, *said, best.certain, lifted, grantable), also
+        asking = tuple(sorted(asked.id for asked in asks))
+        grantable = bool(asks) and all(asked.grantable for asked in asks)
+        return Verdict(access, best.effect, *said, best.certain, lifted, asking, grantable), also
 
     def _settled(self, access: Access, target: Target) -> list[Match] | None:
         """Return the matches that a verdict rests on; None when the work is spent."""

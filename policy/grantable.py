@@ -26,7 +26,12 @@ EXACTLY: Final = frozenset({"code.exec", "opaque"})
 
 def asking(decision: Decision) -> tuple[str, ...]:
     """Return what asks, each as rule and operation, sorted: a grant covers these and no others."""
-    return tuple(sorted({f"{one.rule_id} {one.access.operation}" for one in _asked(decision)}))
+    found = {
+        f"{rule} {one.access.operation}"
+        for one in _asked(decision)
+        for rule in one.asking or (one.rule_id,)
+    }
+    return tuple(sorted(found))
 
 
 def ungrantable(decision: Decision, *, needs_more: bool) -> str:

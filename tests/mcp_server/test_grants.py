@@ -36,6 +36,9 @@ rules:
   - id: two-people
     ask: {operations: [fs.write, fs.create], quorum: 2}
     resources: ["${workspace}/asks/two/**"]
+  - id: unheard
+    ask: {operations: [fs.write, fs.create]}
+    resources: ["${workspace}/asks/quiet/**"]
   - id: old-files
     ask: {operations: [fs.delete], grantable: true}
     resources: ["${workspace}/asks/old-*"]
@@ -97,6 +100,7 @@ async def test_a_grant_can_be_taken_back_while_it_has_uses(house):
 OTHERS = [
     (("touch", "owner/x"), {}),
     (("touch", "asks/x", "owner/x"), {}),
+    (("touch", "asks/quiet/x"), {}),
     (("touch", "/var/lib/x"), {}),
     (("truncate", "-s0", "asks/x"), {}),
     (("env", "touch", "asks/x"), {}),

@@ -60,6 +60,7 @@ def test_what_leaves_the_sandbox_needs_a_rule_that_says_so(command, rules, may):
 
 def test_what_asks_is_each_rule_with_its_operation():
     assert asking(decided("rm old/a; touch b", OPEN)) == ("default fs.write", "open fs.delete")
+    assert asking(decided("rm old/a.txt", OPEN, ALSO)) == ("also fs.delete", "open fs.delete")
 
 
 def test_where_code_is_asked_about_a_grant_is_exact():
