@@ -15,6 +15,8 @@ import anyio
 from anyio import to_thread
 
 from approvals.bell import Bell
+from approvals.grant_store import GrantStore
+from approvals.grants import Grants
 from approvals.records import (
     HalfMove,
     applied_record,
@@ -37,6 +39,7 @@ from approvals.request import (
     Vote,
     request_digest,
 )
+from approvals.scope import Grant, Terms
 from approvals.statement import visible
 from approvals.store import Store
 
@@ -75,6 +78,7 @@ class Desk:
         self._cool_down_ms = cool_down_s * 1000
         self._moving = threading.RLock()
         self.bell = Bell()
+        self.grants = Grants(GrantStore(store.database), self._write, self._now_ms)
 
     def open(self, question: Question) -> Pending:
         """Return a new pending request, or the live one this session has for the same action.
@@ -137,6 +141,36 @@ class Desk:
             raise NotPending(f"{request_id}: another answer or the deadline came first")
         return state
 
+    def grant(
+        self, request_id: str, terms: Terms, principal: Principal, seen_digest: str
+    ) -> tuple[State, Grant]:
+        """Say yes once and grant more besides; return the state and the grant.
+
+        Raises:
+            ApprovalError: as `vote` and `Grants.check`; nothing was answered then.
+        """
+        self.grants.check(self.get(request_id), terms)
+        state = self.vote(request_id, Answer.APPROVE, principal, seen_digest)
+        return state, self.grants.make(self._load(request_id), terms)
+
+    def covered(self, question: Question) -> Approval | None:
+        """Return the yes of a grant, one use of it taken; None where a human is to be asked.
+
+        A yes to exactly this goes first, and a no to exactly this stands while it cools.
+
+        Raises:
+            CoolingDown: this action was denied to this session or requester a moment ago.
+            ApprovalError: the record cannot be kept.
+        """
+        if not self.grants.of_session(question.session):
+            return None
+        self.expire()
+        twin = self._store.twin(question)
+        if twin is not None and twin.state is State.APPROVED:
+            return None
+        self._refuse_while_cooling(question)
+        return self.grants.use(question)
+
     def cancel(self, request_id: str) -> None:
         """Withdraw a pending request.
 
@@ -195,14 +229,15 @@ class Desk:
         Call once at start-up with the log's records. A vote counts if it still may; a use is
         burnt, since what it ran, if it ran, is not known; an opening nobody waits for is lost.
         """
-        halves = half_moves(records)
+        kept = list(records)
+        halves = half_moves(kept)
         with self._moving:
             for half in halves:
                 pending = self._store.load(half.request_id)
                 state = self._finish(half, pending) if pending else None
                 self._applied(half.move, half.request_id, state)
         self.bell.ring()
-        return len(halves)
+        return len(halves) + self.grants.recover(kept)
 
     def _finish(self, half: HalfMove, pending: Pending) -> State | None:
         if half.request_digest != pending.request_digest:

@@ -9,6 +9,8 @@ import struct
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
+from approvals.scope import NO_GRANT, Act, Offer
+
 REQUEST_TAG = b"permitgate-request-v1\0"
 
 
@@ -123,6 +125,8 @@ class Question:
     preview: str = ""
     warnings: tuple[str, ...] = ()
     for_session: tuple[str, ...] = ()  # what a yes for the session would permit from then on
+    offers: tuple[Offer, ...] = ()  # the scopes of which a grant can be made
+    act: Act = NO_GRANT  # this action, as grants see it
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +161,7 @@ class Approval:
     by: tuple[str, ...]
     request_digest: str
     for_session: bool = False  # all of them said so
+    grant: str = ""  # the grant whose use this is
 
 
 def request_digest(action_digest: str, session: str, nonce: str, expires_ms: int) -> str:

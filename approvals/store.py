@@ -1,26 +1,21 @@
-"""The store: requests and votes in one SQLite file, changed only by compare-and-swap.
+"""The store: requests and votes in one database, changed only by compare-and-swap.
 
-May touch: its own file. It decides races between threads and processes; the audit log stays the
+May touch: the database. It decides races between threads and processes; the audit log stays the
 source of truth. INVARIANT: a state changes only in an UPDATE that names the state it was in, and
 `approved` also needs the counted votes, so no caller can skip the quorum.
 """
 
-import json
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from approvals import tables
-from approvals.private import private_directory, private_file
+from approvals.database import Database
+from approvals.question_text import as_text, question_from
 from approvals.request import (
     Answer,
-    ApprovalError,
     Level,
-    Need,
     Pending,
     Principal,
     Question,
@@ -29,8 +24,6 @@ from approvals.request import (
     Vote,
 )
 from approvals.statement import visible
-
-BUSY_TIMEOUT_S = 10
 
 _STATES = {state.value: state for state in State}
 
@@ -44,28 +37,12 @@ class Store:
         Raises:
             ApprovalError: a symlink, an owner or mode that lets others in, or no usable database.
         """
-        self._path = path
-        private_directory(path.parent)
-        private_file(path)
-        self._engine = sa.create_engine(
-            f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None}
-        )
-        self._writer = self._engine.execution_options(writes=True)
-        sa.event.listen(self._engine, "connect", _durable)
-        sa.event.listen(self._engine, "begin", _begin)
-        with self._writing() as db:
-            version = db.exec_driver_sql("PRAGMA user_version").scalar_one()
-            if version not in (0, tables.SCHEMA_VERSION):
-                raise ApprovalError(
-                    f"{path}: schema version {version} is not {tables.SCHEMA_VERSION}. "
-                    "No approval can be given; start the version that wrote it, or move it away."
-                )
-            tables.META.create_all(db)
-            db.exec_driver_sql(f"PRAGMA user_version = {tables.SCHEMA_VERSION}")
+        self.database = Database(path)
+        self._reading, self._writing = self.database.reading, self.database.writing
 
     def close(self) -> None:
         """Close every connection; the file stays complete at any moment without it."""
-        self._engine.dispose()
+        self.database.close()
 
     def refuse_flood(self, session: str, max_pending: int) -> None:
         """Return if `session` may ask once more.
@@ -98,7 +75,7 @@ class Store:
                     "action_digest": question.action_digest,
                     "level": int(question.need.level),
                     "quorum": question.need.quorum,
-                    "question": json.dumps(asdict(question)),
+                    "question": as_text(question),
                     "nonce": pending.nonce,
                     "request_digest": pending.request_digest,
                     "created_ms": pending.created_ms,
@@ -178,39 +155,6 @@ class Store:
         with self._writing() as db:
             return db.execute(tables.SPEND if spent else tables.SWAP, of).rowcount == 1
 
-    # A read takes no transaction: votes only grow, and only while their request is pending.
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        with self._explained(), self._engine.begin() as db:
-            yield db
-
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        # The write lock is taken at BEGIN, so what is read here still holds when it is written.
-        with self._explained(), self._writer.begin() as db:
-            yield db
-
-    @contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except (sa.exc.SQLAlchemyError, ValueError, KeyError, TypeError) as error:
-            raise ApprovalError(
-                f"{self._path}: the approvals database failed: {error}. "
-                "Nothing was approved; check the disk, or move the file away to start afresh."
-            ) from error
-
-
-def _durable(connection: sqlite3.Connection, _record: object) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-
-
-def _begin(db: sa.Connection) -> None:
-    if "writes" in db.get_execution_options():
-        db.exec_driver_sql("BEGIN IMMEDIATE")
-
 
 def _twin_of(question: Question) -> dict[str, str | int]:
     return {
@@ -239,7 +183,7 @@ def _vote(row: sa.Row[tuple[str, ...]]) -> Vote:
 def _pending(row: sa.Row[tuple[str, ...]], votes: Sequence[sa.Row[tuple[str, ...]]]) -> Pending:
     return Pending(
         id=row.id,
-        question=_question(row.question),
+        question=question_from(row.question),
         nonce=row.nonce,
         created_ms=row.created_ms,
         expires_ms=row.expires_ms,
@@ -247,20 +191,4 @@ def _pending(row: sa.Row[tuple[str, ...]], votes: Sequence[sa.Row[tuple[str, ...
         state=_STATES[row.state],
         use_by_ms=row.use_by_ms,
         votes=tuple(_vote(vote) for vote in votes if vote.request == row.id),
-    )
-
-
-def _question(text: str) -> Question:
-    raw = json.loads(text)
-    # Rebuilt by hand: a lone surrogate in an argument must survive, and validators refuse it.
-    return Question(
-        action_digest=raw["action_digest"],
-        tool=raw["tool"],
-        facts=tuple((key, value) for key, value in raw["facts"]),
-        session=raw["session"],
-        requester=Principal(**{**raw["requester"], "level": Level(raw["requester"]["level"])}),
-        need=Need(**{**raw["need"], "level": Level(raw["need"]["level"])}),
-        preview=raw["preview"],
-        warnings=tuple(raw["warnings"]),
-        for_session=tuple(raw.get("for_session", ())),
     )

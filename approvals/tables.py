@@ -8,7 +8,6 @@ import sqlalchemy as sa
 
 from approvals.request import Answer, State
 
-SCHEMA_VERSION = 1
 _PENDING, _APPROVED = State.PENDING.value, State.APPROVED.value
 
 META = sa.MetaData()
@@ -37,6 +36,7 @@ REQUEST = sa.Table(
         sqlite_where=sa.text("state IN ('pending', 'approved')"),
     ),
     sa.Index("request_by_action", "action_digest", "state"),
+    sa.Index("request_by_session", "session", "created_ms"),
 )
 VOTE = sa.Table(
     "vote",

@@ -1,4 +1,4 @@
-"""The owner's local socket: list, show, approve and deny from a terminal of the same machine.
+"""The owner's local socket: list, show, approve, deny, grant and revoke from a local terminal.
 
 May touch: one directory of sockets, 0700, and what the desk may touch. The kernel says who is on
 the other end (SO_PEERCRED); every line is one strict JSON object, bounded, and answered. A yes
@@ -33,8 +33,10 @@ from approvals.request import (
     Principal,
     State,
 )
+from approvals.scope import Terms
 from approvals.statement import visible
-from approvals.terminal_view import as_lines
+from approvals.terminal_grants import AskedTerms, GrantRow, row
+from approvals.terminal_view import as_lines, offer_lines
 
 MAX_REQUEST_BYTES = 4096
 MAX_REPLY_BYTES = 4 << 20
@@ -57,9 +59,10 @@ class _Line(BaseModel):
 class Ask(_Line):
     """One request line of the protocol; an answer names the digest that was shown."""
 
-    do: Literal["list", "show", "approve", "approve-for-session", "deny"]
+    do: Literal["list", "show", "approve", "approve-for-session", "deny", "grants", "revoke"]
     id: str = Field(default="", max_length=64)
     seen_digest: str = Field(default="", max_length=64)
+    terms: AskedTerms | None = None  # with approve: a grant besides
 
 
 class Listed(_Line):
@@ -83,6 +86,7 @@ class Shown(_Line):
     state: State
     lines: tuple[str, ...]
     for_session: tuple[str, ...] = ()  # what a yes for the session would permit besides
+    offers: tuple[str, ...] = ()  # the scopes that a grant can have
 
 
 class Reply(_Line):
@@ -93,6 +97,7 @@ class Reply(_Line):
     listed: tuple[Listed, ...] = ()
     shown: Shown | None = None
     state: State | None = None
+    grants: tuple[GrantRow, ...] = ()  # those that live, or the one that was made or revoked
 
 
 class Accepts(Protocol):
@@ -237,12 +242,21 @@ def _carry_out(desk: Desk, principal: Principal, ask: Ask) -> Reply:
                 id=pending.id,
                 request_digest=pending.request_digest,
                 state=pending.state,
-                lines=as_lines(pending),
+                lines=(*as_lines(pending), *offer_lines(desk.grants.reach(pending))),
                 for_session=tuple(map(visible, pending.question.for_session)),
+                offers=tuple(one.scope.value for one in pending.question.offers),
             )
             return Reply(shown=shown)
+        case "approve" if ask.terms is not None:
+            terms = Terms(ask.terms.scope, ask.terms.uses, ask.terms.minutes)
+            state, made = desk.grant(ask.id, terms, principal, ask.seen_digest)
+            return Reply(state=state, grants=(row(made),))
         case "approve" | "approve-for-session" | "deny":
             return Reply(state=desk.vote(ask.id, Answer(ask.do), principal, ask.seen_digest))
+        case "grants":
+            return Reply(grants=tuple(map(row, desk.grants.live()[:MAX_LISTED])))
+        case "revoke":
+            return Reply(grants=(row(desk.grants.revoke(ask.id)),))
         case _:
             assert_never(ask.do)
 
@@ -281,7 +295,7 @@ def list_pending(directory: Path) -> tuple[Listed, ...]:
     Raises:
         NoServer: nothing listens in `directory`.
     """
-    return _ask(directory, Ask(do="list")).listed
+    return ask(directory, Ask(do="list")).listed
 
 
 def show(directory: Path, request_id: str) -> Shown:
@@ -291,7 +305,7 @@ def show(directory: Path, request_id: str) -> Shown:
         NoServer: nothing listens in `directory`.
         NotPending: no request has this id.
     """
-    shown = _ask(directory, Ask(do="show", id=request_id)).shown
+    shown = ask(directory, Ask(do="show", id=request_id)).shown
     if shown is None or not all(line.isascii() and line.isprintable() for line in shown.lines):
         raise ApprovalError(f"{directory}: the server's reply is not a request; update both sides")
     return shown
@@ -305,15 +319,21 @@ def answer(directory: Path, request_id: str, said: Answer, *, seen_digest: str) 
         NotPending: the request is unknown, answered or too late.
         Mismatch: `seen_digest` is not this request's digest.
     """
-    state = _ask(directory, Ask(do=said.value, id=request_id, seen_digest=seen_digest)).state
+    state = ask(directory, Ask(do=said.value, id=request_id, seen_digest=seen_digest)).state
     if state is None:
         raise ApprovalError(f"{directory}: the server's reply has no state; update both sides")
     return state
 
 
-def _ask(directory: Path, ask: Ask) -> Reply:
+def ask(directory: Path, asked: Ask) -> Reply:
+    """Return the reply of a running server.
+
+    Raises:
+        NoServer: nothing listens in `directory`.
+        NotPending, Mismatch, ApprovalError: what the server said no with.
+    """
     for path in sorted(directory.glob("*.sock")):
-        line = _exchange(path, ask.model_dump_json().encode() + b"\n")
+        line = _exchange(path, asked.model_dump_json().encode() + b"\n")
         if line is None:
             continue
         try:

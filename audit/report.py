@@ -66,6 +66,7 @@ def report(
         "Network refusals": (("time", "host", "why", "by"), _refusals(calls)),
         "Network": (("time", "host", "by"), _reached(calls)),
         "Approvals": (("time", "what", "answer"), _approvals(entries)),
+        "Grants": (("time", "what it covers", "answer", "uses", "last"), _grants(entries)),
         "All calls": (("record", "time", "status", "effect", "what"), _calls(calls)),
     }
     sections = [_section(title, *table) for title, table in tables.items() if table[1]]
@@ -155,7 +156,15 @@ def _approvals(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
     return [
         (_time(entry), entry.what, ", ".join(entry.approved_by) or entry.status)
         for entry in entries
-        if entry.kind == "approval" or entry.approved_by
+        if entry.kind == "approval" or (entry.kind == "call" and entry.approved_by)
+    ]
+
+
+def _grants(entries: Sequence[Entry]) -> list[tuple[str, ...]]:
+    return [
+        (_time(entry), entry.what, ", ".join(entry.approved_by), str(entry.uses), entry.status)
+        for entry in entries
+        if entry.kind == "grant"
     ]
 
 

@@ -1,4 +1,4 @@
-"""Records joined into what a reader thinks in: one entry for a call, an approval, or an event.
+"""Records joined into what a reader thinks in: an entry for a call, an approval, a grant, an event.
 
 May touch: values only. May not touch: files, clocks. A record may hold anything, also what no
 version of ours wrote: what cannot be read as we write it is shown as less, never an error.
@@ -20,7 +20,7 @@ RUNS = frozenset({"ok", "failed", "timeout", "killed", "lost", "running"})
 _ASKED = ("command ", "argv ", "script ", "file ", "files ", "change ", "hosts ")
 _CHANGED = ("created", "modified", "deleted", "attributes")
 
-Kind: TypeAlias = Literal["call", "approval", "event"]
+Kind: TypeAlias = Literal["call", "approval", "grant", "event"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,7 @@ class Entry:
     contacts: tuple[Contact, ...] = ()
     approval_id: str = ""
     approved_by: tuple[str, ...] = ()
+    uses: int = 0  # of a grant, so far
     secrets: tuple[str, ...] = ()  # kinds of what was redacted
 
     @property
@@ -89,9 +90,12 @@ class Story:
         seq = record.get("@seq")
         number = seq if isinstance(seq, int) else -1
         approval = words(_part(record, "approval").get("id"))
+        grant = words(_part(record, "grant").get("id"))
         action = record.get("action_id")
         if kind == "approval" and approval:
             self._join("approval", approval, number, record)
+        elif kind == "grant" and grant:
+            self._join("grant", grant, number, record)
         elif isinstance(action, str) and str(record.get("event")).endswith((INTENT, OUTCOME)):
             self._join("call", action, number, record)
         else:
@@ -173,6 +177,22 @@ def _approval(entry: Entry, record: Mapping[str, Json]) -> Entry:
     )
 
 
+def _grant(entry: Entry, record: Mapping[str, Json]) -> Entry:
+    grant = _part(record, "grant")
+    event = str(record.get("event")).removeprefix("grant.")
+    scope, covers = words(grant.get("scope")), " · ".join(map(words, _items(grant.get("covers"))))
+    by = tuple(_text(f"approve {scope} by {words(one)}") for one in _items(grant.get("by")))
+    return replace(
+        entry,
+        what=entry.what or _text(f"grant {words(grant.get('id'))} ({scope}): {covers}"),
+        actor=entry.actor or words(grant.get("requester")),
+        approval_id=words(grant.get("approval_id")) or entry.approval_id,
+        status=words(grant.get("state")) or (entry.status if event == "applied" else event),
+        approved_by=entry.approved_by or by,
+        uses=entry.uses + (event == "used"),
+    )
+
+
 def _event(entry: Entry, record: Mapping[str, Json]) -> Entry:
     match record.get("event"):
         case "log.open":
@@ -201,6 +221,7 @@ def _event(entry: Entry, record: Mapping[str, Json]) -> Entry:
 _READERS: Mapping[Kind, Callable[[Entry, Mapping[str, Json]], Entry]] = {
     "call": _call,
     "approval": _approval,
+    "grant": _grant,
     "event": _event,
 }
 

@@ -8,6 +8,7 @@ import logging
 import secrets
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -52,7 +53,8 @@ from sandbox.permit import PermitOffice, SandboxError
 Auth = Literal["stdio", "http", "cli"]
 logger = logging.getLogger(__name__)
 SOME_DAY_MS = 1 << 62  # by then every open request is due
-APPROVAL_RECORD = '"event":"approval.'  # how the approval room's records read in the log
+# How the approval room's records read in the log.
+APPROVAL_RECORDS = ('"event":"approval.', '"event":"grant.')
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     host = probed(config, where)
     sweep(where.state)
     office = PermitOffice()
-    words, grants = Words(_Denied(live, caller), Judged(live, caller)), HostGrants()
+    words, grants = Words(_Denied(live, caller), Judged(live, caller)), HostGrants(desk.grants)
     runners = Runners(office, host, words, where, config.changes)
     for line in recover(runners.changes):
         logger.warning("%s", line)
@@ -161,7 +163,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     gate = Gate(
         Rooms(
             classify=partial(_classified, live),
-            asker=Approver(desk, config.approvals, (owner.uid, redactor.redact_text), grants),
+            asker=Approver(desk, config.approvals, (owner.uid, redactor.redact_text)),
             office=office,
             journal=journal,
             runner=runners,
@@ -209,12 +211,12 @@ def check_levels(policy: Policy, approvals: ApprovalSettings) -> None:
 def _desk(where: Places, journal: Journal, log: Path) -> Desk:
     """Return the desk, after finishing the moves that a crash left half done.
 
-    The log is read only while some request could still move, which every request stops doing.
+    The log is read only while some request or grant could still move, which each stops doing.
     """
     store = Store(where.approvals / "approvals.sqlite")
     desk = Desk(store, journal.note)
-    if store.due(SOME_DAY_MS):
-        desk.recover(records(log, Query(text=APPROVAL_RECORD)))
+    if store.due(SOME_DAY_MS) or desk.grants.live():
+        desk.recover(chain(*(records(log, Query(text=text)) for text in APPROVAL_RECORDS)))
     return desk
 
 

@@ -12,6 +12,7 @@ import anyio
 from anyio import to_thread
 
 from approvals.desk import Desk, wait_resolved
+from approvals.grants import FOR_SESSION
 from approvals.request import (
     Answer,
     Approval,
@@ -28,10 +29,8 @@ from mcp_server.calls import Call, Frozen
 from mcp_server.client import Answer as ClientAnswer
 from mcp_server.client import Client, Resumed
 from mcp_server.config import ApprovalSettings
-from mcp_server.host_grants import HostGrants
 from mcp_server.questions import question_for
 from policy.model import Decision
-from sandbox.action import digest
 
 if TYPE_CHECKING:
     from mcp_types import InputRequiredResult
@@ -69,6 +68,10 @@ class Suspended:
 
 Verdict = Approved | Refused | Waiting | Suspended
 Channel = Literal["elicitation", "terminal"]
+NOBODY_ASKED = (
+    "This needs a human's yes, and nobody is asked: `headless` is deny. Nothing ran. The owner can "
+    "grant it beforehand, or run it with --headless wait or exit."
+)
 
 
 class Approver:
@@ -79,44 +82,46 @@ class Approver:
         desk: Desk,
         settings: ApprovalSettings,
         owner: tuple[int, Callable[[str], str]],
-        grants: HostGrants,
     ) -> None:
         """Build an approver; `owner` is the uid that may answer and what hides its secrets."""
         self._desk = desk
         self._settings = settings
         self._uid, self._redact = owner
-        self._grants = grants
 
     async def decide(
         self, call: Call, decision: Decision, frozen: Frozen, client: Client
     ) -> Verdict:
         """Return the verdict on one frozen action; a yes is consumed before it is returned."""
-        if granted := self._grants.approval(call, decision, frozen):
-            return Approved(granted, digest(frozen.action))
-        verdict = await self._asked(call, decision, frozen, client)
-        if isinstance(verdict, Approved) and verdict.approval.for_session:
-            self._grants.add(call, decision, frozen, verdict.approval)
+        question = question_for(call, decision, frozen, self._settings, self._redact)
+        try:
+            # Whoever was asked in a first round is heard in the second, a no above all.
+            if client.resumed is None and question.need.level <= highest_level(self._settings):
+                granted = await to_thread.run_sync(self._desk.covered, question)
+                if granted is not None:
+                    return Approved(granted, question.action_digest)
+            verdict = await self._asked(question, client)
+            if isinstance(verdict, Approved) and verdict.approval.for_session:
+                pending = await to_thread.run_sync(self._desk.get, verdict.approval.id)
+                await to_thread.run_sync(self._desk.grants.make, pending, FOR_SESSION)
+        except ApprovalError as error:
+            return Refused(str(error))
         return verdict
 
-    async def _asked(
-        self, call: Call, decision: Decision, frozen: Frozen, client: Client
-    ) -> Verdict:
-        question = question_for(call, decision, frozen, self._settings, self._redact)
+    async def _asked(self, question: Question, client: Client) -> Verdict:
+        if self._settings.headless == "deny" and question.requester.channel == "cli":
+            return Refused(NOBODY_ASKED)
         channels = self._channels(question, client)
         if not channels:
             return Refused(self._nobody(question))
-        try:
-            pending = await to_thread.run_sync(self._request, question, client.resumed)
-            if pending is None:
-                return Refused("The call answers another request; call again afresh.")
-            if pending.state is State.PENDING:
-                suspended = await self._answered(pending, channels, client)
-                if suspended is not None:
-                    return suspended
-                pending = await to_thread.run_sync(self._desk.get, pending.id)
-            return await self._verdict(pending, question)
-        except ApprovalError as error:
-            return Refused(str(error))
+        pending = await to_thread.run_sync(self._request, question, client.resumed)
+        if pending is None:
+            return Refused("The call answers another request; call again afresh.")
+        if pending.state is State.PENDING:
+            suspended = await self._answered(pending, channels, client)
+            if suspended is not None:
+                return suspended
+            pending = await to_thread.run_sync(self._desk.get, pending.id)
+        return await self._verdict(pending, question)
 
     def _request(self, question: Question, resumed: Resumed | None) -> Pending | None:
         """Return the request to answer; None when a second round answers a different one.

@@ -20,6 +20,7 @@ from sandbox import toolchain_table
 from sandbox.host import Choice
 
 Channel = Literal["elicitation", "terminal"]
+Headless = Literal["wait", "deny", "exit"]
 Keys = tuple[str | int, ...]
 _PROXY = re.compile(r"http://[A-Za-z0-9_.-]+:[0-9]{1,5}")
 _JSON_WORD = re.compile(r"true|false|null|-?(0|[1-9][0-9]*)(\.[0-9]+)?")
@@ -45,6 +46,7 @@ class ApprovalSettings(_Strict):
     use_within_s: int = Field(default=120, ge=1, le=86_400)  # how long a yes may be used
     strict_owner: bool = False  # count the owner's own terminal as level 1
     unreachable: Literal["error", "deny"] = "error"  # a rule's level that no channel reaches
+    headless: Headless = "exit"  # what `permitgate exec` does where a human's yes is needed
 
 
 class LimitSettings(_Strict):

@@ -1,63 +1,49 @@
-"""The hosts that a person permitted for the rest of a session, besides the call they were asked in.
+"""Hosts in grants: their keys, and whether one is permitted for the rest of a session.
 
-May touch: memory. A grant ends with its session, with the server, and with the policy it was given
-under. INVARIANT: it stands for a yes to connections and to nothing else, at no higher level.
+May touch: the grants of the desk. A key holds the policy's digest, so a grant ends with the policy
+it was given under. INVARIANT: it stands for a yes to connections and to nothing else; connections
+that no call asked for are covered by what was permitted for the session alone, for there no use
+could be taken before they are made.
 """
 
-from collections import OrderedDict
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass
 
-from approvals.request import Approval
-from mcp_server.calls import Call, Frozen
+from approvals.grants import Grants
+from approvals.scope import Scope
+from mcp_server.calls import Frozen
 from mcp_server.connections import covers
 from policy.model import Decision, Effect
 from policy.reach import Named
 
-MOST_SESSIONS = 256
-MOST_GRANTS = 256  # of one session
-
 
 @dataclass(frozen=True, slots=True)
-class _Grant:
-    approval: Approval
-    named: Named
-    policy_digest: str
-
-
-@dataclass(slots=True)
 class HostGrants:
-    """The grants of all sessions of one server."""
+    """The hosts that people permitted, as the broker asks about them."""
 
-    _by_session: OrderedDict[str, list[_Grant]] = field(default_factory=OrderedDict)
-
-    def add(self, call: Call, decision: Decision, frozen: Frozen, approval: Approval) -> None:
-        """Keep a yes that was given for the session."""
-        if frozen.connections is None:
-            return
-        kept = self._by_session.setdefault(call.request.subject.session, [])
-        kept.append(_Grant(approval, frozen.connections.named, decision.policy_digest))
-        del kept[:-MOST_GRANTS]
-        while len(self._by_session) > MOST_SESSIONS:
-            self._by_session.popitem(last=False)
-
-    def approval(self, call: Call, decision: Decision, frozen: Frozen) -> Approval | None:
-        """Return the yes that covers this call, if all it asks for are hosts of one grant."""
-        reach = frozen.connections
-        if reach is None or not is_grantable(decision, frozen):
-            return None
-        for grant in self._by_session.get(call.request.subject.session, ()):
-            is_strong = grant.approval.level >= decision.obligations.level
-            is_same = grant.policy_digest == decision.policy_digest
-            if is_strong and is_same and set(reach.named.hosts) <= set(grant.named.hosts):
-                return grant.approval
-        return None
+    grants: Grants
 
     def permits(self, session: str, policy_digest: str, host: str, port: int) -> bool:
-        """Return whether a connection goes to a granted host."""
+        """Return whether a connection goes to a host that is permitted for this session."""
         return any(
-            grant.policy_digest == policy_digest and covers(grant.named, host, port)
-            for grant in self._by_session.get(session, ())
+            grant.scope is Scope.HOST
+            and grant.uses is None
+            and policy_digest in grant.keys
+            and covers(_named(grant.keys), host, port)
+            for grant in self.grants.of_session(session)
         )
+
+
+def host_keys(decision: Decision, frozen: Frozen) -> tuple[str, ...]:
+    """Return the keys of the hosts a command names, under the policy that decides."""
+    named = frozen.connections.named.hosts if frozen.connections is not None else ()
+    return (decision.policy_digest, *(json.dumps(one) for one in named))
+
+
+def shown_hosts(frozen: Frozen) -> tuple[str, ...]:
+    """Return the hosts a command names, for people."""
+    reach = frozen.connections
+    return tuple(f"connects-to {host}" for host in reach.network.hosts) if reach else ()
 
 
 def is_grantable(decision: Decision, frozen: Frozen) -> bool:
@@ -71,4 +57,12 @@ def is_grantable(decision: Decision, frozen: Frozen) -> bool:
         and decision.opaque is None
         and decision.obligations.quorum == 1
         and all(access.operation == "net.connect" for access in asked)
+    )
+
+
+def _named(keys: tuple[str, ...]) -> Named:
+    hosts = [json.loads(key) for key in keys if key.startswith("[")]
+    return Named(
+        tuple((host, tuple((first, last) for first, last in ports)) for host, ports in hosts),
+        is_unknown=False,
     )

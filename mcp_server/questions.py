@@ -9,7 +9,8 @@ from collections.abc import Callable
 from approvals.request import Level, Need, Principal, Question
 from mcp_server.calls import Call, Frozen
 from mcp_server.config import ApprovalSettings
-from mcp_server.host_grants import is_grantable
+from mcp_server.grant_scopes import act_of, offers_of
+from mcp_server.host_grants import is_grantable, shown_hosts
 from policy.explain import as_text, explain
 from policy.model import Decision
 from sandbox.action import digest
@@ -44,15 +45,15 @@ def question_for(
         ),
         preview=redact(_preview(decision, frozen)),
         for_session=tuple(map(redact, _for_session(call, decision, frozen))),
+        offers=offers_of(decision, frozen, redact),
+        act=act_of(decision, frozen),
     )
 
 
 def _for_session(call: Call, decision: Decision, frozen: Frozen) -> tuple[str, ...]:
     """Return the hosts that one yes could stand for until the session ends."""
     is_one_call = call.request.subject.auth == "cli"
-    if is_one_call or frozen.connections is None or not is_grantable(decision, frozen):
-        return ()
-    return tuple(f"connects-to {host}" for host in frozen.connections.network.hosts)
+    return () if is_one_call or not is_grantable(decision, frozen) else shown_hosts(frozen)
 
 
 def _facts(call: Call, decision: Decision, frozen: Frozen) -> tuple[tuple[str, str], ...]:

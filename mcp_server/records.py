@@ -125,6 +125,7 @@ def _common(call: Call, reply: Reply, kind: str) -> Record:
                     "level": int(approval.level),
                     "by": list(approval.by),
                     **({"for_session": True} if approval.for_session else {}),
+                    **({"grant": approval.grant} if approval.grant else {}),
                 }
             }
             if approval is not None

@@ -94,6 +94,7 @@ def _rule(rule: Rule) -> dict[str, object]:
         "remote_hosts": list(rule.remote_hosts),
         "lifts": sorted(rule.lifts),
         "demands": [f"{key} {text}" for key, text in described(rule.obligations)],
+        "grantable": rule.grantable,
     }
     return {
         "id": rule.id,

@@ -28,6 +28,7 @@ Everywhere = tuple[Rule, ...]  # one rule, as it stands in each of these context
 _COMPARED: Final = frozenset(
     {
         "id", "place", "effect", "operations", "resources", "exceptions", "obligations", "reason",
+        "grantable",
         "instead", "examples", "variables", "tightens_only", "together_with", "programs", "tools",
         "hosts", "lifts",
     }

@@ -126,7 +126,10 @@ class _Desk:
             self._budget = min(self._budget, self._comparisons + ENOUGH)
         rule = best.bound.rule
         said = (rule.id, rule.place, rule.reason, rule.instead)
-        return Verdict(access, best.effect, *said, best.certain, lifted), also
+        asks = [match.bound.rule for match in matches if match.effect is Effect.ASK]
+        asking = tuple(sorted(asked.id for asked in asks))
+        grantable = bool(asks) and all(asked.grantable for asked in asks)
+        return Verdict(access, best.effect, *said, best.certain, lifted, asking, grantable), also
 
     def _settled(self, access: Access, target: Target) -> list[Match] | None:
         """Return the matches that a verdict rests on; None when the work is spent."""

@@ -174,6 +174,8 @@ class Verdict(NamedTuple):
     instead: str = ""
     certain: bool = True  # False where the rule only may concern the access
     lifted: tuple[str, ...] = ()  # ids of the asks that an allow silenced here
+    asking: tuple[str, ...] = ()  # sorted ids of all rules that ask here, lifted ones aside
+    grantable: bool = False  # all of them say so
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,7 @@ def _repeats(other: Rule, rule: Rule) -> bool:
         other.effect is rule.effect
         and (rule.tightens_only or not other.tightens_only)
         and strictest([other.obligations, rule.obligations]) == strictest([other.obligations])
+        and other.grantable <= rule.grantable
         and narrows_no_more(other, rule)
         and (rule.effect is not Effect.DENY or _denies_alike(other, rule))
     )

@@ -41,7 +41,7 @@ RULE_KEYS: Final = frozenset(EFFECTS) | {
 ALLOW_KEYS: Final = frozenset(
     {"operations", "sandbox", "network", "limits", "env", "redact", "preview", "hold"}
 )
-ASK_KEYS: Final = ALLOW_KEYS | {"level", "quorum", "timeout_s"}
+ASK_KEYS: Final = ALLOW_KEYS | {"level", "quorum", "timeout_s", "grantable"}
 # The language has these too; nothing here could enforce them, so they are refused, with a way out.
 NOT_YET: Final = MappingProxyType(
     {
@@ -118,7 +118,7 @@ class RuleReader:
     def rule(self) -> Rule:
         """Return the rule, or raise PolicyError."""
         verb, name = self._verb(), rule_id(self._fields, self._place)
-        operations, obligations = self._operations(verb, name)
+        operations, obligations, grantable = self._operations(verb, name)
         self._paths = bool(operations & PATH_OPERATIONS)
         self._check_only("hosts", operations, HOST_OPERATIONS)
         self._check_only("ports", operations, PORT_OPERATIONS)
@@ -144,6 +144,7 @@ class RuleReader:
             remote_hosts=self._globs("remote_hosts"),
             lifts=self._texts("lifts"),
             obligations=obligations,
+            grantable=grantable,
             reason=text_in(self._fields, "reason"),
             instead=text_in(self._fields, "instead"),
             examples=examples_in(self._fields),
@@ -175,19 +176,26 @@ class RuleReader:
             refuse(self._place, f"{what}; this one has {len(verbs)}")
         return verbs[0]
 
-    def _operations(self, verb: str, name: str) -> tuple[frozenset[str], Obligations]:
+    def _operations(self, verb: str, name: str) -> tuple[frozenset[str], Obligations, bool]:
         node = self._fields[verb]
         if verb == "deny" or not isinstance(node, Entries):
-            return _operations(words(node, verb)), NONE
+            return _operations(words(node, verb)), NONE, False
         fields = fields_of(node, ASK_KEYS if verb == "ask" else ALLOW_KEYS, verb)
         if "operations" not in fields:
             refuse(node.place, f"{verb} has no operations; add `operations: [...]`")
         operations = _operations(words(fields.pop("operations"), "operations"))
         network = self._network(fields.pop("network")) if "network" in fields else ()
+        grantable = self._grantable(fields.pop("grantable")) if "grantable" in fields else False
         found = _obligations(fields, place := f"{name} at {self._place}")
         if network:
             found = replace(found, network=network, places=(*found.places, ("network", place)))
-        return operations, found
+        return operations, found, grantable
+
+    def _grantable(self, node: Node) -> bool:
+        _true(node, "grantable")
+        if self._source.tightens_only:
+            refuse(node.place, "a project's policy may only tighten: remove grantable")
+        return True
 
     def _texts(self, key: str) -> frozenset[str]:
         return frozenset(text.value for text in words_in(self._fields, key))
@@ -271,7 +279,7 @@ def _obligations(fields: Mapping[str, Node], rule: str) -> Obligations:
     if level is not None and level.value not in LEVELS:
         refuse(level.place, f"level {level.value!r} is not one of {', '.join(LEVELS)}")
     if "preview" in fields:
-        _true(fields["preview"])
+        _true(fields["preview"], "preview")
     hold = _hold(fields["hold"]) if "hold" in fields else ((), ())
     return Obligations(
         level=LEVELS[level.value] if level else 1,
@@ -306,10 +314,10 @@ def _limits(node: Node) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(limits.items()))
 
 
-def _true(node: Node) -> None:
-    text = one_text(node, "preview")
+def _true(node: Node, key: str) -> None:
+    text = one_text(node, key)
     if text.value != "true":
-        refuse(text.place, f"preview {text.value!r}: write true, or leave the key out")
+        refuse(text.place, f"{key} {text.value!r}: write true, or leave the key out")
 
 
 def _hold(node: Node) -> tuple[tuple[tuple[str, int], ...], tuple[str, ...]]:

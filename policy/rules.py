@@ -65,6 +65,7 @@ class Rule:
     remote_hosts: tuple[str, ...] = ()
     lifts: frozenset[str] = frozenset()  # ids of the asks that this allow silences
     obligations: Obligations = NONE
+    grantable: bool = False  # its asks may be granted, whatever they are about (grantable.py)
     reason: str = ""
     instead: str = ""
     examples: tuple[Example, ...] = ()

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from approvals.desk import Desk
 from approvals.request import Answer, ApprovalError, State
 from approvals.store import Store
 from approvals.terminal import Ask, Listed, NoServer, Reply, Shown
+from approvals.terminal_grants import AskedTerms
 from mcp_server.cli.exits import Exit, stop
 from mcp_server.config import load_config
 from mcp_server.journal import Journal
@@ -59,6 +60,12 @@ class _Door:
             if state is None:
                 raise
             return state
+
+    def asked(self, ask: Ask) -> Reply:
+        try:
+            return terminal.ask(self.directory, ask)
+        except NoServer:
+            return self._own(ask)
 
     def _own(self, ask: Ask) -> Reply:
         """Answer from the store in this process, as a server's socket would."""
@@ -118,6 +125,7 @@ def show_one(request_id: str, *, as_json: bool) -> None:
                 "     with --session also its hosts, until the session ends\n"
                 * bool(shown.for_session)
             )
+            + ("     with --grant SCOPE --uses N --minutes N also a grant\n" * bool(shown.offers))
             + f"No:  permitgate approvals deny {shown.id}"
         )
 
@@ -134,7 +142,31 @@ def answer(request_id: str, digest: str | None, said: Answer) -> None:
     typer.echo(f"{request_id} is {state.value}.")
 
 
+def approve_and_grant(request_id: str, digest: str | None, terms: AskedTerms) -> None:
+    """Say yes once and grant more besides; without a digest it is shown first and asked again."""
+    door = _door()
+    if digest is None:
+        shown = door.shown(request_id)
+        digest = shown.request_digest
+        further = f"what {terms.scope} covers, {terms.uses} times within {terms.minutes} minutes"
+        _typed(shown, {"yes": Answer.APPROVE}, f"Type yes to run exactly this, and then {further}")
+    reply = door.asked(Ask(do="approve", id=request_id, seen_digest=digest, terms=terms))
+    (made,) = reply.grants
+    typer.echo(f"{request_id} is approved; {made.id} grants {made.scope}, {made.uses} uses.")
+    typer.echo(f"Take it back: permitgate approvals revoke {made.id}")
+
+
 def _asked_again(shown: Shown, said: Answer) -> Answer:
+    words = {"yes": said}
+    question = "Type yes to run exactly this once"
+    if shown.for_session:
+        words = {"yes": Answer.APPROVE, "session": Answer.APPROVE_FOR_SESSION}
+        question += ", or session to permit its hosts until the session ends too"
+    return _typed(shown, words, question)
+
+
+def _typed(shown: Shown, words: Mapping[str, Answer], question: str) -> Answer:
+    """Return what a person answers who was shown the request."""
     if not sys.stdin.isatty():
         raise stop(
             Exit.USAGE,
@@ -142,15 +174,35 @@ def _asked_again(shown: Shown, said: Answer) -> Answer:
             f"{shown.id}` and pass its --digest. Nothing was answered.",
         )
     _print(shown)
-    words = {"yes": said}
-    question = "Type yes to run exactly this once"
-    if shown.for_session:
-        words = {"yes": Answer.APPROVE, "session": Answer.APPROVE_FOR_SESSION}
-        question += ", or session to permit its hosts until the session ends too"
     answered = words.get(input(f"\n{question}: ").strip())
     if answered is None:
         raise stop(Exit.OK, "Nothing was answered.")
     return answered
+
+
+def show_grants(*, as_json: bool) -> None:
+    """Print every grant that could still be used, oldest first."""
+    rows = _door().asked(Ask(do="grants")).grants
+    if as_json:
+        typer.echo(json.dumps([row.model_dump(mode="json") for row in rows]))
+        return
+    if not rows:
+        typer.echo("No grant stands.")
+    for row in rows:
+        left_s = max(0, row.until_ms // 1000 - int(time.time()))
+        uses = "until the session ends" if row.uses is None else f"{row.uses_left} of {row.uses}"
+        typer.echo(f"{row.id}  {row.scope:11} uses left: {uses}, {-(-left_s // 60)} min left")
+        typer.echo(f"    for {row.requester}, session {row.session}; by {', '.join(row.by)}")
+        for line in row.covers:
+            typer.echo(f"    {line}")
+    if rows:
+        typer.echo("Take one back: permitgate approvals revoke GRANT")
+
+
+def revoke(grant_id: str) -> None:
+    """End a grant."""
+    _door().asked(Ask(do="revoke", id=grant_id))
+    typer.echo(f"{grant_id} is revoked.")
 
 
 def _print(shown: Shown) -> None:

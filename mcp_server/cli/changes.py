@@ -138,7 +138,9 @@ def on_the_road(workspace: Path, policy: tuple[str, ...], take: Doing) -> HeldCh
     config = load_config(places().config_file)
     waits = WAIT_S if sys.stdin.isatty() else 0.0
     config = config.model_copy(
-        update={"approvals": config.approvals.model_copy(update={"wait_s": waits})}
+        update={
+            "approvals": config.approvals.model_copy(update={"wait_s": waits, "headless": "exit"})
+        }
     )
     wishes = replace(Wishes("cli"), policy=policy, workspace=workspace)
     app = open_app(config, places(), wishes)

@@ -13,7 +13,7 @@ import typer
 from mcp_server.app import App, Wishes, open_app
 from mcp_server.cli.exits import Exit
 from mcp_server.client import NoClient
-from mcp_server.config import load_config
+from mcp_server.config import ApprovalSettings, Headless, load_config
 from mcp_server.owner import CallRefusedError, standing_in
 from mcp_server.places import places
 from mcp_server.present import rewritten_lines, says_the_same
@@ -37,9 +37,10 @@ class Asking:
     """One command of the command line, and what else was said of it."""
 
     command: tuple[str, ...]
-    wait_s: float
     timeout_s: float | None
     network: tuple[str, ...]
+    headless: Headless | None  # None: as configured
+    wait_s: float | None  # None: as configured, where it waits
 
 
 def execute_one(asking: Asking, choice: Choice, *, as_json: bool) -> int:
@@ -49,9 +50,7 @@ def execute_one(asking: Asking, choice: Choice, *, as_json: bool) -> int:
     """
     policy, workspace = choice
     config = load_config(places().config_file)
-    config = config.model_copy(
-        update={"approvals": config.approvals.model_copy(update={"wait_s": asking.wait_s})}
-    )
+    config = config.model_copy(update={"approvals": _approvals(asking, config.approvals)})
     app = open_app(config, places(), replace(Wishes("cli"), policy=policy, workspace=workspace))
     try:
         result = anyio.run(_run, app, asking)
@@ -62,6 +61,16 @@ def execute_one(asking: Asking, choice: Choice, *, as_json: bool) -> int:
     else:
         _print(result)
     return _exit_code(result)
+
+
+def _approvals(asking: Asking, configured: ApprovalSettings) -> ApprovalSettings:
+    """Return how this command is asked about; who says how long to wait wants to wait."""
+    waits = "wait" if asking.wait_s is not None else None
+    headless = asking.headless or waits or configured.headless
+    wait_s = configured.wait_s if asking.wait_s is None else asking.wait_s
+    return configured.model_copy(
+        update={"headless": headless, "wait_s": wait_s if headless == "wait" else 0.0}
+    )
 
 
 async def _run(app: App, asking: Asking) -> ExecResult:

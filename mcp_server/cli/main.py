@@ -5,7 +5,7 @@ May touch: nothing but the modules it dispatches to. Keep the imports here few: 
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -72,9 +72,14 @@ def execute(
     policy: Policies = None,
     workspace: Workspace = None,
     as_json: Json = False,
+    headless: Annotated[
+        Literal["wait", "deny", "exit"] | None,
+        typer.Option("--headless", help="Where a human's yes is needed; default: configured."),
+    ] = None,
     wait_s: Annotated[
-        float, typer.Option("--wait-s", min=0, help="How long to wait for a human's answer.")
-    ] = 0,
+        float | None,
+        typer.Option("--wait-s", min=0, help="How long to wait for a human; implies wait."),
+    ] = None,
     timeout_s: Annotated[
         float | None, typer.Option("--timeout-s", min=0.001, help="Time limit of the command.")
     ] = None,
@@ -91,7 +96,9 @@ def execute(
 
         if not command:
             raise typer.BadParameter("give a command after --")
-        asking = Asking(tuple(command), wait_s, timeout_s, tuple(network or ()))
+        if wait_s is not None and headless not in (None, "wait"):
+            raise typer.BadParameter(f"--wait-s waits, and --headless {headless} does not")
+        asking = Asking(tuple(command), timeout_s, tuple(network or ()), headless, wait_s)
         raise typer.Exit(execute_one(asking, (tuple(policy or ()), workspace), as_json=as_json))
 
 
@@ -131,12 +138,32 @@ def approvals_approve(
     for_session: Annotated[
         bool, typer.Option("--session", help="Also permit its hosts until the session ends.")
     ] = False,
+    grant: Annotated[
+        str | None,
+        typer.Option("--grant", help="Also grant: exact, argv-prefix, program or host."),
+    ] = None,
+    uses: Annotated[
+        int, typer.Option("--uses", min=1, max=1000, help="How often the grant may be used.")
+    ] = 1,
+    minutes: Annotated[
+        int, typer.Option("--minutes", min=1, max=1440, help="How long the grant stands.")
+    ] = 30,
 ) -> None:
     """Say yes to one request; without --digest it is shown first and asked again."""
     with explained():
         from approvals.request import Answer  # noqa: PLC0415
+        from approvals.scope import Scope  # noqa: PLC0415
+        from approvals.terminal_grants import AskedTerms  # noqa: PLC0415
         from mcp_server.cli import approvals  # noqa: PLC0415
 
+        if grant is not None:
+            if for_session or grant not in set(Scope):
+                raise typer.BadParameter(
+                    "--grant is exact, argv-prefix, program or host, and stands without --session"
+                )
+            terms = AskedTerms(scope=Scope(grant), uses=uses, minutes=minutes)
+            approvals.approve_and_grant(request_id, digest, terms)
+            return
         yes = Answer.APPROVE_FOR_SESSION if for_session else Answer.APPROVE
         approvals.answer(request_id, digest, yes)
 
@@ -149,6 +176,24 @@ def approvals_deny(request_id: str) -> None:
         from mcp_server.cli import approvals  # noqa: PLC0415
 
         approvals.answer(request_id, None, Answer.DENY)
+
+
+@approvals_app.command("grants")
+def approvals_grants(as_json: Json = False) -> None:
+    """List the grants that stand: what each covers, for whom, how often and how long yet."""
+    with explained():
+        from mcp_server.cli import approvals  # noqa: PLC0415
+
+        approvals.show_grants(as_json=as_json)
+
+
+@approvals_app.command("revoke")
+def approvals_revoke(grant_id: str) -> None:
+    """Take a grant back; what already runs on it goes on."""
+    with explained():
+        from mcp_server.cli import approvals  # noqa: PLC0415
+
+        approvals.revoke(grant_id)
 
 
 @audit_app.command("verify")

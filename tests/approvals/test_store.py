@@ -10,15 +10,6 @@ from approvals.store import Store
 from tests.approvals.conftest import ACTION, OWNER, ROOT, Log, question
 
 
-def test_a_database_of_another_version_is_refused(path):
-    Store(path).close()
-    with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 9")
-    db.close()
-    with pytest.raises(ApprovalError, match="schema version 9 is not 1"):
-        Store(path)
-
-
 def test_a_file_that_is_no_database_is_refused_and_left_alone(path):
     path.parent.mkdir(mode=0o700)
     path.write_bytes(b"x" * 4096)

@@ -39,6 +39,18 @@ def test_it_counts_and_lists_decisions_changes_refusals_and_approvals():
     assert "held: 214 in all" in held
 
 
+def test_grants_are_listed_with_their_uses():
+    grant = {"id": "gr_1", "scope": "program", "covers": ["git push"], "by": ["owner@0"]}
+    records = [
+        {"event": "grant.made", "session": "s1", "grant": grant},
+        {"event": "grant.used", "session": "s1", "grant": grant},
+    ]
+    found = report("s1", records, known_hosts=(), trust="VERIFIED")
+    assert section(found, "Grants").rows == (
+        ("", "grant gr_1 (program): git push", "approve program by owner@0", "1", "used"),
+    )
+
+
 def test_sections_without_rows_are_left_out_and_long_ones_are_cut_and_say_so():
     found = of(many(2 * MOST_ROWS + 20))
     assert [one.title for one in found.sections] == ["All calls"]

@@ -53,6 +53,25 @@ def test_an_approval_is_one_entry_with_its_answer(entries):
     ]
 
 
+def test_a_grant_is_one_entry_with_who_gave_it_and_how_often_it_was_used():
+    granted = {"id": "gr_1", "approval_id": "ap_1", "scope": "program", "covers": ["git push", "x"]}
+    made = {**granted, "by": ["owner@0 via terminal"], "requester": "agent:x@0 via stdio"}
+    (entry,) = told(
+        [
+            {"@seq": 1, "event": "grant.made", "session": "s", "grant": made},
+            {"@seq": 2, "event": "grant.applied", "grant": {"id": "gr_1", "state": "made"}},
+            {"@seq": 3, "event": "grant.used", "session": "s", "grant": granted},
+            {"@seq": 4, "event": "grant.applied", "grant": {"id": "gr_1"}},
+        ]
+    )
+    assert (entry.kind, entry.seqs, entry.uses, entry.status) == ("grant", (1, 2, 3, 4), 1, "used")
+    assert entry.what == "grant gr_1 (program): git push · x"
+    assert entry.approved_by == ("approve program by owner@0 via terminal",)
+    assert (entry.actor, entry.approval_id) == ("agent:x@0 via stdio", "ap_1")
+    (nameless,) = told([{"@seq": 5, "event": "grant.used"}])
+    assert (nameless.kind, nameless.what) == ("event", "grant.used")
+
+
 def test_held_changes_and_the_set_that_let_them_in_share_its_name(entries):
     held = of(entries, "rm -rf")[0]
     let_in = of(entries, "change set cs_9")[0]
@@ -142,7 +161,19 @@ NESTED = st.recursive(
     ),
     max_leaves=8,
 )
-FIELDS = ["@seq", "event", "action_id", "actor", "approval", "request", "outcome", "policy", "ts"]
+EVENTS = ["exec.outcome", "patch.outcome", "approval.voted", "grant.made"]
+FIELDS = [
+    "@seq",
+    "event",
+    "action_id",
+    "actor",
+    "approval",
+    "grant",
+    "request",
+    "outcome",
+    "policy",
+    "ts",
+]
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(FIELDS), NESTED), max_size=4))
@@ -150,7 +181,7 @@ def test_no_record_is_an_error(records):
     told(records)
 
 
-@given(NESTED, NESTED, st.sampled_from(["exec.outcome", "patch.outcome", "approval.voted"]))
+@given(NESTED, NESTED, st.sampled_from(EVENTS))
 def test_no_outcome_or_answer_is_an_error(part, other, event):
     names = ("files", "changes", "network", "message", "held", "created")
     outcome = {name: [part, {"path": other, "operation": part}] for name in names}
@@ -162,6 +193,7 @@ def test_no_outcome_or_answer_is_an_error(part, other, event):
                 "action_id": "a",
                 "outcome": outcome,
                 "approval": {"id": "x", "by": part},
+                "grant": {"id": "x", "by": part, "covers": other, "state": part},
             }
         ]
     )

@@ -157,6 +157,7 @@ OBEYED = {
     ),
     "approvals.ttl_s": "test_limits_times_and_places_are_obeyed",
     "approvals.use_within_s": "test_limits_times_and_places_are_obeyed",
+    "approvals.headless": "test_without_a_yes_nothing_runs_and_the_code_says_why",
     "approvals.strict_owner": "test_strict_owner_counts_the_owners_terminal_as_the_client",
     **{
         f"limits.{name}": "test_limits_times_and_places_are_obeyed"

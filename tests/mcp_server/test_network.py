@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from approvals.request import Answer, Level, Principal
+from approvals.scope import Scope, Terms
 from sandbox.network import brokerage
 from tests.mcp_server.indoors import Indoors
 from tests.mcp_server.rig import YES, answering
@@ -172,6 +173,32 @@ async def test_a_person_may_permit_a_host_for_the_rest_of_the_session(net):
     caller = net.indoors.app.caller
     object.__setattr__(caller, "session", "another")
     assert (await net.exec("curl -sS http://six.test/"))["status"] == "pending"
+
+
+async def test_a_grant_with_uses_covers_calls_and_no_connection_that_no_call_asked_for(net):
+    assert (await net.exec("curl -sS http://six.test/"))["status"] == "pending"
+    (pending,) = net.indoors.app.desk.pending()
+    terms = Terms(Scope.HOST, 3, 5)
+    net.indoors.app.desk.grant(pending.id, terms, OWNER, pending.request_digest)
+    for path in ("", "other"):
+        result = await net.exec(f"curl -sS http://six.test/{path}")
+        assert HELLO in result["stdout"]["text"], result["text"]
+    assert [one.uses_left for one in net.indoors.app.desk.grants.live()] == [2]
+    (net.indoors.workspace / "fetch.sh").write_text("curl -sS http://six.test/; true\n")
+    result = await net.exec("sh fetch.sh", network=["ok.test:80"])
+    assert ("refused", "six.test", 0) in events(result)
+
+
+async def test_a_grant_of_a_program_is_for_the_hosts_that_were_shown(net):
+    assert (await net.exec("curl -sS http://six.test/"))["status"] == "pending"
+    (pending,) = net.indoors.app.desk.pending()
+    terms = Terms(Scope.PROGRAM, 3, 5)
+    net.indoors.app.desk.grant(pending.id, terms, OWNER, pending.request_digest)
+    assert (await net.exec("curl -sS http://six.test/"))["status"] == "ok"
+    assert (await net.exec("curl -s http://six.test/other"))["status"] == "ok"
+    for host in ("mixed.test", "six.test:8080"):
+        assert (await net.exec(f"curl -sS http://{host}/"))["status"] == "pending"
+    assert [one.uses_left for one in net.indoors.app.desk.grants.live()] == [2]
 
 
 async def test_a_clients_form_offers_the_session_only_where_there_is_one_to_grant(open_net):

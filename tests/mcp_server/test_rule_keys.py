@@ -244,6 +244,18 @@ async def test_level_quorum_and_time_are_what_the_request_asks_for_and_the_state
     indoors.app.close()
 
 
+@pytest.mark.threat("T29")
+@pytest.mark.parametrize(("more", "offers"), [("", 0), (", grantable: true", 2)])
+async def test_only_a_grantable_rule_lets_a_grant_stand_for_what_deletes(tmp_path, more, offers):
+    rule = f"ask: {{operations: [fs.delete]{more}}}, resources: ['**/notes.txt']"
+    indoors = open_with(tmp_path, rule)
+    async with indoors.connected("auto") as client:
+        await client.call_tool("exec", {"command": "rm notes.txt"})
+    (pending,) = indoors.app.desk.pending()
+    assert len(pending.question.offers) == offers
+    indoors.app.close()
+
+
 # --- rewriting ------------------------------------------------------------------------------------
 
 

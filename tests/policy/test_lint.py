@@ -102,6 +102,9 @@ def test_rules_that_say_the_same_are_duplicates_once():
     more = {"id": "b", "ask": {"operations": ["git.write"], "level": "owner"}}
     assert found("duplicate", {"id": "a", "ask": ["git.write"]}, more) == ["a"]
     assert found("duplicate", {**more, "id": "a"}, {"id": "b", "ask": ["git.write"]}) == ["b"]
+    # What keeps grants away says something that its open twin does not.
+    opens = {"id": "a", "ask": {"operations": ["git.write"], "grantable": "true"}}
+    assert found("duplicate", opens, {"id": "b", "ask": ["git.write"]}) == ["a"]
 
 
 def test_a_rule_that_lifts_asks_or_is_lifted_is_never_needless():

@@ -73,6 +73,7 @@ def test_a_good_file_becomes_rules_with_places():
     assert look.resources is not None
     assert "/a/*" in look.resources
     assert (look.programs, look.tools, look.together_with) == ({"git log"}, {"exec"}, {"git.read"})
+    assert not push.grantable
     assert push.obligations == Obligations(level=2, quorum=2, timeout_s=600)
     assert site.hosts == ("*.example.com",)
     assert policy.default is Effect.DENY
@@ -164,6 +165,7 @@ MISTAKES = [
     (broken("    allow: {operations: [git.read], level: owner}\n"), "allow has no key 'level'"),
     (broken("    allow: {sandbox: read}\n"), "p.yaml:4:12: allow has no operations; add"),
     (asks("sandbox: unconfined"), "sandbox 'unconfined' is not one of read, inspect, write, live"),
+    (asks("grantable: false"), "grantable 'false': write true, or leave the key out"),
     (asks("preview: yes"), "preview 'yes': write true, or leave the key out"),
     (asks("hold: 5"), "hold is a mapping; write {deletions: 50"),
     (asks("hold: {files: 5}"), "hold has no key 'files'; use one of bytes, deletions, names"),
