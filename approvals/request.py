@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 
 REQUEST_TAG = b"permitgate-request-v1\0"
+OWN_KEY = "own-key"  # the channel of the owner's own SSH keys
 
 
 class ApprovalError(Exception):
@@ -91,9 +92,11 @@ class Principal:
         """Return what counts as one voter of a quorum.
 
         Up to level 2 a channel proves no more than the UID, so one UID is one voter however many
-        channels it owns; above that the authenticated name counts.
+        channels it owns, and so are the owner's own keys; above that the authenticated name
+        counts.
         """
-        return f"uid:{self.uid}" if self.level <= Level.OWNER else f"{self.name}@{self.uid}"
+        is_owner = self.level <= Level.OWNER or self.channel == OWN_KEY
+        return f"uid:{self.uid}" if is_owner else f"{self.name}@{self.uid}"
 
 
 @dataclass(frozen=True, slots=True)

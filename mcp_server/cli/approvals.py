@@ -17,15 +17,17 @@ import typer
 
 from approvals import terminal
 from approvals.desk import Desk
-from approvals.request import Answer, ApprovalError, State
+from approvals.request import Answer, ApprovalError, Mismatch, State
 from approvals.store import Store
 from approvals.terminal import Ask, Listed, NoServer, Reply, Shown
+from approvals.voters import MAX_SIGNATURE_CHARS, Voters
 from mcp_server.cli.exits import Exit, stop
 from mcp_server.config import load_config
 from mcp_server.journal import Journal
 from mcp_server.known_secrets import redactor
 from mcp_server.log_place import log_directory, open_log
 from mcp_server.places import places
+from mcp_server.reach import voters
 
 COLOURS = {"!": "yellow", "+": "green", "-": "red"}
 
@@ -60,19 +62,28 @@ class _Door:
                 raise
             return state
 
+    def signed(self, request_id: str, signature: str) -> State:
+        try:
+            return terminal.answer_signed(self.directory, request_id, signature)
+        except NoServer:
+            state = self._own(Ask(do="approve-signed", id=request_id, signature=signature)).state
+            if state is None:
+                raise
+            return state
+
     def _own(self, ask: Ask) -> Reply:
         """Answer from the store in this process, as a server's socket would."""
-        principal = terminal.peer_principal(os.geteuid(), os.geteuid())
-        with _own_desk(self.directory) as desk:
-            reply = terminal.respond(desk, principal, ask.model_dump_json().encode())
+        with _own_desk(self.directory) as (desk, known):
+            principal = terminal.peer_principal(os.geteuid(), known)
+            reply = terminal.respond(desk, principal, ask.model_dump_json().encode(), known)
         if reply.error:
             raise ApprovalError(reply.message)
         return reply
 
 
 @contextmanager
-def _own_desk(directory: Path) -> Iterator[Desk]:
-    """Yield a desk over this user's store, recorded in this user's log."""
+def _own_desk(directory: Path) -> Iterator[tuple[Desk, Voters]]:
+    """Yield a desk over this user's store, recorded in this user's log, and who may answer."""
     config, where = load_config(places().config_file), places()
     if "terminal" not in config.approvals.channels:
         raise ApprovalError("approvals.channels in the configuration leaves the terminal out")
@@ -83,7 +94,7 @@ def _own_desk(directory: Path) -> Iterator[Desk]:
         open_log(config, where), log_directory(config, where), redactor(config, where)
     )
     try:
-        yield Desk(Store(store), journal.note)
+        yield Desk(Store(store), journal.note), voters(config.approvals)
     finally:
         journal.close()
 
@@ -132,6 +143,40 @@ def answer(request_id: str, digest: str | None, said: Answer) -> None:
             said = _asked_again(shown, said)
     state = door.answered(request_id, digest, said)
     typer.echo(f"{request_id} is {state.value}.")
+
+
+def print_statement(request_id: str) -> None:
+    """Print the statement of one request, to the byte what a signature over it signs."""
+    sys.stdout.buffer.write(_door().shown(request_id).statement.encode())
+
+
+def answer_by_key(request_id: str, digest: str | None, key: Path) -> None:
+    """Sign a yes with a key of the owner's; without a digest it is shown first and asked again."""
+    from mcp_server.cli.signing import signature  # noqa: PLC0415  # loads slowly
+
+    door = _door()
+    shown = door.shown(request_id)
+    if digest is None:
+        _asked_again(shown, Answer.APPROVE)
+    elif digest != shown.request_digest:
+        raise Mismatch(
+            f"approval_mismatch: {digest} is not the digest of {request_id}. "
+            "Nothing was signed; look at the request again."
+        )
+    state = door.signed(request_id, signature(key, shown.statement.encode()))
+    typer.echo(f"{request_id} is {state.value}.")
+
+
+def answer_by_signature(request_id: str, file: Path) -> None:
+    """Hand in a signature that was made elsewhere, over what `print_statement` printed."""
+    try:
+        with file.open("rb") as opened:
+            signature = opened.read(MAX_SIGNATURE_CHARS + 1).decode("ascii", "replace")
+    except OSError as error:
+        raise ApprovalError(f"{file}: {error.strerror}. Nothing was answered.") from error
+    if len(signature) > MAX_SIGNATURE_CHARS:
+        raise ApprovalError(f"{file}: is too long for an SSH signature. Nothing was answered.")
+    typer.echo(f"{request_id} is {_door().signed(request_id, signature).value}.")
 
 
 def _asked_again(shown: Shown, said: Answer) -> Answer:

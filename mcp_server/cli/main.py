@@ -131,14 +131,38 @@ def approvals_approve(
     for_session: Annotated[
         bool, typer.Option("--session", help="Also permit its hosts until the session ends.")
     ] = False,
+    sign: Annotated[
+        Path | None,
+        typer.Option("--sign", help="Sign it: a private key, or a .pub whose key ssh-agent has."),
+    ] = None,
+    signature: Annotated[
+        Path | None,
+        typer.Option("--signature", help="What `ssh-keygen -Y sign` made of its statement."),
+    ] = None,
 ) -> None:
     """Say yes to one request; without --digest it is shown first and asked again."""
     with explained():
         from approvals.request import Answer  # noqa: PLC0415
         from mcp_server.cli import approvals  # noqa: PLC0415
 
-        yes = Answer.APPROVE_FOR_SESSION if for_session else Answer.APPROVE
-        approvals.answer(request_id, digest, yes)
+        if sum((for_session, sign is not None, signature is not None)) > 1:
+            raise typer.BadParameter("give one of --session, --sign and --signature")
+        if sign is not None:
+            approvals.answer_by_key(request_id, digest, sign)
+        elif signature is not None:
+            approvals.answer_by_signature(request_id, signature)
+        else:
+            yes = Answer.APPROVE_FOR_SESSION if for_session else Answer.APPROVE
+            approvals.answer(request_id, digest, yes)
+
+
+@approvals_app.command("statement")
+def approvals_statement(request_id: str) -> None:
+    """Print what a signature over one request signs, for `ssh-keygen -Y sign`."""
+    with explained():
+        from mcp_server.cli import approvals  # noqa: PLC0415
+
+        approvals.print_statement(request_id)
 
 
 @approvals_app.command("deny")
