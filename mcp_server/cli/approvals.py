@@ -5,103 +5,25 @@ of what was shown.
 """
 
 import json
-import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 
-from approvals import terminal
-from approvals.desk import Desk
 from approvals.request import Answer, ApprovalError, Mismatch, State
-from approvals.store import Store
-from approvals.terminal import Ask, Listed, NoServer, Reply, Shown
-from approvals.voters import MAX_SIGNATURE_CHARS, Voters
+from approvals.terminal import Shown
+from approvals.voters import MAX_SIGNATURE_CHARS
 from mcp_server.cli.exits import Exit, stop
-from mcp_server.config import load_config
-from mcp_server.journal import Journal
-from mcp_server.known_secrets import redactor
-from mcp_server.log_place import log_directory, open_log
-from mcp_server.places import places
-from mcp_server.reach import voters
+from mcp_server.cli.owners_door import open_door
 
 COLOURS = {"!": "yellow", "+": "green", "-": "red"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Door:
-    """Where questions are answered: a server's socket, or the store itself where none runs."""
-
-    directory: Path
-
-    def listed(self) -> tuple[Listed, ...]:
-        try:
-            return terminal.list_pending(self.directory)
-        except NoServer:
-            return self._own(Ask(do="list")).listed
-
-    def shown(self, request_id: str) -> Shown:
-        try:
-            return terminal.show(self.directory, request_id)
-        except NoServer:
-            shown = self._own(Ask(do="show", id=request_id)).shown
-            if shown is None:
-                raise
-            return shown
-
-    def answered(self, request_id: str, digest: str, said: Answer) -> State:
-        try:
-            return terminal.answer(self.directory, request_id, said, seen_digest=digest)
-        except NoServer:
-            state = self._own(Ask(do=said.value, id=request_id, seen_digest=digest)).state
-            if state is None:
-                raise
-            return state
-
-    def signed(self, request_id: str, signature: str) -> State:
-        try:
-            return terminal.answer_signed(self.directory, request_id, signature)
-        except NoServer:
-            state = self._own(Ask(do="approve-signed", id=request_id, signature=signature)).state
-            if state is None:
-                raise
-            return state
-
-    def _own(self, ask: Ask) -> Reply:
-        """Answer from the store in this process, as a server's socket would."""
-        with _own_desk(self.directory) as (desk, known):
-            principal = terminal.peer_principal(os.geteuid(), known)
-            reply = terminal.respond(desk, principal, ask.model_dump_json().encode(), known)
-        if reply.error:
-            raise ApprovalError(reply.message)
-        return reply
-
-
-@contextmanager
-def _own_desk(directory: Path) -> Iterator[tuple[Desk, Voters]]:
-    """Yield a desk over this user's store, recorded in this user's log, and who may answer."""
-    config, where = load_config(places().config_file), places()
-    if "terminal" not in config.approvals.channels:
-        raise ApprovalError("approvals.channels in the configuration leaves the terminal out")
-    store = directory / "approvals.sqlite"
-    if not store.exists():
-        raise ApprovalError("nothing waits for an answer: no agent has asked yet")
-    journal = Journal(
-        open_log(config, where), log_directory(config, where), redactor(config, where)
-    )
-    try:
-        yield Desk(Store(store), journal.note), voters(config.approvals)
-    finally:
-        journal.close()
-
-
 def show_list(*, as_json: bool) -> None:
     """Print every request that waits, oldest first."""
-    rows = _door().listed()
+    with open_door() as door:
+        rows = door.listed()
     if as_json:
         typer.echo(json.dumps([row.model_dump(mode="json") for row in rows]))
         return
@@ -117,7 +39,8 @@ def show_list(*, as_json: bool) -> None:
 
 def show_one(request_id: str, *, as_json: bool) -> None:
     """Print one request whole, and how to answer it."""
-    shown = _door().shown(request_id)
+    with open_door() as door:
+        shown = door.shown(request_id)
     if as_json:
         typer.echo(shown.model_dump_json())
         return
@@ -135,35 +58,36 @@ def show_one(request_id: str, *, as_json: bool) -> None:
 
 def answer(request_id: str, digest: str | None, said: Answer) -> None:
     """Record the owner's answer; a yes without a digest is shown first and asked again."""
-    door = _door()
-    if digest is None:
-        shown = door.shown(request_id)
-        digest = shown.request_digest
-        if said.is_yes:
-            said = _asked_again(shown, said)
-    state = door.answered(request_id, digest, said)
+    with open_door() as door:
+        if digest is None:
+            shown = door.shown(request_id)
+            digest = shown.request_digest
+            if said.is_yes:
+                said = _asked_again(shown, said)
+        state = door.answered(request_id, digest, said)
     typer.echo(f"{request_id} is {state.value}.")
 
 
 def print_statement(request_id: str) -> None:
     """Print the statement of one request, to the byte what a signature over it signs."""
-    sys.stdout.buffer.write(_door().shown(request_id).statement.encode())
+    with open_door() as door:
+        sys.stdout.buffer.write(door.shown(request_id).statement.encode())
 
 
 def answer_by_key(request_id: str, digest: str | None, key: Path) -> None:
     """Sign a yes with a key of the owner's; without a digest it is shown first and asked again."""
     from mcp_server.cli.signing import signature  # noqa: PLC0415  # loads slowly
 
-    door = _door()
-    shown = door.shown(request_id)
-    if digest is None:
-        _asked_again(shown, Answer.APPROVE)
-    elif digest != shown.request_digest:
-        raise Mismatch(
-            f"approval_mismatch: {digest} is not the digest of {request_id}. "
-            "Nothing was signed; look at the request again."
-        )
-    state = door.signed(request_id, signature(key, shown.statement.encode()))
+    with open_door() as door:
+        shown = door.shown(request_id)
+        if digest is None:
+            _asked_again(shown, Answer.APPROVE)
+        elif digest != shown.request_digest:
+            raise Mismatch(
+                f"approval_mismatch: {digest} is not the digest of {request_id}. "
+                "Nothing was signed; look at the request again."
+            )
+        state = door.signed(request_id, signature(key, shown.statement.encode()))
     typer.echo(f"{request_id} is {state.value}.")
 
 
@@ -176,7 +100,16 @@ def answer_by_signature(request_id: str, file: Path) -> None:
         raise ApprovalError(f"{file}: {error.strerror}. Nothing was answered.") from error
     if len(signature) > MAX_SIGNATURE_CHARS:
         raise ApprovalError(f"{file}: is too long for an SSH signature. Nothing was answered.")
-    typer.echo(f"{request_id} is {_door().signed(request_id, signature).value}.")
+    with open_door() as door:
+        typer.echo(f"{request_id} is {door.signed(request_id, signature).value}.")
+
+
+def watch_live() -> None:
+    """Show what waits on a live screen and take single-key answers."""
+    from mcp_server.cli.watch.run import watch  # noqa: PLC0415  # loads rich
+
+    with open_door() as door:
+        watch(door)
 
 
 def _asked_again(shown: Shown, said: Answer) -> Answer:
@@ -202,7 +135,3 @@ def _print(shown: Shown) -> None:
     typer.echo(f"{shown.id} is {shown.state.value}\n")
     for line in shown.lines:
         typer.secho(line, fg=COLOURS.get(line[:1]))
-
-
-def _door() -> _Door:
-    return _Door(places().approvals)

@@ -113,6 +113,15 @@ def approvals_list(as_json: Json = False) -> None:
         approvals.show_list(as_json=as_json)
 
 
+@approvals_app.command("watch")
+def approvals_watch() -> None:
+    """Show what waits on a live screen: y yes, n no, s yes for the session, j k move, q quit."""
+    with explained():
+        from mcp_server.cli import approvals  # noqa: PLC0415
+
+        approvals.watch_live()
+
+
 @approvals_app.command("show")
 def approvals_show(request_id: str, as_json: Json = False) -> None:
     """Show one request in full: what it would run, and what exactly a yes is said to."""
