@@ -151,6 +151,13 @@ class Form:
             return YES
 
         assert await self.call(answer, SCRIPT) in ("error", "declined")
+        self.house.tool.unlink()
+
+        async def appear() -> ElicitResult:
+            self.house.tool.write_text("echo other\n")
+            return YES
+
+        assert await self.call(appear, SCRIPT) in ("error", "declined")
 
     async def wrong_principal(self) -> None:
         self.settings += ", unreachable: deny"
@@ -321,6 +328,7 @@ class Terminal:
         async with self.asked(SCRIPT) as (client, request_id):
             await self.yes(request_id)
             self.house.tool.write_text("echo other\n")
+            await client.call_tool("approval_status", {"approval_id": request_id})
             assert await status(client, SCRIPT) == "pending"
 
     async def wrong_principal(self) -> None:
