@@ -23,6 +23,7 @@ from approvals.records import (
     half_moves,
     move_record,
     opened_facts,
+    signed_facts,
     vote_facts,
 )
 from approvals.request import (
@@ -40,8 +41,9 @@ from approvals.request import (
     request_digest,
 )
 from approvals.scope import Grant, Terms
-from approvals.statement import visible
+from approvals.statement import statement, visible
 from approvals.store import Store
+from approvals.voters import Voters
 
 # The law: (state, kind of move) → what it may become. What is not here does not happen; a state
 # without a row is an end. Only votes approve, and the store counts them.
@@ -130,16 +132,26 @@ class Desk:
             pending = self._load(request_id)
             _must_be(pending, State.PENDING)
             _same(seen_digest, pending.request_digest, request_id, "what was shown")
-            vote = Vote(answer, principal)
-            if refusal := _refusal(pending, vote):
-                raise ApprovalError(f"{request_id}: {refusal} The request is still pending.")
-            move = self._append("voted", pending, vote_facts(vote))
-            state = self._count(pending, vote)
-            self._applied(move, pending.id, state)
-        self.bell.ring()
-        if state is None:
-            raise NotPending(f"{request_id}: another answer or the deadline came first")
-        return state
+            return self._cast(pending, Vote(answer, principal), {})
+
+    def vote_signed(self, request_id: str, armored: str, voters: Voters) -> State:
+        """Count the yes that an SSH signature over the statement gives, and return its state.
+
+        A signature says yes to this request once, and never for a session: that is not in it.
+
+        Raises:
+            NotPending: the request is unknown, answered or too late.
+            BadSignature: these bytes were not signed by anybody who may say yes now.
+            ApprovalError: as for `vote`, or the log could not keep what was signed.
+        """
+        with self._moving:
+            self.expire()
+            pending = self._load(request_id)
+            _must_be(pending, State.PENDING)
+            text, now_ms = statement(pending), self._now_ms()
+            by = voters.signer(text.encode(), armored, now_ms / 1000)
+            vote = Vote(Answer.APPROVE, by)
+            return self._cast(pending, vote, signed_facts(by, text, armored, now_ms))
 
     def grant(
         self, request_id: str, terms: Terms, principal: Principal, seen_digest: str
@@ -238,6 +250,18 @@ class Desk:
                 self._applied(half.move, half.request_id, state)
         self.bell.ring()
         return len(halves) + self.grants.recover(kept)
+
+    def _cast(self, pending: Pending, vote: Vote, proof: Mapping[str, object]) -> State:
+        """Record one answer, with what proves it, and count it."""
+        if refusal := _refusal(pending, vote):
+            raise ApprovalError(f"{pending.id}: {refusal} The request is still pending.")
+        move = self._append("voted", pending, {**vote_facts(vote), **proof})
+        state = self._count(pending, vote)
+        self._applied(move, pending.id, state)
+        self.bell.ring()
+        if state is None:
+            raise NotPending(f"{pending.id}: another answer or the deadline came first")
+        return state
 
     def _finish(self, half: HalfMove, pending: Pending) -> State | None:
         if half.request_digest != pending.request_digest:

@@ -8,8 +8,9 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from approvals.request import Answer, Level, Pending, Principal, State, Vote
+from approvals.request import Answer, ApprovalError, Level, Pending, Principal, State, Vote
 from approvals.statement import statement, visible
+from approvals.voters import NAMESPACE
 
 MAX_LOGGED_STATEMENT = 24_000  # a log line holds 65,535 bytes
 SHORT = 200
@@ -74,6 +75,27 @@ def vote_facts(vote: Vote) -> dict[str, object]:
             "level": int(by.level),
         },
     }
+
+
+def signed_facts(by: Principal, text: str, armored: str, at_ms: int) -> dict[str, object]:
+    """Return what a signed vote records besides: all that `ssh-keygen -Y verify` asks for.
+
+    Raises:
+        ApprovalError: the statement is too long to be kept whole beside the signature.
+    """
+    if len(text) > MAX_LOGGED_STATEMENT:
+        raise ApprovalError(
+            f"the statement has {len(text)} characters and the log keeps {MAX_LOGGED_STATEMENT}, "
+            "so nobody could check the signature later. Answer by another channel, or deny it."
+        )
+    signed = {
+        "namespace": NAMESPACE,
+        "principal": by.name,
+        "at_ms": at_ms,
+        "statement": text,
+        "signature": armored,
+    }
+    return {"signed": signed}
 
 
 @dataclass(frozen=True, slots=True)

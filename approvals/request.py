@@ -12,6 +12,7 @@ from enum import Enum, IntEnum
 from approvals.scope import NO_GRANT, Act, Offer
 
 REQUEST_TAG = b"permitgate-request-v1\0"
+OWN_KEY = "own-key"  # the channel of the owner's own SSH keys
 
 
 class ApprovalError(Exception):
@@ -93,9 +94,11 @@ class Principal:
         """Return what counts as one voter of a quorum.
 
         Up to level 2 a channel proves no more than the UID, so one UID is one voter however many
-        channels it owns; above that the authenticated name counts.
+        channels it owns, and so are the owner's own keys; above that the authenticated name
+        counts.
         """
-        return f"uid:{self.uid}" if self.level <= Level.OWNER else f"{self.name}@{self.uid}"
+        is_owner = self.level <= Level.OWNER or self.channel == OWN_KEY
+        return f"uid:{self.uid}" if is_owner else f"{self.name}@{self.uid}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import re
 import struct
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,9 +32,8 @@ MAGIC: Final = b"SSHSIG"
 MIN_RSA_BITS: Final = 2048
 MAX_SIGNATURE_BYTES: Final = 1 << 16
 TOUCHED: Final = 0x01  # the user-presence flag of FIDO
-_ARMOR = re.compile(
-    r"\s*-----BEGIN SSH SIGNATURE-----\s+([A-Za-z0-9+/=\s]+)-----END SSH SIGNATURE-----\s*"
-)
+_EDGE: Final = ("-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----")
+_ARMOR = re.compile(rf"\s*{_EDGE[0]}\s+([A-Za-z0-9+/=\s]+){_EDGE[1]}\s*")
 _HASHES = {b"sha256": hashlib.sha256, b"sha512": hashlib.sha512}
 _RSA_HASHES = {b"rsa-sha2-256": hashes.SHA256(), b"rsa-sha2-512": hashes.SHA512()}
 _SIGNER = re.compile(
@@ -106,13 +106,13 @@ class _Envelope:
 
 
 def verify(
-    message: bytes, armored: str, namespace: str, signers: Sequence[Signer], at: float
+    message: bytes, signature: str, namespace: str, signers: Sequence[Signer], at: float
 ) -> Signed:
     """Return who signed exactly these bytes for exactly this namespace.
 
     Args:
         message: what was signed.
-        armored: the text of the signature, as `ssh-keygen -Y sign` writes it.
+        signature: its text, as `ssh-keygen -Y sign` writes it.
         namespace: what it must have been signed for.
         signers: who may sign.
         at: when it is judged, in seconds since 1970.
@@ -120,7 +120,7 @@ def verify(
     Raises:
         BadSignature: it is not a signature over this, or not by anybody who may.
     """
-    envelope = _envelope(armored)
+    envelope = _envelope(signature)
     if envelope.namespace != namespace:
         raise BadSignature(f"it was signed for {envelope.namespace[:80]!r}, not for {namespace!r}")
     touched = _checked(envelope, _signed_data(message, envelope))
@@ -132,8 +132,31 @@ def verify(
     return Signed(names, f"SHA256:{fingerprint}", touched)
 
 
-def _envelope(armored: str) -> _Envelope:
-    match = _ARMOR.fullmatch(armored) if len(armored) <= MAX_SIGNATURE_BYTES else None
+def signed_data(message: bytes, namespace: str) -> bytes:
+    """Return the bytes that a key signs for a message: what `ssh-keygen -Y sign` hands to it."""
+    return _signed_data(message, _Envelope(b"", namespace, b"sha512", b""))
+
+
+def armored(key: bytes, namespace: str, signature: bytes) -> str:
+    """Return the text of a signature over `signed_data`, as `ssh-keygen -Y sign` writes it.
+
+    Args:
+        key: the public key in SSH's own encoding.
+        namespace: what it was signed for.
+        signature: what the key or the agent gave, in SSH's own encoding.
+    """
+    fields = (key, namespace.encode(), b"", b"sha512", signature)
+    data = MAGIC + struct.pack(">I", 1) + b"".join(map(_field, fields))
+    lines = textwrap.wrap(base64.b64encode(data).decode(), 70)
+    return "\n".join((_EDGE[0], *lines, _EDGE[1], ""))
+
+
+def _field(data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + data
+
+
+def _envelope(text: str) -> _Envelope:
+    match = _ARMOR.fullmatch(text) if len(text) <= MAX_SIGNATURE_BYTES else None
     if match is None:
         raise BadSignature("it is not an SSH signature")
     try:
@@ -154,7 +177,7 @@ def _envelope(armored: str) -> _Envelope:
 def _signed_data(message: bytes, envelope: _Envelope) -> bytes:
     digest = _HASHES[envelope.digest_name](message).digest()
     fields = (envelope.namespace.encode(), b"", envelope.digest_name, digest)
-    return MAGIC + b"".join(struct.pack(">I", len(one)) + one for one in fields)
+    return MAGIC + b"".join(map(_field, fields))
 
 
 def _checked(envelope: _Envelope, data: bytes) -> bool:

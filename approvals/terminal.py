@@ -9,7 +9,7 @@ import os
 import secrets
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -34,11 +34,12 @@ from approvals.request import (
     State,
 )
 from approvals.scope import Terms
-from approvals.statement import visible
+from approvals.statement import statement, visible
 from approvals.terminal_grants import AskedTerms, GrantRow, row
 from approvals.terminal_view import as_lines, offer_lines
+from approvals.voters import MAX_SIGNATURE_CHARS, Voters
 
-MAX_REQUEST_BYTES = 4096
+MAX_REQUEST_BYTES = 16_384  # an answer may carry a signature
 MAX_REPLY_BYTES = 4 << 20
 MAX_CONNECTIONS = 16
 MAX_LISTED = 200
@@ -46,6 +47,7 @@ IDLE_S = 30.0
 CLIENT_TIMEOUT_S = 5.0
 ACCEPT_PAUSE_S = 0.5
 _ASCII = r"^[ -~]*$"
+_ASCII_LINES = r"^[ -~\n]*$"
 
 
 class NoServer(ApprovalError):  # noqa: N818  # the name is the fact a caller acts on
@@ -57,11 +59,15 @@ class _Line(BaseModel):
 
 
 class Ask(_Line):
-    """One request line of the protocol; an answer names the digest that was shown."""
+    """One request line of the protocol; an answer names the digest shown, or signs for it."""
 
-    do: Literal["list", "show", "approve", "approve-for-session", "deny", "grants", "revoke"]
+    do: Literal[
+        "list", "show", "approve", "approve-for-session", "approve-signed", "deny",
+        "grants", "revoke",
+    ]  # fmt: skip
     id: str = Field(default="", max_length=64)
     seen_digest: str = Field(default="", max_length=64)
+    signature: str = Field(default="", max_length=MAX_SIGNATURE_CHARS)
     terms: AskedTerms | None = None  # with approve: a grant besides
 
 
@@ -85,6 +91,7 @@ class Shown(_Line):
     request_digest: str = Field(pattern=_ASCII)
     state: State
     lines: tuple[str, ...]
+    statement: str = Field(default="", pattern=_ASCII_LINES)  # to the byte what a signature signs
     for_session: tuple[str, ...] = ()  # what a yes for the session would permit besides
     offers: tuple[str, ...] = ()  # the scopes that a grant can have
 
@@ -109,7 +116,11 @@ class Accepts(Protocol):
 
 
 async def serve(
-    desk: Desk, directory: Path, *, task_status: TaskStatus[Path] = anyio.TASK_STATUS_IGNORED
+    desk: Desk,
+    directory: Path,
+    voters: Voters,
+    *,
+    task_status: TaskStatus[Path] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Listen in `directory` until cancelled; reports the socket's path when it is ready.
 
@@ -129,7 +140,7 @@ async def serve(
     try:
         async with listener:
             task_status.started(path)
-            await attend_all(desk, listener)
+            await attend_all(desk, listener, voters)
     finally:
         path.unlink(missing_ok=True)
 
@@ -144,7 +155,7 @@ def _short(path: Path) -> Iterator[str]:
         os.close(descriptor)
 
 
-async def attend_all(desk: Desk, listener: Accepts) -> None:
+async def attend_all(desk: Desk, listener: Accepts, voters: Voters) -> None:
     """Answer every connection, a bounded number at a time; nothing a peer does ends it."""
     limiter = anyio.CapacityLimiter(MAX_CONNECTIONS)
     async with anyio.create_task_group() as connections:
@@ -159,19 +170,22 @@ async def attend_all(desk: Desk, listener: Accepts) -> None:
             except anyio.WouldBlock:
                 await stream.aclose()
                 continue
-            connections.start_soon(_attend, desk, limiter, stream)
+            connections.start_soon(_attend, desk, limiter, stream, voters)
 
 
-async def _attend(desk: Desk, limiter: anyio.CapacityLimiter, stream: SocketStream) -> None:
+async def _attend(
+    desk: Desk, limiter: anyio.CapacityLimiter, stream: SocketStream, voters: Voters
+) -> None:
     gone = (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError)
     with suppress(*gone, anyio.IncompleteRead, TimeoutError):
         async with _released(limiter, stream):
             raw: socket.socket = stream.extra_attributes[SocketAttribute.raw_socket]()
             size = struct.calcsize("3i")
             credentials = raw.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
-            principal = peer_principal(struct.unpack("3i", credentials)[1], os.geteuid())
+            principal = peer_principal(struct.unpack("3i", credentials)[1], voters)
             lines = BufferedByteReceiveStream(stream)
-            while await _one_exchange(desk, principal, lines, stream):
+            reply_to = partial(respond, desk, principal, voters=voters)
+            while await _one_exchange(reply_to, lines, stream):
                 pass
 
 
@@ -185,10 +199,7 @@ async def _released(limiter: anyio.CapacityLimiter, stream: SocketStream) -> Asy
 
 
 async def _one_exchange(
-    desk: Desk,
-    principal: Principal | None,
-    lines: BufferedByteReceiveStream,
-    stream: SocketStream,
+    reply_to: Callable[[bytes], Reply], lines: BufferedByteReceiveStream, stream: SocketStream
 ) -> bool:
     with anyio.fail_after(IDLE_S):
         try:
@@ -198,22 +209,22 @@ async def _one_exchange(
             await stream.send(_encode(reply))
             return False
     # A vote is not abandoned half way because its sender hung up.
-    reply = await to_thread.run_sync(partial(respond, desk, principal, line))
+    reply = await to_thread.run_sync(reply_to, line)
     with anyio.fail_after(IDLE_S):
         await stream.send(_encode(reply))
     return True
 
 
-def peer_principal(peer_uid: int, our_uid: int) -> Principal | None:
+def peer_principal(peer_uid: int, voters: Voters) -> Principal | None:
     """Return who the peer is: the owner, root as a separate principal, or nobody."""
-    if peer_uid == our_uid:
-        return Principal("terminal", peer_uid, "owner", Level.OWNER)
+    if peer_uid == voters.uid:
+        return Principal("terminal", peer_uid, "owner", voters.owner_level)
     if peer_uid == 0:
         return Principal("terminal", peer_uid, "root", Level.SEPARATE)
     return None
 
 
-def respond(desk: Desk, principal: Principal | None, line: bytes) -> Reply:
+def respond(desk: Desk, principal: Principal | None, line: bytes, voters: Voters) -> Reply:
     """Return the reply to one request line; whatever the line is, there is one."""
     if principal is None:
         return Reply(error="refused", message="this socket serves its owner and root alone")
@@ -223,7 +234,7 @@ def respond(desk: Desk, principal: Principal | None, line: bytes) -> Reply:
         first = error.errors(include_url=False, include_input=False)[0]
         return _malformed(visible(f"{first['loc']}: {first['msg']}", 400))
     try:
-        return _carry_out(desk, principal, ask)
+        return _carry_out(desk, principal, ask, voters)
     except NotPending as error:
         return Reply(error="not_pending", message=visible(str(error)))
     except Mismatch as error:
@@ -232,33 +243,43 @@ def respond(desk: Desk, principal: Principal | None, line: bytes) -> Reply:
         return Reply(error="refused", message=visible(str(error)))
 
 
-def _carry_out(desk: Desk, principal: Principal, ask: Ask) -> Reply:
+def _carry_out(desk: Desk, principal: Principal, ask: Ask, voters: Voters) -> Reply:
     match ask.do:
         case "list":
             return Reply(listed=tuple(map(_listed, desk.pending()[:MAX_LISTED])))
         case "show":
-            pending = desk.get(ask.id)
-            shown = Shown(
-                id=pending.id,
-                request_digest=pending.request_digest,
-                state=pending.state,
-                lines=(*as_lines(pending), *offer_lines(desk.grants.reach(pending))),
-                for_session=tuple(map(visible, pending.question.for_session)),
-                offers=tuple(one.scope.value for one in pending.question.offers),
-            )
-            return Reply(shown=shown)
-        case "approve" if ask.terms is not None:
-            terms = Terms(ask.terms.scope, ask.terms.uses, ask.terms.minutes)
-            state, made = desk.grant(ask.id, terms, principal, ask.seen_digest)
-            return Reply(state=state, grants=(row(made),))
-        case "approve" | "approve-for-session" | "deny":
-            return Reply(state=desk.vote(ask.id, Answer(ask.do), principal, ask.seen_digest))
+            return Reply(shown=_shown(desk, desk.get(ask.id)))
         case "grants":
             return Reply(grants=tuple(map(row, desk.grants.live()[:MAX_LISTED])))
         case "revoke":
             return Reply(grants=(row(desk.grants.revoke(ask.id)),))
+        case "approve" | "approve-for-session" | "approve-signed" | "deny":
+            return _answered(desk, principal, ask, voters)
         case _:
             assert_never(ask.do)
+
+
+def _answered(desk: Desk, principal: Principal, ask: Ask, voters: Voters) -> Reply:
+    if ask.do == "approve-signed":
+        # Who hands it in does not matter: it says itself who signed.
+        return Reply(state=desk.vote_signed(ask.id, ask.signature, voters))
+    if ask.do == "approve" and ask.terms is not None:
+        terms = Terms(ask.terms.scope, ask.terms.uses, ask.terms.minutes)
+        state, made = desk.grant(ask.id, terms, principal, ask.seen_digest)
+        return Reply(state=state, grants=(row(made),))
+    return Reply(state=desk.vote(ask.id, Answer(ask.do), principal, ask.seen_digest))
+
+
+def _shown(desk: Desk, pending: Pending) -> Shown:
+    return Shown(
+        id=pending.id,
+        request_digest=pending.request_digest,
+        state=pending.state,
+        lines=(*as_lines(pending), *offer_lines(desk.grants.reach(pending))),
+        statement=statement(pending),
+        for_session=tuple(map(visible, pending.question.for_session)),
+        offers=tuple(one.scope.value for one in pending.question.offers),
+    )
 
 
 def _listed(pending: Pending) -> Listed:
@@ -319,7 +340,21 @@ def answer(directory: Path, request_id: str, said: Answer, *, seen_digest: str) 
         NotPending: the request is unknown, answered or too late.
         Mismatch: `seen_digest` is not this request's digest.
     """
-    state = ask(directory, Ask(do=said.value, id=request_id, seen_digest=seen_digest)).state
+    return _state(directory, Ask(do=said.value, id=request_id, seen_digest=seen_digest))
+
+
+def answer_signed(directory: Path, request_id: str, signature: str) -> State:
+    """Hand in a signature over the request's statement; return the state it led to.
+
+    Raises:
+        NoServer: nothing listens in `directory`.
+        NotPending: the request is unknown, answered or too late.
+    """
+    return _state(directory, Ask(do="approve-signed", id=request_id, signature=signature))
+
+
+def _state(directory: Path, asked: Ask) -> State:
+    state = ask(directory, asked).state
     if state is None:
         raise ApprovalError(f"{directory}: the server's reply has no state; update both sides")
     return state

@@ -16,14 +16,14 @@ import anyio
 
 from approvals import terminal
 from approvals.desk import Desk
-from approvals.request import ApprovalError, Level
+from approvals.request import ApprovalError
 from approvals.store import Store
 from audit.query import Query, records
 from audit.redact import Redactor
 from mcp_server import known_secrets
-from mcp_server.approver import Approver, highest_level
+from mcp_server.approver import Approver
 from mcp_server.caller import Caller
-from mcp_server.config import ApprovalSettings, Config
+from mcp_server.config import Config
 from mcp_server.freeze import Freezer
 from mcp_server.gate import Gate, Rooms
 from mcp_server.host_grants import HostGrants
@@ -34,6 +34,7 @@ from mcp_server.log_place import log_directory, open_log, public_key
 from mcp_server.owner import current_owner, workspace_roots
 from mcp_server.places import NOWHERE, Places
 from mcp_server.policies import policy_files
+from mcp_server.reach import check_levels, voters
 from mcp_server.redaction import redacted
 from mcp_server.road import Road
 from mcp_server.runners import Runners, Words, probed
@@ -42,7 +43,7 @@ from mcp_server.sinks import Sinks, sinks
 from policy.classify import classify
 from policy.decide import DeniedReads, denied_reads
 from policy.document import PolicyError
-from policy.model import Context, Decision, Effect, Request
+from policy.model import Context, Decision, Request
 from policy.rules import Policy
 from sandbox.changes.recovery import recover
 from sandbox.changes.shelf import Shelf
@@ -99,7 +100,8 @@ class App:
         if "terminal" not in self.config.approvals.channels:
             return
         try:
-            await terminal.serve(self.desk, self.places.approvals)
+            approvals = self.config.approvals
+            await terminal.serve(self.desk, self.places.approvals, voters(approvals))
         except ApprovalError as error:
             logger.warning("%s", error)  # the other channels still answer
 
@@ -187,25 +189,6 @@ def _make_state(state: Path) -> None:
             f"{error.filename}: {error.strerror}. Permitgate keeps its log and keys in {state}: "
             "make that writable for you, or set XDG_STATE_HOME to a directory that is. Nothing ran."
         ) from None
-
-
-def check_levels(policy: Policy, approvals: ApprovalSettings) -> None:
-    """Return when every rule's level can be reached by some configured channel.
-
-    Raises:
-        PolicyError: one cannot, so what it asks for could never be answered.
-    """
-    if approvals.unreachable == "deny":
-        return  # then each such call is declined when it comes
-    reached = highest_level(approvals)
-    for rule in policy.rules:
-        if rule.effect is Effect.ASK and rule.obligations.level > reached:
-            needed = Level(rule.obligations.level).name.lower()
-            raise PolicyError(
-                f"{rule.place}: rule {rule.id!r} asks for level {needed}, and approvals.channels "
-                f"({', '.join(approvals.channels) or 'none'}) reaches {reached.name.lower()} at "
-                "most; add a channel, or set approvals.unreachable to deny."
-            )
 
 
 def _desk(where: Places, journal: Journal, log: Path) -> Desk:

@@ -6,7 +6,7 @@ and its approval is already consumed: burnt for this action digest whatever happ
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio import to_thread
@@ -30,6 +30,7 @@ from mcp_server.client import Answer as ClientAnswer
 from mcp_server.client import Client, Resumed
 from mcp_server.config import ApprovalSettings
 from mcp_server.questions import question_for
+from mcp_server.reach import Channel, highest_level, levels
 from policy.model import Decision
 
 if TYPE_CHECKING:
@@ -67,7 +68,6 @@ class Suspended:
 
 
 Verdict = Approved | Refused | Waiting | Suspended
-Channel = Literal["elicitation", "terminal"]
 NOBODY_ASKED = (
     "This needs a human's yes, and nobody is asked: `headless` is deny. Nothing ran. The owner can "
     "grant it beforehand, or run it with --headless wait or exit."
@@ -158,8 +158,8 @@ class Approver:
             answer = await self._heard(pending, channels, client)
         elif resumed.answer is None:
             return Refused("The call answers no question; call again afresh.", pending.id)
-        elif resumed.answer == "unavailable" and "terminal" in channels:
-            answer = await self._heard(pending, ("terminal",), client)
+        elif resumed.answer == "unavailable" and _elsewhere(channels):
+            answer = await self._heard(pending, _elsewhere(channels), client)
         else:
             answer = resumed.answer
         if answer is not None and not isinstance(answer, str):
@@ -203,7 +203,7 @@ class Approver:
                 offers = bool(pending.question.for_session)
                 text = "\n".join(as_lines(pending))
                 answer = await client.ask(pending.id, text, offers_session=offers)
-            if answer is None or (answer == "unavailable" and "terminal" in channels):
+            if answer is None or (answer == "unavailable" and _elsewhere(channels)):
                 answer = None
                 await anyio.sleep_forever()
             group.cancel_scope.cancel()
@@ -232,13 +232,6 @@ class Approver:
         return Refused(f"The request was {pending.state.value}.", pending.id)
 
 
-def levels(settings: ApprovalSettings) -> dict[Channel, Level]:
-    """Return the configured channels, and what a yes through each of them counts as."""
-    owner = Level.ATTESTED if settings.strict_owner else Level.OWNER
-    known: dict[Channel, Level] = {"elicitation": Level.ATTESTED, "terminal": owner}
-    return {channel: known[channel] for channel in settings.channels}
-
-
-def highest_level(settings: ApprovalSettings) -> Level:
-    """Return the highest level that any configured channel reaches."""
-    return max(levels(settings).values(), default=Level.POLICY)
+def _elsewhere(channels: Sequence[Channel]) -> Sequence[Channel]:
+    """Return the channels that do not go through the agent's own client."""
+    return [channel for channel in channels if channel != "elicitation"]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from mcp_server.sink_settings import SinkSettings
 from policy import document
@@ -47,6 +47,18 @@ class ApprovalSettings(_Strict):
     strict_owner: bool = False  # count the owner's own terminal as level 1
     unreachable: Literal["error", "deny"] = "error"  # a rule's level that no channel reaches
     headless: Headless = "exit"  # what `permitgate exec` does where a human's yes is needed
+    signers: Path | None = None  # whose SSH signature is a yes, in ssh-keygen's format
+    separate: tuple[str, ...] = ()  # the names among them that are not the owner
+
+    @model_validator(mode="after")
+    def _signers_can_be_heard(self) -> "ApprovalSettings":
+        if self.separate and self.signers is None:
+            raise ValueError("separate names people of the file `signers`, and none is named")
+        if self.signers is not None and not self.signers.is_absolute():
+            raise ValueError(f"signers: {self.signers} is not an absolute path")
+        if self.signers is not None and "terminal" not in self.channels:
+            raise ValueError("signatures are handed in at the terminal; add it to channels")
+        return self
 
 
 class LimitSettings(_Strict):

@@ -5,7 +5,6 @@ changes what happens is inside the frozen action, so its digest covers it; a foo
 the host itself asks for a human's yes to exactly that.
 """
 
-import hashlib
 import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -20,18 +19,18 @@ from mcp_server.calls import Frozen, Unrunnable
 from mcp_server.config import LimitSettings, NetworkSettings
 from mcp_server.connections import Asking, Connections, connections
 from mcp_server.duties import landed, within
+from mcp_server.pins import pins, unpinned
 from policy.decide import readable_roots
 from policy.model import Context, Decision, Exec
 from policy.narrowing import Asked
 from policy.rules import Policy
-from sandbox.action import Command, Landing, Limits, Pin
+from sandbox.action import ABSENT, Command, Landing, Limits
 from sandbox.host import HostFacts, Rung
 from sandbox.network.model import Network
 from sandbox.owners import examine
 from sandbox.profile import RENAMERS, NoProfile, Profile, Programs, Touch, derive, is_within
 from sandbox.programs import resolve
 
-MAX_PINNED_BYTES = 16 << 20
 READING = ("inspect", "look", "read")
 NOT_READING = (
     "profile: read was asked for and this command would do more than read. "
@@ -156,8 +155,10 @@ class Freezer:
             profile = replace(profile, unmasked=True)
         argv, script = decision.executable.argv, decision.executable.script
         verbatim = argv is None and script is None
+        located = self._located(argv, profile)
+        program = located[0] if located else ""
         command = Command(
-            argv=self._located(argv, profile),
+            argv=located,
             script=wish.action.command if verbatim else script,
             verbatim=verbatim,
             cwd=wish.action.cwd,
@@ -165,13 +166,16 @@ class Freezer:
             stdin=wish.stdin,
             profile=profile,
             limits=within(self._bounds(wish), decision.obligations),
-            pins=tuple(_pins(decision)),
+            pins=pins(decision, program),
             policy_digest=decision.policy_digest,
             landing=landed(Landing(preview=wish.preview), decision.obligations),
         )
         return Frozen(
             action=command,
-            facts=tuple(_facts(command, wish.context)),
+            facts=(
+                *_facts(command, wish.context),
+                *(("not-pinned", one) for one in unpinned(decision, program, command.pins)),
+            ),
             needs_yes=_needs_yes(command, wish, decision, programs)
             or ("it asks to write the workspace itself, without undo" if wish.live else ""),
             least_level=Level.OWNER if _is_wide(profile) else Level.ATTESTED,
@@ -211,19 +215,6 @@ def _unwished(wish: CommandWish, least: Profile) -> str:
         return NOT_READING
     writes_more = least.name in ("live", "unconfined") or bool(least.write_paths)
     return NO_PREVIEW if wish.preview and writes_more else ""
-
-
-def _pins(decision: Decision) -> Iterator[Pin]:
-    """Yield the files this command names and will execute, as they are now."""
-    seen: set[str] = set()
-    for access in decision.accesses:
-        path = access.resource
-        if access.operation != "code.exec" or access.how != "exact" or path in seen:
-            continue
-        seen.add(path)
-        file = Path(path)
-        if path.startswith("/") and file.is_file() and file.stat().st_size <= MAX_PINNED_BYTES:
-            yield Pin(path, hashlib.sha256(file.read_bytes()).hexdigest())
 
 
 def programs_of(decision: Decision, host: HostFacts) -> Programs:
@@ -279,7 +270,8 @@ def _facts(command: Command, context: Context) -> Iterator[tuple[str, str]]:
     if command.landing.preview:
         yield "preview", "nothing of what it changes is kept before a person saw it"
     for pin in command.pins:
-        yield "pinned", f"{pin.path} sha256 {pin.sha256}"
+        is_absent = pin.sha256 == ABSENT
+        yield "pinned", f"{pin.path} {'is absent' if is_absent else f'sha256 {pin.sha256}'}"
 
 
 def _network_facts(network: Network | None) -> Iterator[tuple[str, str]]:

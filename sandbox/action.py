@@ -7,6 +7,7 @@ form, so the digest that was approved, permitted, logged and run is one digest.
 import hashlib
 import json
 from dataclasses import dataclass, fields, is_dataclass
+from typing import Final
 
 from sandbox.profile import Profile
 
@@ -41,12 +42,15 @@ class Landing:
     names: tuple[str, ...] = ()  # patterns as in .gitignore, relative to the workspace
 
 
+ABSENT: Final = "absent"
+
+
 @dataclass(frozen=True, slots=True)
 class Pin:
     """A file that will be executed or interpreted, as it was when the action was decided."""
 
     path: str
-    sha256: str
+    sha256: str  # or ABSENT: nothing had this name, which would come before another
 
 
 @dataclass(frozen=True, slots=True)

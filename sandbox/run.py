@@ -18,7 +18,7 @@ import anyio
 import anyio.to_thread
 
 from sandbox import environment
-from sandbox.action import Command, Limits
+from sandbox.action import ABSENT, Command, Limits
 from sandbox.canary import Canary, TryOut
 from sandbox.canary import Kind as CanaryKind
 from sandbox.cell import CellError, Cells, Kind, Plan
@@ -437,6 +437,8 @@ def _check_pins(command: Command) -> None:
         try:
             with Path(pin.path).open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
+        except (FileNotFoundError, NotADirectoryError):
+            found = ABSENT
         except OSError as error:
             raise PermitError(
                 f"approval_mismatch: {pin.path} cannot be read any more ({error.strerror}); "

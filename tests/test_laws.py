@@ -36,7 +36,8 @@ LOOPERS = {
     f"sandbox/network/{name}.py" for name in ("broker", "connection", "line", "relay", "upstream")
 }
 # The first runs permitted commands there; the second appends to a copy of the log, and cannot run.
-OTHER_HOSTS = {"sandbox/remote/ssh.py", "audit/sinks/ssh.py"}
+# The third takes keys and the ssh-agent from the library, and reaches none.
+OTHER_HOSTS = {"sandbox/remote/ssh.py", "audit/sinks/ssh.py", "mcp_server/cli/signing.py"}
 # What can start a process or load code by name; `os.` calls by their first letters.
 STARTING_MODULES = {
     "subprocess", "_posixsubprocess", "multiprocessing", "pty", "pexpect", "runpy", "asyncio",

@@ -5,99 +5,27 @@ of what was shown.
 """
 
 import json
-import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import typer
 
-from approvals import terminal
-from approvals.desk import Desk
-from approvals.request import Answer, ApprovalError, State
-from approvals.store import Store
-from approvals.terminal import Ask, Listed, NoServer, Reply, Shown
+from approvals.request import Answer, ApprovalError, Mismatch, State
+from approvals.terminal import Ask, Shown
 from approvals.terminal_grants import AskedTerms
+from approvals.voters import MAX_SIGNATURE_CHARS
 from mcp_server.cli.exits import Exit, stop
-from mcp_server.config import load_config
-from mcp_server.journal import Journal
-from mcp_server.known_secrets import redactor
-from mcp_server.log_place import log_directory, open_log
-from mcp_server.places import places
+from mcp_server.cli.owners_door import open_door
 
 COLOURS = {"!": "yellow", "+": "green", "-": "red"}
 
 
-@dataclass(frozen=True, slots=True)
-class _Door:
-    """Where questions are answered: a server's socket, or the store itself where none runs."""
-
-    directory: Path
-
-    def listed(self) -> tuple[Listed, ...]:
-        try:
-            return terminal.list_pending(self.directory)
-        except NoServer:
-            return self._own(Ask(do="list")).listed
-
-    def shown(self, request_id: str) -> Shown:
-        try:
-            return terminal.show(self.directory, request_id)
-        except NoServer:
-            shown = self._own(Ask(do="show", id=request_id)).shown
-            if shown is None:
-                raise
-            return shown
-
-    def answered(self, request_id: str, digest: str, said: Answer) -> State:
-        try:
-            return terminal.answer(self.directory, request_id, said, seen_digest=digest)
-        except NoServer:
-            state = self._own(Ask(do=said.value, id=request_id, seen_digest=digest)).state
-            if state is None:
-                raise
-            return state
-
-    def asked(self, ask: Ask) -> Reply:
-        try:
-            return terminal.ask(self.directory, ask)
-        except NoServer:
-            return self._own(ask)
-
-    def _own(self, ask: Ask) -> Reply:
-        """Answer from the store in this process, as a server's socket would."""
-        principal = terminal.peer_principal(os.geteuid(), os.geteuid())
-        with _own_desk(self.directory) as desk:
-            reply = terminal.respond(desk, principal, ask.model_dump_json().encode())
-        if reply.error:
-            raise ApprovalError(reply.message)
-        return reply
-
-
-@contextmanager
-def _own_desk(directory: Path) -> Iterator[Desk]:
-    """Yield a desk over this user's store, recorded in this user's log."""
-    config, where = load_config(places().config_file), places()
-    if "terminal" not in config.approvals.channels:
-        raise ApprovalError("approvals.channels in the configuration leaves the terminal out")
-    store = directory / "approvals.sqlite"
-    if not store.exists():
-        raise ApprovalError("nothing waits for an answer: no agent has asked yet")
-    journal = Journal(
-        open_log(config, where), log_directory(config, where), redactor(config, where)
-    )
-    try:
-        yield Desk(Store(store), journal.note)
-    finally:
-        journal.close()
-
-
 def show_list(*, as_json: bool) -> None:
     """Print every request that waits, oldest first."""
-    rows = _door().listed()
+    with open_door() as door:
+        rows = door.listed()
     if as_json:
         typer.echo(json.dumps([row.model_dump(mode="json") for row in rows]))
         return
@@ -113,7 +41,8 @@ def show_list(*, as_json: bool) -> None:
 
 def show_one(request_id: str, *, as_json: bool) -> None:
     """Print one request whole, and how to answer it."""
-    shown = _door().shown(request_id)
+    with open_door() as door:
+        shown = door.shown(request_id)
     if as_json:
         typer.echo(shown.model_dump_json())
         return
@@ -132,28 +61,75 @@ def show_one(request_id: str, *, as_json: bool) -> None:
 
 def answer(request_id: str, digest: str | None, said: Answer) -> None:
     """Record the owner's answer; a yes without a digest is shown first and asked again."""
-    door = _door()
-    if digest is None:
-        shown = door.shown(request_id)
-        digest = shown.request_digest
-        if said.is_yes:
-            said = _asked_again(shown, said)
-    state = door.answered(request_id, digest, said)
+    with open_door() as door:
+        if digest is None:
+            shown = door.shown(request_id)
+            digest = shown.request_digest
+            if said.is_yes:
+                said = _asked_again(shown, said)
+        state = door.answered(request_id, digest, said)
     typer.echo(f"{request_id} is {state.value}.")
 
 
 def approve_and_grant(request_id: str, digest: str | None, terms: AskedTerms) -> None:
     """Say yes once and grant more besides; without a digest it is shown first and asked again."""
-    door = _door()
-    if digest is None:
-        shown = door.shown(request_id)
-        digest = shown.request_digest
-        further = f"what {terms.scope} covers, {terms.uses} times within {terms.minutes} minutes"
-        _typed(shown, {"yes": Answer.APPROVE}, f"Type yes to run exactly this, and then {further}")
-    reply = door.asked(Ask(do="approve", id=request_id, seen_digest=digest, terms=terms))
-    (made,) = reply.grants
+    with open_door() as door:
+        if digest is None:
+            shown = door.shown(request_id)
+            digest = shown.request_digest
+            further = (
+                f"what {terms.scope} covers, {terms.uses} times within {terms.minutes} minutes"
+            )
+            question = f"Type yes to run exactly this, and then {further}"
+            _typed(shown, {"yes": Answer.APPROVE}, question)
+        asked = Ask(do="approve", id=request_id, seen_digest=digest, terms=terms)
+        (made,) = door.asked(asked).grants
     typer.echo(f"{request_id} is approved; {made.id} grants {made.scope}, {made.uses} uses.")
     typer.echo(f"Take it back: permitgate approvals revoke {made.id}")
+
+
+def print_statement(request_id: str) -> None:
+    """Print the statement of one request, to the byte what a signature over it signs."""
+    with open_door() as door:
+        sys.stdout.buffer.write(door.shown(request_id).statement.encode())
+
+
+def answer_by_key(request_id: str, digest: str | None, key: Path) -> None:
+    """Sign a yes with a key of the owner's; without a digest it is shown first and asked again."""
+    from mcp_server.cli.signing import signature  # noqa: PLC0415  # loads slowly
+
+    with open_door() as door:
+        shown = door.shown(request_id)
+        if digest is None:
+            _asked_again(shown, Answer.APPROVE)
+        elif digest != shown.request_digest:
+            raise Mismatch(
+                f"approval_mismatch: {digest} is not the digest of {request_id}. "
+                "Nothing was signed; look at the request again."
+            )
+        state = door.signed(request_id, signature(key, shown.statement.encode()))
+    typer.echo(f"{request_id} is {state.value}.")
+
+
+def answer_by_signature(request_id: str, file: Path) -> None:
+    """Hand in a signature that was made elsewhere, over what `print_statement` printed."""
+    try:
+        with file.open("rb") as opened:
+            signature = opened.read(MAX_SIGNATURE_CHARS + 1).decode("ascii", "replace")
+    except OSError as error:
+        raise ApprovalError(f"{file}: {error.strerror}. Nothing was answered.") from error
+    if len(signature) > MAX_SIGNATURE_CHARS:
+        raise ApprovalError(f"{file}: is too long for an SSH signature. Nothing was answered.")
+    with open_door() as door:
+        typer.echo(f"{request_id} is {door.signed(request_id, signature).value}.")
+
+
+def watch_live() -> None:
+    """Show what waits on a live screen and take single-key answers."""
+    from mcp_server.cli.watch.run import watch  # noqa: PLC0415  # loads rich
+
+    with open_door() as door:
+        watch(door)
 
 
 def _asked_again(shown: Shown, said: Answer) -> Answer:
@@ -182,7 +158,8 @@ def _typed(shown: Shown, words: Mapping[str, Answer], question: str) -> Answer:
 
 def show_grants(*, as_json: bool) -> None:
     """Print every grant that could still be used, oldest first."""
-    rows = _door().asked(Ask(do="grants")).grants
+    with open_door() as door:
+        rows = door.asked(Ask(do="grants")).grants
     if as_json:
         typer.echo(json.dumps([row.model_dump(mode="json") for row in rows]))
         return
@@ -201,7 +178,8 @@ def show_grants(*, as_json: bool) -> None:
 
 def revoke(grant_id: str) -> None:
     """End a grant."""
-    _door().asked(Ask(do="revoke", id=grant_id))
+    with open_door() as door:
+        door.asked(Ask(do="revoke", id=grant_id))
     typer.echo(f"{grant_id} is revoked.")
 
 
@@ -209,7 +187,3 @@ def _print(shown: Shown) -> None:
     typer.echo(f"{shown.id} is {shown.state.value}\n")
     for line in shown.lines:
         typer.secho(line, fg=COLOURS.get(line[:1]))
-
-
-def _door() -> _Door:
-    return _Door(places().approvals)

@@ -30,6 +30,7 @@ from mcp_server.client import NoClient
 from mcp_server.config import load_config
 from mcp_server.places import places
 from mcp_server.present import changes_lines, says_the_same
+from mcp_server.reach import voters
 from mcp_server.results import HeldChangesResult
 from mcp_server.tool import Answered
 from mcp_server.tools import change_sets
@@ -179,10 +180,10 @@ async def _ask_here(app: App) -> None:
         id=pending.id,
         seen_digest=pending.request_digest,
     )
-    uid = app.caller.owner.uid
-    principal = terminal.peer_principal(uid, uid)
+    known = voters(app.config.approvals)
+    principal = terminal.peer_principal(known.uid, known)
     reply = await to_thread.run_sync(
-        terminal.respond, app.desk, principal, ask.model_dump_json().encode()
+        terminal.respond, app.desk, principal, ask.model_dump_json().encode(), known
     )
     if reply.error:
         typer.echo(f"permitgate: {reply.message}", err=True)

@@ -120,6 +120,15 @@ def approvals_list(as_json: Json = False) -> None:
         approvals.show_list(as_json=as_json)
 
 
+@approvals_app.command("watch")
+def approvals_watch() -> None:
+    """Show what waits on a live screen: y yes, n no, s yes for the session, j k move, q quit."""
+    with explained():
+        from mcp_server.cli import approvals  # noqa: PLC0415
+
+        approvals.watch_live()
+
+
 @approvals_app.command("show")
 def approvals_show(request_id: str, as_json: Json = False) -> None:
     """Show one request in full: what it would run, and what exactly a yes is said to."""
@@ -148,6 +157,14 @@ def approvals_approve(
     minutes: Annotated[
         int, typer.Option("--minutes", min=1, max=1440, help="How long the grant stands.")
     ] = 30,
+    sign: Annotated[
+        Path | None,
+        typer.Option("--sign", help="Sign it: a private key, or a .pub whose key ssh-agent has."),
+    ] = None,
+    signature: Annotated[
+        Path | None,
+        typer.Option("--signature", help="What `ssh-keygen -Y sign` made of its statement."),
+    ] = None,
 ) -> None:
     """Say yes to one request; without --digest it is shown first and asked again."""
     with explained():
@@ -156,16 +173,29 @@ def approvals_approve(
         from approvals.terminal_grants import AskedTerms  # noqa: PLC0415
         from mcp_server.cli import approvals  # noqa: PLC0415
 
+        if sum((for_session, grant is not None, sign is not None, signature is not None)) > 1:
+            raise typer.BadParameter("give one of --session, --grant, --sign and --signature")
         if grant is not None:
-            if for_session or grant not in set(Scope):
-                raise typer.BadParameter(
-                    "--grant is exact, argv-prefix, program or host, and stands without --session"
-                )
+            if grant not in set(Scope):
+                raise typer.BadParameter("--grant is exact, argv-prefix, program or host")
             terms = AskedTerms(scope=Scope(grant), uses=uses, minutes=minutes)
             approvals.approve_and_grant(request_id, digest, terms)
-            return
-        yes = Answer.APPROVE_FOR_SESSION if for_session else Answer.APPROVE
-        approvals.answer(request_id, digest, yes)
+        elif sign is not None:
+            approvals.answer_by_key(request_id, digest, sign)
+        elif signature is not None:
+            approvals.answer_by_signature(request_id, signature)
+        else:
+            yes = Answer.APPROVE_FOR_SESSION if for_session else Answer.APPROVE
+            approvals.answer(request_id, digest, yes)
+
+
+@approvals_app.command("statement")
+def approvals_statement(request_id: str) -> None:
+    """Print what a signature over one request signs, for `ssh-keygen -Y sign`."""
+    with explained():
+        from mcp_server.cli import approvals  # noqa: PLC0415
+
+        approvals.print_statement(request_id)
 
 
 @approvals_app.command("deny")

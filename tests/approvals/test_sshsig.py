@@ -1,27 +1,20 @@
 """SSH signatures: what stock ssh-keygen signs we accept, and nothing else; both agree on keys."""
 
 import base64
-import hashlib
 import struct
-import subprocess
 from dataclasses import replace
 
 import pytest
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
 from approvals.sshsig import BadSignature, read_signers, verify
+from tests.approvals.keys import TOUCHED, UNTOUCHED, Token, armor, field, keygen, sign
 
 NAMESPACE = "policy@permitgate"
 MESSAGE = b"version: 1\nrules: []\n"
 NOW = 1_800_000_000.0
 KINDS = [("ed25519", 0), ("ecdsa", 256), ("ecdsa", 384), ("ecdsa", 521), ("rsa", 2048)]
-TOUCHED, UNTOUCHED = b"\x01", b"\x00"
 
 
 @pytest.fixture(scope="module", params=KINDS, ids=lambda kind: f"{kind[0]}-{kind[1]}")
@@ -32,17 +25,6 @@ def signed(request, tmp_path_factory):
     size = ["-b", str(bits)] if bits else []
     keygen("-q", "-t", kind, *size, "-N", "", "-C", "", "-f", str(folder / "key"))
     return sign(folder, MESSAGE, NAMESPACE), (folder / "key.pub").read_text()
-
-
-def keygen(*arguments, stdin=b""):
-    done = subprocess.run(
-        ["ssh-keygen", *arguments], input=stdin, capture_output=True, timeout=30, check=True
-    )
-    return done.stdout.decode()
-
-
-def sign(folder, message, namespace):
-    return keygen("-Y", "sign", "-n", namespace, "-f", str(folder / "key"), stdin=message)
 
 
 def signers(public, namespaces=NAMESPACE, more=""):
@@ -110,70 +92,13 @@ def test_a_short_rsa_key_is_refused(tmp_path):
 # Security keys: a token in software, and ssh-keygen agrees with what we say of it.
 
 
-def field(data):
-    return struct.pack(">I", len(data)) + data
-
-
-class Token:
-    """A FIDO token as OpenSSH sees one; Source: OpenSSH PROTOCOL.u2f."""
-
-    def __init__(self, kind):
-        self.kind = kind
-        self.key = (
-            Ed25519PrivateKey.generate()
-            if kind.startswith(b"sk-ssh")
-            else ec.generate_private_key(ec.SECP256R1())
-        )
-
-    @property
-    def blob(self):
-        public = self.key.public_key()
-        if isinstance(self.key, Ed25519PrivateKey):
-            point = field(public.public_bytes(Encoding.Raw, PublicFormat.Raw))
-        else:
-            raw = public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-            point = field(b"nistp256") + field(raw)
-        return field(self.kind) + point + field(b"ssh:")
-
-    @property
-    def public(self):
-        return f"{self.kind.decode()} {base64.b64encode(self.blob).decode()}"
-
-    def sign(self, message, flags, namespace=NAMESPACE):
-        parts = (namespace.encode(), b"", b"sha512", hashlib.sha512(message).digest())
-        data = b"SSHSIG" + b"".join(map(field, parts))
-        counter = struct.pack(">I", 7)
-        signed = hashlib.sha256(b"ssh:").digest() + flags + counter + hashlib.sha256(data).digest()
-        raw = self._raw(signed)
-        signature = field(self.kind) + field(raw) + flags + counter
-        envelope = b"SSHSIG" + struct.pack(">I", 1)
-        envelope += b"".join(map(field, (self.blob, *parts[:3], signature)))
-        return armor(envelope)
-
-    def _raw(self, signed):
-        if isinstance(self.key, Ed25519PrivateKey):
-            return self.key.sign(signed)
-        r, s = decode_dss_signature(self.key.sign(signed, ec.ECDSA(hashes.SHA256())))
-        return field(mpint(r)) + field(mpint(s))
-
-
-def mpint(number):
-    return number.to_bytes(number.bit_length() // 8 + 1, "big")
-
-
-def armor(envelope):
-    text = base64.b64encode(envelope).decode()
-    lines = [text[at : at + 70] for at in range(0, len(text), 70)]
-    return "\n".join(["-----BEGIN SSH SIGNATURE-----", *lines, "-----END SSH SIGNATURE-----", ""])
-
-
 @pytest.fixture(params=[b"sk-ssh-ed25519@openssh.com", b"sk-ecdsa-sha2-nistp256@openssh.com"])
 def token(request):
     return Token(request.param)
 
 
 def test_a_touched_security_key_is_accepted_here_and_by_ssh_keygen(token, tmp_path):
-    signature = token.sign(MESSAGE, TOUCHED)
+    signature = token.sign(MESSAGE, TOUCHED, NAMESPACE)
     assert verify(MESSAGE, signature, NAMESPACE, signers(token.public), NOW).touched
     (tmp_path / "signature").write_text(signature)
     (tmp_path / "signers").write_text(f'alice namespaces="{NAMESPACE}" {token.public}\n')
@@ -185,7 +110,13 @@ def test_a_touched_security_key_is_accepted_here_and_by_ssh_keygen(token, tmp_pa
 @pytest.mark.threat("T07")
 def test_a_security_key_that_nobody_touched_is_refused(token):
     with pytest.raises(BadSignature, match="was not touched"):
-        verify(MESSAGE, token.sign(MESSAGE, UNTOUCHED), NAMESPACE, signers(token.public), NOW)
+        verify(
+            MESSAGE,
+            token.sign(MESSAGE, UNTOUCHED, NAMESPACE),
+            NAMESPACE,
+            signers(token.public),
+            NOW,
+        )
 
 
 # Bad input
@@ -240,7 +171,7 @@ def test_a_key_that_is_none_is_refused(kind):
 
 
 def test_a_key_that_signs_by_anothers_algorithm_is_refused(token):
-    signature = base64.b64decode("".join(token.sign(MESSAGE, TOUCHED).split("\n")[1:-2]))
+    signature = base64.b64decode("".join(token.sign(MESSAGE, TOUCHED, NAMESPACE).split("\n")[1:-2]))
     wrong = signature.replace(field(token.kind) + field(b""), b"")
     at = wrong.rindex(token.kind)
     swapped = wrong[:at] + b"x" + wrong[at + 1 :]

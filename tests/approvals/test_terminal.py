@@ -25,10 +25,21 @@ from approvals.request import (
     State,
 )
 from approvals.store import Store
-from approvals.terminal import NoServer, Reply, answer, list_pending, peer_principal, respond, show
+from approvals.terminal import (
+    NoServer,
+    Reply,
+    answer,
+    answer_signed,
+    list_pending,
+    peer_principal,
+    respond,
+    show,
+)
+from approvals.voters import Voters
 from tests.approvals.conftest import OWNER, Log, question
 
 US = Principal("terminal", os.geteuid(), "owner", Level.OWNER)
+VOTERS = Voters(os.geteuid())
 
 
 @pytest.fixture
@@ -39,7 +50,7 @@ def sockets(tmp_path):
 @asynccontextmanager
 async def serving(desk, sockets):
     async with anyio.create_task_group() as tasks:
-        path = await tasks.start(terminal.serve, desk, sockets)
+        path = await tasks.start(terminal.serve, desk, sockets, VOTERS)
         with anyio.fail_after(20):
             yield path
             await anyio.wait_all_tasks_blocked()  # every hang-up is heard before the end
@@ -61,6 +72,14 @@ async def said(path, *lines: bytes) -> list[dict]:
                 received += await stream.receive()
         except (anyio.EndOfStream, anyio.BrokenResourceError):
             return [json.loads(line) for line in received.splitlines()]
+
+
+async def test_a_signature_that_nobody_may_give_is_refused_over_the_socket(desk, sockets):
+    pending = desk.open(question())
+    async with serving(desk, sockets):
+        with pytest.raises(ApprovalError, match="names no approvals"):
+            await in_thread(answer_signed, sockets, pending.id, "not a signature")
+    assert desk.get(pending.id).state is State.PENDING
 
 
 async def test_the_owner_lists_reads_and_approves(desk, sockets):
@@ -118,10 +137,10 @@ async def test_the_socket_is_for_its_owner_and_gone_at_the_end(desk, sockets):
 
 @pytest.mark.threat("T07")
 def test_the_kernel_says_who_the_peer_is():
-    assert peer_principal(1000, 1000) == OWNER
-    assert peer_principal(0, 1000) == Principal("terminal", 0, "root", Level.SEPARATE)
-    assert peer_principal(1001, 1000) is None
-    assert peer_principal(1001, 0) is None
+    assert peer_principal(1000, Voters(1000)) == OWNER
+    assert peer_principal(0, Voters(1000)) == Principal("terminal", 0, "root", Level.SEPARATE)
+    assert peer_principal(1001, Voters(1000)) is None
+    assert peer_principal(1001, Voters(0)) is None
 
 
 @pytest.mark.threat("T07")
@@ -129,7 +148,7 @@ def test_another_user_gets_no_answer_but_no(desk):
     pending = desk.open(question())
     ask = {"do": "approve", "id": pending.id, "seen_digest": pending.request_digest}
     for line in (b'{"do":"list"}', json.dumps(ask).encode()):
-        assert respond(desk, None, line) == Reply(
+        assert respond(desk, None, line, VOTERS) == Reply(
             error="refused", message="this socket serves its owner and root alone"
         )
     assert desk.get(pending.id).votes == ()
@@ -205,7 +224,7 @@ async def test_a_failed_accept_does_not_end_the_service(desk, monkeypatch):
             raise OSError("Too many open files")
 
     with pytest.raises(ExceptionGroup) as ended:
-        await terminal.attend_all(desk, Listener())
+        await terminal.attend_all(desk, Listener(), VOTERS)
     assert ended.group_contains(StopError)
 
 
@@ -219,13 +238,13 @@ async def test_a_request_too_large_to_show_is_not_shown_in_part(desk, sockets, m
 
 def test_a_list_names_a_request_without_facts(desk):
     desk.open(question(facts=()))
-    assert respond(desk, US, b'{"do":"list"}').listed[0].summary == ""
+    assert respond(desk, US, b'{"do":"list"}', VOTERS).listed[0].summary == ""
 
 
 async def test_a_directory_deeper_than_a_socket_address_works(desk, tmp_path):
     deep = tmp_path / ("x" * 120)
     async with anyio.create_task_group() as group:
-        await group.start(terminal.serve, desk, deep)
+        await group.start(terminal.serve, desk, deep, VOTERS)
         assert await anyio.to_thread.run_sync(list_pending, deep) == ()
         group.cancel_scope.cancel()
 
@@ -236,7 +255,7 @@ async def test_a_directory_that_takes_no_socket_is_named(desk, sockets, monkeypa
 
     monkeypatch.setattr(terminal.anyio, "create_unix_listener", full)
     with pytest.raises(ApprovalError, match=r"cannot listen: .*No space left"):
-        await terminal.serve(desk, sockets)
+        await terminal.serve(desk, sockets, VOTERS)
 
 
 # The client's side.
@@ -342,8 +361,8 @@ async def test_a_server_that_hangs_up_or_hangs_is_passed_over(sockets, monkeypat
 
 def test_the_desk_is_asked_with_the_peer_the_kernel_named(desk):
     pending = desk.open(question())
-    root = peer_principal(0, 1000)
+    root = peer_principal(0, Voters(1000))
     ask = {"do": "approve", "id": pending.id, "seen_digest": pending.request_digest}
-    assert respond(desk, root, json.dumps(ask).encode()).state is State.APPROVED
+    assert respond(desk, root, json.dumps(ask).encode(), VOTERS).state is State.APPROVED
     assert desk.get(pending.id).votes[0].answer is Answer.APPROVE
     assert desk.get(pending.id).votes[0].by.level is Level.SEPARATE

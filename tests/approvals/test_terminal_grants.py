@@ -10,10 +10,11 @@ from approvals.scope import Terms
 from approvals.terminal import Reply, respond
 from tests.approvals.conftest import OWNER
 from tests.approvals.test_grants import granted, push
+from tests.approvals.test_terminal import VOTERS
 
 
 def said(desk, **line: object) -> Reply:
-    reply = respond(desk, OWNER, json.dumps(line).encode())
+    reply = respond(desk, OWNER, json.dumps(line).encode(), VOTERS)
     assert Reply.model_validate_json(reply.model_dump_json()) == reply
     return reply
 

@@ -159,7 +159,7 @@ def test_the_page_gives_every_default(section: str):
         default = field.default
         if isinstance(default, bool):
             default = str(default).lower()
-        if not isinstance(default, tuple):
+        if not isinstance(default, tuple | None):
             shown = f"{default:g}" if isinstance(default, float) else str(default)
             assert f"`{shown}`" in table(f"`{section}`")[key], key
 

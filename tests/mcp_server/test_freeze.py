@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from mcp_server.calls import Frozen, Unrunnable
-from mcp_server.freeze import MAX_PINNED_BYTES, CommandWish
+from mcp_server.freeze import CommandWish
+from mcp_server.pins import NOT_PINNED, QUICK_BYTES, pins
 from policy.classify import classify
-from policy.model import Exec, Request, Subject
-from sandbox.action import Command, digest
-from tests.mcp_server.indoors import Indoors
+from policy.model import Decision, Exec, Request, Subject
+from sandbox.action import ABSENT, Command, Pin, digest
+from tests.mcp_server.indoors import NOT_HERE, Indoors
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +24,17 @@ def indoors(tmp_path_factory: pytest.TempPathFactory):
 
 async def frozen(indoors: Indoors, command: str, **wish: object) -> Frozen | Unrunnable:
     """Freeze a command line as `exec` does; `env` belongs to the action, the rest to the wish."""
-    app = indoors.app
-    context = app.caller.context(indoors.workspace)
+    context = indoors.app.caller.context(indoors.workspace)
     action = Exec(command, None, str(indoors.workspace), wish.pop("env", ()))
-    request = Request(Subject("agent:x", "s", 0, "stdio"), action, "exec")
-    decision = classify(request, app.policy, context)
-    return await app.freezer.command(CommandWish(action, context, **wish), decision)
+    decision = decided(indoors, command, action)
+    return await indoors.app.freezer.command(CommandWish(action, context, **wish), decision)
+
+
+def decided(indoors: Indoors, command: str, action: Exec | None = None) -> Decision:
+    context = indoors.app.caller.context(indoors.workspace)
+    subject = Subject("agent:x", "s", 0, "stdio")
+    asked = Request(subject, action or Exec(command, None, str(indoors.workspace)), "exec")
+    return classify(asked, indoors.app.policy, context)
 
 
 async def command(indoors: Indoors, text: str, **wish: object) -> Command:
@@ -84,10 +90,36 @@ async def test_files_that_will_be_executed_are_pinned_by_their_content(indoors):
     tool.write_text("echo two\n")
     assert digest(await command(indoors, "bash tool.sh")) != digest(first)
     with tool.open("wb") as file:
-        file.truncate(MAX_PINNED_BYTES + 1)
-    assert (await command(indoors, "bash tool.sh")).pins == ()
+        file.truncate(QUICK_BYTES + 1)
+    large = await frozen(indoors, "bash tool.sh")
+    assert large.action.pins == ()
+    said = [text for key, text in large.facts if key == "not-pinned"]
+    assert said == [f"{tool}: too large, no file, or not readable", NOT_PINNED]
+    assert (await command(indoors, "sudo bash tool.sh")).pins[0].sha256 != ABSENT
     tool.unlink()
-    assert (await command(indoors, "bash tool.sh")).pins == ()
+    assert (await command(indoors, "bash tool.sh")).pins == (Pin(str(tool), ABSENT),)
+
+
+@pytest.mark.threat("T06")
+async def test_the_build_files_of_a_directory_are_pinned_and_those_that_would_come_first(indoors):
+    folder = indoors.workspace / "built"
+    folder.mkdir()
+    (folder / "Makefile").write_text("all:\n")
+    found = {pin.path: pin.sha256 for pin in (await command(indoors, "make -C built")).pins}
+    assert found.pop(f"{folder}/Makefile") != ABSENT
+    assert found == {f"{folder}/GNUmakefile": ABSENT, f"{folder}/makefile": ABSENT}
+    assert [pin.path for pin in (await command(indoors, "npm test")).pins] == [
+        str(indoors.workspace / "package.json")
+    ]
+
+
+@pytest.mark.threat("T06")
+def test_a_program_that_is_not_roots_own_is_pinned_where_a_person_is_asked(indoors):
+    tool = indoors.workspace / "asks" / "tool"
+    tool.write_text("#!/bin/sh\n")
+    asked, allowed = decided(indoors, NOT_HERE), decided(indoors, "cat notes.txt")
+    assert [pin.path for pin in pins(asked, str(tool))] == [str(tool)]
+    assert pins(asked, "/usr/bin/ping") == pins(allowed, str(tool)) == ()
 
 
 async def test_a_wish_to_only_read_refuses_what_does_more(indoors):

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from mcp_server.app import check_levels
 from mcp_server.config import ApprovalSettings
 from mcp_server.policies import PolicyFiles, quick_load
+from mcp_server.reach import check_levels
 from policy.document import PolicyError
 
 CLIENT_ONLY = "approvals: {channels: [elicitation]}\n"

@@ -1,0 +1,1 @@
+"""`permitgate approvals watch`: a live screen of what waits, answered by single keys."""
