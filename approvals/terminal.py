@@ -256,7 +256,7 @@ def _carry_out(desk: Desk, principal: Principal, ask: Ask) -> Reply:
         case "grants":
             return Reply(grants=tuple(map(row, desk.grants.live()[:MAX_LISTED])))
         case "revoke":
-            return Reply(grants=(row(desk.grants.revoke(ask.id)),))
+            return Reply(grants=(row(desk.grants.revoke(ask.id, principal)),))
         case _:
             assert_never(ask.do)
 
