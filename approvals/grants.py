@@ -17,6 +17,7 @@ from approvals.grant_records import (
     made_facts,
 )
 from approvals.grant_store import GrantStore
+from approvals.records import SHORT
 from approvals.request import (
     Answer,
     Approval,
@@ -24,6 +25,7 @@ from approvals.request import (
     Level,
     NotPending,
     Pending,
+    Principal,
     Question,
     State,
 )
@@ -179,8 +181,8 @@ class Grants:
                 )
         return None
 
-    def revoke(self, grant_id: str) -> Grant:
-        """End a grant and return it as it was.
+    def revoke(self, grant_id: str, by: Principal) -> Grant:
+        """End a grant and return it as it was; any approver may.
 
         Raises:
             NotPending: no grant has this id, or it has ended.
@@ -190,7 +192,7 @@ class Grants:
             raise NotPending(f"{visible(grant_id, 80)}: no such grant")
         if grant.revoked_ms is not None:
             raise NotPending(f"{grant.id}: it has been revoked already")
-        move = self._announce("revoked", grant, {})
+        move = self._announce("revoked", grant, {"revoked_by": visible(by.identity, SHORT)})
         is_ended = self._store.revoke(grant.id, self._now_ms())
         self._write(applied_record(move, grant.id, "revoked" if is_ended else "lost"))
         return grant

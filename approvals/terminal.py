@@ -252,7 +252,7 @@ def _carry_out(desk: Desk, principal: Principal, ask: Ask, voters: Voters) -> Re
         case "grants":
             return Reply(grants=tuple(map(row, desk.grants.live()[:MAX_LISTED])))
         case "revoke":
-            return Reply(grants=(row(desk.grants.revoke(ask.id)),))
+            return Reply(grants=(row(desk.grants.revoke(ask.id, principal)),))
         case "approve" | "approve-for-session" | "approve-signed" | "deny":
             return _answered(desk, principal, ask, voters)
         case _:

@@ -188,9 +188,14 @@ def _grant(entry: Entry, record: Mapping[str, Json]) -> Entry:
         actor=entry.actor or words(grant.get("requester")),
         approval_id=words(grant.get("approval_id")) or entry.approval_id,
         status=words(grant.get("state")) or (entry.status if event == "applied" else event),
-        approved_by=entry.approved_by or by,
+        approved_by=(*(entry.approved_by or by), *_revoked_by(grant)),
         uses=entry.uses + (event == "used"),
     )
+
+
+def _revoked_by(grant: Mapping[str, Json]) -> tuple[str, ...]:
+    who = _text(grant.get("revoked_by") or "")
+    return (f"revoked by {who}",) if who else ()
 
 
 def _event(entry: Entry, record: Mapping[str, Json]) -> Entry:

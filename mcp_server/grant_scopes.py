@@ -35,25 +35,25 @@ def offers_of(
     """Return the scopes of which this question's yes can make a grant, narrowest first."""
     if not _may_repeat(decision, frozen):
         return ()
-    action = frozen.action
-    rules = f"where nothing asks but {', '.join(asking(decision))}"
+    action, asks = frozen.action, ", ".join(asking(decision))
     found: list[tuple[Scope, tuple[str, ...], tuple[str, ...]]] = [
         (Scope.EXACT, (action_digest(action),), ("exactly this, again",))
     ]
-    if isinstance(action, Command) and action.argv is not None and not is_exact_only(decision):
-        same = f"in {action.cwd}, with the same profile, hosts, environment and input, {rules}"
-        prefix = action.argv[: min(len(action.argv) - 1, MOST_WORDS)]
-        if len(prefix) > 1:
+    if isinstance(action, Command) and (words := _words(decision, action)):
+        same = (
+            f"in {action.cwd}, with the same profile, hosts, environment and input, "
+            f"where nothing asks but {asks}"
+        )
+        prefix = words[:-1]
+        if 1 < len(prefix) <= MOST_WORDS:
             text = f"{shlex.join(prefix)} and any further arguments"
             found.append((Scope.ARGV_PREFIX, (_key(action, prefix),), (text, same)))
-        if program := _program(decision, action.argv):
-            text = f"{program} with any arguments"
-            key = _key(action, (action.argv[0], program))
-            found.append((Scope.PROGRAM, (key,), (text, same)))
+        if program := _program(decision, words):
+            key = _key(action, (words[0], program))
+            found.append((Scope.PROGRAM, (key,), (f"{program} with any arguments", same)))
     if is_grantable(decision, frozen):
         text = "any command, for connections to these and nothing else that asks"
-        hosts = (text, *shown_hosts(frozen))
-        found.append((Scope.HOST, host_keys(decision, frozen), hosts))
+        found.append((Scope.HOST, host_keys(decision, frozen), (text, *shown_hosts(frozen))))
     return tuple(Offer(scope, keys, tuple(map(redact, covers))) for scope, keys, covers in found)
 
 
@@ -62,13 +62,18 @@ def _readings(decision: Decision, frozen: Frozen) -> Iterator[Reading]:
         return
     action = frozen.action
     yield Reading(Scope.EXACT, (action_digest(action),))
-    if isinstance(action, Command) and action.argv is not None and not is_exact_only(decision):
-        for length in range(2, min(len(action.argv), MOST_WORDS) + 1):
-            yield Reading(Scope.ARGV_PREFIX, (_key(action, action.argv[:length]),))
-        if program := _program(decision, action.argv):
-            yield Reading(Scope.PROGRAM, (_key(action, (action.argv[0], program)),))
+    if isinstance(action, Command) and (words := _words(decision, action)):
+        for length in range(2, min(len(words), MOST_WORDS) + 1):
+            yield Reading(Scope.ARGV_PREFIX, (_key(action, words[:length]),))
+        if program := _program(decision, words):
+            yield Reading(Scope.PROGRAM, (_key(action, (words[0], program)),))
     if is_grantable(decision, frozen):
         yield Reading(Scope.HOST, host_keys(decision, frozen))
+
+
+def _words(decision: Decision, command: Command) -> tuple[str, ...]:
+    """Return the vector that a wider scope may leave partly open; empty where there is none."""
+    return () if command.argv is None or is_exact_only(decision) else command.argv
 
 
 def _may_repeat(decision: Decision, frozen: Frozen) -> bool:

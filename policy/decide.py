@@ -25,6 +25,7 @@ from policy.rules import BoundPolicy, BoundRule, Policy, bind
 OWNER: Final = Obligations(level=2)
 NOBODY: Final = Asked()
 DEFAULT: Final = "default"  # the id of what speaks where no rule does
+LIMIT: Final = "limit"  # and of what speaks where nobody looked
 MAX_ACCESSES: Final = 2_000
 MAX_COMPARISONS: Final = 4_000  # of some 4 microseconds; fifty patterns need no more
 ENOUGH: Final = 400  # once something is denied, the rest is only there to be shown
@@ -89,7 +90,7 @@ def _error(access: Access, error: Exception) -> Verdict:
 
 
 def _limit(access: Access, what: str) -> Verdict:
-    return Verdict(access, Effect.DENY, "limit", "", f"{what}; split the command")
+    return Verdict(access, Effect.DENY, LIMIT, "", f"{what}; split the command")
 
 
 class _Desk:
@@ -158,7 +159,7 @@ class _Desk:
         """Return the verdict on what would take too long: it is not known to be allowed."""
         effect = max(Effect.ASK, self._policy.default)
         reason = "the command takes too long to check; split it"
-        return Verdict(access, effect, "limit", "", reason)
+        return Verdict(access, effect, LIMIT, "", reason)
 
     def _default(self, access: Access) -> Verdict:
         policy = self._policy

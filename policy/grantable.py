@@ -8,6 +8,7 @@ and only where every rule that asks about the access says it.
 from collections.abc import Iterator
 from typing import Final
 
+from policy.decide import LIMIT
 from policy.model import Decision, Effect, Verdict
 
 # What deletes, what takes rights, what happens on other machines, what nobody could read.
@@ -44,13 +45,18 @@ def ungrantable(decision: Decision, *, needs_more: bool) -> str:
     closed = [one for one in asked if not one.grantable]
     if needs_more and (closed or not asked):
         return "it is more than the rules ask about, and no rule of it is grantable"
+    if any(one.rule_id == LIMIT for one in asked):
+        return "it takes too long to check"
     found = sorted({one.access.operation for one in closed} & NEVER)
     return f"{', '.join(found)} is asked each time; no rule of it is grantable" if found else ""
 
 
 def is_exact_only(decision: Decision) -> bool:
-    """Return whether a grant may stand for exactly this action and nothing wider."""
-    return any(one.access.operation in EXACTLY for one in _asked(decision))
+    """Return whether a grant may stand for exactly this action and nothing wider.
+
+    So it is where a rule only may concern what is asked about: other words may be what it means.
+    """
+    return any(one.access.operation in EXACTLY or not one.certain for one in _asked(decision))
 
 
 def _asked(decision: Decision) -> Iterator[Verdict]:

@@ -139,12 +139,13 @@ def test_a_grant_lapses_by_time(desk, clock):
 @pytest.mark.threat("T29")
 def test_a_revoked_grant_covers_nothing(desk, log):
     grant = granted(desk)
-    assert desk.grants.revoke(grant.id).id == grant.id
+    assert desk.grants.revoke(grant.id, OWNER).id == grant.id
     assert desk.covered(push("2" * 64)) is None
     assert [one["event"] for one in log.records[-2:]] == ["grant.revoked", "grant.applied"]
+    assert log.records[-2]["grant"]["revoked_by"] == "owner@1000 via terminal"
     for gone in (grant.id, "gr_0"):
         with pytest.raises(NotPending, match=gone):
-            desk.grants.revoke(gone)
+            desk.grants.revoke(gone, OWNER)
 
 
 def test_a_yes_to_exactly_this_is_used_before_a_grant(desk):

@@ -68,6 +68,9 @@ def test_a_grant_is_one_entry_with_who_gave_it_and_how_often_it_was_used():
     assert entry.what == "grant gr_1 (program): git push · x"
     assert entry.approved_by == ("approve program by owner@0 via terminal",)
     assert (entry.actor, entry.approval_id) == ("agent:x@0 via stdio", "ap_1")
+    ended = {"event": "grant.revoked", "grant": {"id": "gr_1", "revoked_by": "root@0 via terminal"}}
+    (entry,) = told([{"event": "grant.made", "grant": made}, ended])
+    assert (entry.status, entry.approved_by[1:]) == ("revoked", ("revoked by root@0 via terminal",))
     (nameless,) = told([{"@seq": 5, "event": "grant.used"}])
     assert (nameless.kind, nameless.what) == ("event", "grant.used")
 

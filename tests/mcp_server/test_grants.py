@@ -93,7 +93,7 @@ async def test_a_grant_is_used_before_a_command_runs_and_no_longer_than_it_has_u
 async def test_a_grant_can_be_taken_back_while_it_has_uses(house):
     grant = await granted(house, Terms(Scope.PROGRAM, 9, 5), "touch", "asks/a")
     assert (await run(house, "touch", "asks/b"))["status"] == "ok"
-    house.app.desk.grants.revoke(grant.id)
+    house.app.desk.grants.revoke(grant.id, OWNER)
     await asked(house, "touch", "asks/c")
 
 

@@ -1,12 +1,15 @@
 """Which asks a grant may stand for: what is closed opens where every rule that asks says so."""
 
+from dataclasses import replace
+
 import pytest
 
 from policy.classify import classify
+from policy.decide import LIMIT
 from policy.document import PolicyError
 from policy.grantable import NEVER, asking, is_exact_only, ungrantable
 from policy.load import load
-from policy.model import OPERATIONS, Context, Decision, Exec, Request, Subject
+from policy.model import OPERATIONS, Context, Decision, Effect, Exec, Request, Subject
 from policy.rules import Source
 
 CONTEXT = Context("/w", "/home/dev", "dev", "box")
@@ -63,9 +66,19 @@ def test_what_asks_is_each_rule_with_its_operation():
     assert asking(decided("rm old/a.txt", OPEN, ALSO)) == ("also fs.delete", "open fs.delete")
 
 
-def test_where_code_is_asked_about_a_grant_is_exact():
+def test_where_code_or_doubt_is_asked_about_a_grant_is_exact():
     assert is_exact_only(decided("bash run.sh"))
     assert not is_exact_only(decided("touch a"))
+    doubt = "  - {id: never, deny: [fs.write], resources: ['/w/never/**']}\n"
+    assert is_exact_only(decided("touch $(cat name)", doubt))
+
+
+@pytest.mark.threat("T29")
+def test_what_nobody_looked_at_to_the_end_is_asked_each_time():
+    decision = decided("touch a")
+    (verdict, *_) = (one for one in decision.verdicts if one.effect is Effect.ASK)
+    unseen = replace(decision, verdicts=(verdict._replace(rule_id=LIMIT),))
+    assert ungrantable(unseen, needs_more=False) == "it takes too long to check"
 
 
 def test_a_project_cannot_make_anything_grantable():
