@@ -107,6 +107,7 @@ class Need:
     quorum: int = 1
     ttl_s: int = 300
     use_within_s: int = 60
+    roles: tuple[tuple[str, ...], ...] = ()  # each yes is by a holder of one role in each list
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from mcp_server.log_place import log_directory, open_log, public_key
 from mcp_server.owner import current_owner, workspace_roots
 from mcp_server.places import NOWHERE, Places
 from mcp_server.policies import policy_files
-from mcp_server.reach import check_levels, voters
+from mcp_server.reach import check_levels, holders, voters
 from mcp_server.redaction import redacted
 from mcp_server.road import Road
 from mcp_server.runners import Runners, Words, probed
@@ -150,7 +150,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     except PolicyError:
         journal.close()
         raise
-    desk = _desk(where, journal, log_directory(config, where))
+    desk = _desk(config, where, journal)
     host = probed(config, where)
     sweep(where.state)
     office = PermitOffice()
@@ -189,14 +189,15 @@ def _make_state(state: Path) -> None:
         ) from None
 
 
-def _desk(where: Places, journal: Journal, log: Path) -> Desk:
+def _desk(config: Config, where: Places, journal: Journal) -> Desk:
     """Return the desk, after finishing the moves that a crash left half done.
 
     The log is read only while some request could still move, which every request stops doing.
     """
     store = Store(where.approvals / "approvals.sqlite")
-    desk = Desk(store, journal.note)
+    desk = Desk(store, journal.note, roles=holders(config.approvals))
     if store.due(SOME_DAY_MS):
+        log = log_directory(config, where)
         desk.recover(records(log, Query(text=APPROVAL_RECORD)))
     return desk
 

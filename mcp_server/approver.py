@@ -30,7 +30,7 @@ from mcp_server.client import Client, Resumed
 from mcp_server.config import ApprovalSettings
 from mcp_server.host_grants import HostGrants
 from mcp_server.questions import question_for
-from mcp_server.reach import Channel, levels
+from mcp_server.reach import Channel, lacking, levels, people
 from policy.model import Decision
 from sandbox.action import digest
 
@@ -91,7 +91,8 @@ class Approver:
         self, call: Call, decision: Decision, frozen: Frozen, client: Client
     ) -> Verdict:
         """Return the verdict on one frozen action; a yes is consumed before it is returned."""
-        if granted := self._grants.approval(call, decision, frozen):
+        granted = self._grants.approval(call, decision, frozen)
+        if granted and not decision.obligations.roles:  # who gave it need not hold them
             return Approved(granted, digest(frozen.action))
         verdict = await self._asked(call, decision, frozen, client)
         if isinstance(verdict, Approved) and verdict.approval.for_session:
@@ -131,6 +132,8 @@ class Approver:
 
     def _channels(self, question: Question, client: Client) -> Sequence[Channel]:
         """Return the channels whose level suffices and that can answer now."""
+        if lacking(people(self._settings), question.need, self._settings.roles):
+            return []
         return [
             channel
             for channel, level in levels(self._settings).items()

@@ -39,6 +39,7 @@ def question_for(
         need=Need(
             level=Level(max(obligations.level, frozen.least_level)),
             quorum=obligations.quorum,
+            roles=obligations.roles,
             ttl_s=obligations.timeout_s or settings.ttl_s,
             use_within_s=settings.use_within_s,
         ),
@@ -52,6 +53,8 @@ def _for_session(call: Call, decision: Decision, frozen: Frozen) -> tuple[str, .
     is_one_call = call.request.subject.auth == "cli"
     if is_one_call or frozen.connections is None or not is_grantable(decision, frozen):
         return ()
+    if decision.obligations.roles:
+        return ()  # a later call's yes must be by a holder of the role again
     return tuple(f"connects-to {host}" for host in frozen.connections.network.hosts)
 
 

@@ -7,6 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from approvals.desk import Desk
 from approvals.request import Answer, ApprovalError, Level, Mismatch, Need, NotPending, State
 from approvals.sshsig import BadSignature, armored, signed_data
 from approvals.statement import statement
@@ -295,3 +296,18 @@ def test_stock_ssh_keygen_accepts_what_we_write_around_a_signature(tmp_path):
     (tmp_path / "sig").write_text(armored(kind + field(raw), NAMESPACE, signature))
     checked = ("-Y", "check-novalidate", "-n", NAMESPACE, "-s", str(tmp_path / "sig"))
     assert "Good" in keygen(*checked, stdin=b"any")
+
+
+@pytest.mark.threat("T07")
+def test_a_yes_counts_only_by_a_holder_of_a_role_in_each_list(store, log, clock, keys, voters):
+    held = {"ops-lead": frozenset({"alice"}), "dba": frozenset({"alice", "bob"})}
+    desk = Desk(store, log, clock=clock, roles=held)
+    need = Need(Level.SEPARATE, roles=(("dba",), ("ops-lead", "nobody")))
+    pending = desk.open(question(need))
+    assert "needs 1 of level 3 (separate) or higher, each by dba, each by ops-lead or nobody\n" in (
+        statement(desk.get(pending.id))
+    )
+    with pytest.raises(ApprovalError, match="bob does not hold the role ops-lead or nobody"):
+        desk.vote_signed(pending.id, signed(desk, keys, pending, "bob"), voters())
+    said = desk.vote_signed(pending.id, signed(desk, keys, pending, "alice"), voters())
+    assert said is State.APPROVED
