@@ -60,6 +60,7 @@ COOL_DOWN_S = 60
 STORE_POLL_S = 1.0
 
 Journal = Callable[[Mapping[str, object]], None]
+Roles = Mapping[str, frozenset[str]]  # names of principals by role
 
 
 class Desk:
@@ -72,12 +73,17 @@ class Desk:
         *,
         clock: Callable[[], float] = time.time,
         cool_down_s: int = COOL_DOWN_S,
+        roles: Roles = MappingProxyType({}),
     ) -> None:
-        """Build a desk; `journal` appends one record durably or raises, and then nothing moves."""
+        """Build a desk; `journal` appends one record durably or raises, and then nothing moves.
+
+        `roles` says who holds which; a need's role that is not in it is held by nobody.
+        """
         self._store = store
         self._journal = journal
         self._clock = clock
         self._cool_down_ms = cool_down_s * 1000
+        self._roles = roles
         self._moving = threading.RLock()
         self.bell = Bell()
         self.grants = Grants(GrantStore(store.database), self._write, self._now_ms)
@@ -253,7 +259,7 @@ class Desk:
 
     def _cast(self, pending: Pending, vote: Vote, proof: Mapping[str, object]) -> State:
         """Record one answer, with what proves it, and count it."""
-        if refusal := _refusal(pending, vote):
+        if refusal := _refusal(pending, vote, self._roles):
             raise ApprovalError(f"{pending.id}: {refusal} The request is still pending.")
         move = self._append("voted", pending, {**vote_facts(vote), **proof})
         state = self._count(pending, vote)
@@ -271,7 +277,9 @@ class Desk:
             return pending.state if done else self._swap(pending, half.kind, half.target)
         if half.vote in pending.votes:
             return pending.state
-        return None if _refusal(pending, half.vote) else self._count(pending, half.vote)
+        return (
+            None if _refusal(pending, half.vote, self._roles) else self._count(pending, half.vote)
+        )
 
     def _resolve(self, request_id: str, before: State, after: State) -> None:
         self.expire()
@@ -384,17 +392,22 @@ def _same(given: str, wanted: str, request_id: str, what: str) -> None:
         )
 
 
-def _refusal(pending: Pending, vote: Vote) -> str:
-    """Return why this yes does not count, or an empty string; anyone may say no."""
+def _refusal(pending: Pending, vote: Vote, held: Roles) -> str:
+    """Return why this vote does not count, or an empty string; anyone may say no."""
+    return "" if vote.answer is Answer.DENY else _refused_yes(pending, vote, held)
+
+
+def _refused_yes(pending: Pending, vote: Vote, held: Roles) -> str:
     by, requester, need = vote.by, pending.question.requester, pending.question.need
-    if vote.answer is Answer.DENY:
-        return ""
     if vote.answer is Answer.APPROVE_FOR_SESSION and not pending.question.for_session:
         return "nothing of it can be permitted for a session: say yes to this once, or no."
     if (by.channel, by.uid, by.name) == (requester.channel, requester.uid, requester.name):
         return f"{by.identity} asked for it and cannot approve it."
     if by.level < need.level:
         return f"a yes of level {by.level:d} does not reach the level {need.level:d} it needs."
+    lacks = (each for each in need.roles if not any(by.name in held.get(one, ()) for one in each))
+    if missing := next(lacks, ()):
+        return f"{visible(by.name, 80)} does not hold the role {' or '.join(missing)}."
     if any(old.by.person == by.person for old in pending.votes):
         return f"{by.person} has said yes already; the quorum needs someone else."
     return ""

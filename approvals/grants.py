@@ -99,7 +99,7 @@ class Grants:
         """
         question = pending.question
         offer = next((one for one in question.offers if one.scope is terms.scope), None)
-        if offer is None or question.need.quorum != 1:
+        if offer is None or not question.need.is_for_anyone:
             offers = ", ".join(one.scope for one in question.offers) or "no grant"
             raise ApprovalError(
                 f"{pending.id}: it offers {offers}, not {terms.scope}. Nothing was answered; "
@@ -155,7 +155,7 @@ class Grants:
         Raises:
             ApprovalError: the record cannot be kept, so nothing may run on a grant.
         """
-        if not question.act.readings or question.need.quorum != 1:
+        if not question.act.readings or not question.need.is_for_anyone:
             return None
         requester = visible(question.requester.identity)
         found = [

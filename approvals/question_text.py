@@ -31,7 +31,13 @@ def question_from(text: str) -> Question:
         facts=tuple((key, value) for key, value in raw["facts"]),
         session=raw["session"],
         requester=Principal(**{**raw["requester"], "level": Level(raw["requester"]["level"])}),
-        need=Need(**{**raw["need"], "level": Level(raw["need"]["level"])}),
+        need=Need(
+            **{
+                **raw["need"],
+                "level": Level(raw["need"]["level"]),
+                "roles": tuple(map(tuple, raw["need"].get("roles", ()))),
+            }
+        ),
         preview=raw["preview"],
         warnings=tuple(raw["warnings"]),
         for_session=tuple(raw.get("for_session", ())),

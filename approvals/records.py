@@ -55,6 +55,7 @@ def opened_facts(pending: Pending) -> dict[str, object]:
         "requester": visible(pending.question.requester.identity, SHORT),
         "level": int(need.level),
         "quorum": need.quorum,
+        **({"roles": [list(roles) for roles in need.roles]} if need.roles else {}),
         "use_within_s": need.use_within_s,
         "expires_ms": pending.expires_ms,
         "nonce": pending.nonce,

@@ -109,6 +109,12 @@ class Need:
     quorum: int = 1
     ttl_s: int = 300
     use_within_s: int = 60
+    roles: tuple[tuple[str, ...], ...] = ()  # each yes is by a holder of one role in each list
+
+    @property
+    def is_for_anyone(self) -> bool:
+        """Return whether one yes is enough, of whoever reaches the level."""
+        return self.quorum == 1 and not self.roles
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ _PADDING = re.compile(r" {8,}|^ +| +$")
 
 
 def _needs(need: Need) -> str:
-    return f"{need.quorum} of level {need.level:d} ({need.level.name.lower()}) or higher"
+    roles = "".join(f", each by {' or '.join(roles)}" for roles in need.roles)
+    return f"{need.quorum} of level {need.level:d} ({need.level.name.lower()}) or higher{roles}"
 
 
 def visible(text: str, max_chars: int = MAX_VALUE_CHARS) -> str:

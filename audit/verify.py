@@ -23,7 +23,7 @@ from typing import final
 
 from audit.canonical import decode_object
 from audit.chain import Chain, own_lines
-from audit.deep import DeepChecks
+from audit.deep import DeepChecks, VoteCheck
 from audit.diagnose import Break, Finding, explain
 from audit.directory import CHECKPOINT, LogDirectory, segment_name
 from audit.epochs import EPOCHS, ROTATE, epoch_name
@@ -69,6 +69,7 @@ def verify(  # noqa: PLR0913 — each is one thing that an auditor may ask for
     *,
     pinned: bytes | None = None,
     deep: bool = False,
+    vote: VoteCheck | None = None,
     strict: bool = False,
     progress: Callable[[int], None] | None = None,
     spread: Spread | None = None,
@@ -80,13 +81,14 @@ def verify(  # noqa: PLR0913 — each is one thing that an auditor may ask for
         trusted: the keys the caller trusts to have begun this log, or a trust policy.
         pinned: a checkpoint kept elsewhere (a receipt's note): finds roll-backs and forks.
         deep: also parse each record, and check pairing and single use of approvals.
+        vote: how a signed vote is checked; with `deep`, what is signed is said unchecked without.
         strict: records that a crash left unsigned make the log incomplete.
         progress: is told how many records were read, every few hundred.
         spread: maps a function over parts of a long log, in order, where there are processors.
     """
     policy = trusted if isinstance(trusted, TrustPolicy) else TrustPolicy(tuple(trusted))
     spread = None if deep else spread  # that looks at each record in turn
-    walk = _Walk(policy, progress, spread, strict=strict, deep=DeepChecks() if deep else None)
+    walk = _Walk(policy, progress, spread, strict=strict, deep=DeepChecks(vote) if deep else None)
     try:
         walk.run(directory, pinned)
     except OSError as error:
@@ -392,6 +394,8 @@ class _Walk:
                 f"the log ends here with {self._chain.size} records, the {expected[0][0]} signed "
                 f"{size}: its end was cut or it was rolled back",
             )
+        for finding in self._deep.unchecked() if self._deep is not None else ():
+            self.say(Code.VERIFIED, finding)
         if self._deep is not None and self._strict:
             for finding in self._deep.unpaired():
                 self.say(Code.INCOMPLETE, finding)

@@ -34,7 +34,7 @@ from mcp_server.log_place import log_directory, open_log, public_key
 from mcp_server.owner import current_owner, workspace_roots
 from mcp_server.places import NOWHERE, Places
 from mcp_server.policies import policy_files
-from mcp_server.reach import check_levels, voters
+from mcp_server.reach import check_levels, holders, voters
 from mcp_server.redaction import redacted
 from mcp_server.road import Road
 from mcp_server.runners import Runners, Words, probed
@@ -152,7 +152,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     except PolicyError:
         journal.close()
         raise
-    desk = _desk(where, journal, log_directory(config, where))
+    desk = _desk(config, where, journal)
     host = probed(config, where)
     sweep(where.state)
     office = PermitOffice()
@@ -191,14 +191,15 @@ def _make_state(state: Path) -> None:
         ) from None
 
 
-def _desk(where: Places, journal: Journal, log: Path) -> Desk:
+def _desk(config: Config, where: Places, journal: Journal) -> Desk:
     """Return the desk, after finishing the moves that a crash left half done.
 
     The log is read only while some request or grant could still move, which each stops doing.
     """
     store = Store(where.approvals / "approvals.sqlite")
-    desk = Desk(store, journal.note)
+    desk = Desk(store, journal.note, roles=holders(config.approvals))
     if store.due(SOME_DAY_MS) or desk.grants.live():
+        log = log_directory(config, where)
         desk.recover(chain(*(records(log, Query(text=text)) for text in APPROVAL_RECORDS)))
     return desk
 

@@ -30,7 +30,7 @@ from mcp_server.client import Answer as ClientAnswer
 from mcp_server.client import Client, Resumed
 from mcp_server.config import ApprovalSettings
 from mcp_server.questions import question_for
-from mcp_server.reach import Channel, highest_level, levels
+from mcp_server.reach import Channel, highest_level, lacking, levels, people
 from policy.model import Decision
 
 if TYPE_CHECKING:
@@ -136,6 +136,8 @@ class Approver:
 
     def _channels(self, question: Question, client: Client) -> Sequence[Channel]:
         """Return the channels whose level suffices and that can answer now."""
+        if lacking(people(self._settings), question.need, self._settings.roles):
+            return []
         return [
             channel
             for channel, level in levels(self._settings).items()

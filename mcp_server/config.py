@@ -10,7 +10,7 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -22,6 +22,9 @@ from sandbox.host import Choice
 Channel = Literal["elicitation", "terminal"]
 Headless = Literal["wait", "deny", "exit"]
 Keys = tuple[str | int, ...]
+RoleName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
+# No colon: what a client calls itself is "client:NAME", and holds no role.
+PersonName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@+-]*$")]
 _PROXY = re.compile(r"http://[A-Za-z0-9_.-]+:[0-9]{1,5}")
 _JSON_WORD = re.compile(r"true|false|null|-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 
@@ -49,6 +52,7 @@ class ApprovalSettings(_Strict):
     headless: Headless = "exit"  # what `permitgate exec` does where a human's yes is needed
     signers: Path | None = None  # whose SSH signature is a yes, in ssh-keygen's format
     separate: tuple[str, ...] = ()  # the names among them that are not the owner
+    roles: dict[RoleName, tuple[PersonName, ...]] = {}  # who holds which
 
     @model_validator(mode="after")
     def _signers_can_be_heard(self) -> "ApprovalSettings":

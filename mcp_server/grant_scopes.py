@@ -80,6 +80,7 @@ def _may_repeat(decision: Decision, frozen: Frozen) -> bool:
     return (
         isinstance(frozen.action, REPEATABLE)
         and decision.obligations.quorum == 1
+        and not decision.obligations.roles  # a later yes must be by a holder again
         and not ungrantable(decision, needs_more=bool(frozen.needs_yes))
     )
 

@@ -40,6 +40,7 @@ def question_for(
         need=Need(
             level=Level(max(obligations.level, frozen.least_level)),
             quorum=obligations.quorum,
+            roles=obligations.roles,
             ttl_s=obligations.timeout_s or settings.ttl_s,
             use_within_s=settings.use_within_s,
         ),
@@ -53,7 +54,9 @@ def question_for(
 def _for_session(call: Call, decision: Decision, frozen: Frozen) -> tuple[str, ...]:
     """Return the hosts that one yes could stand for until the session ends."""
     is_one_call = call.request.subject.auth == "cli"
-    return () if is_one_call or not is_grantable(decision, frozen) else shown_hosts(frozen)
+    if is_one_call or decision.obligations.roles or not is_grantable(decision, frozen):
+        return ()  # a later call's yes must be by a holder of the role again
+    return shown_hosts(frozen)
 
 
 def _facts(call: Call, decision: Decision, frozen: Frozen) -> tuple[tuple[str, str], ...]:

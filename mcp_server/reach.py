@@ -6,9 +6,11 @@ reaches is an error when the policy is loaded, not a question that nobody could 
 
 import os
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-from approvals.request import ApprovalError, Level
+from approvals.request import ApprovalError, Level, Need
 from approvals.voters import Voters
 from mcp_server.config import ApprovalSettings
 from policy.document import PolicyError
@@ -67,11 +69,71 @@ def check_levels(policy: Policy, approvals: ApprovalSettings) -> None:
         raise PolicyError(f"approvals.signers: {error}") from None
     if approvals.unreachable == "deny":
         return  # then each such call is declined when it comes
+    known = people(approvals)
     for rule in policy.rules:
-        if rule.effect is Effect.ASK and rule.obligations.level > reached:
-            needed = Level(rule.obligations.level).name.lower()
+        asked = rule.obligations
+        if rule.effect is not Effect.ASK:
+            continue
+        if asked.level > reached:
+            needed = Level(asked.level).name.lower()
             raise PolicyError(
                 f"{rule.place}: rule {rule.id!r} asks for level {needed}, and approvals.channels "
                 f"({', '.join(approvals.channels) or 'none'}) reaches {reached.name.lower()} at "
                 "most; add a channel, or set approvals.unreachable to deny."
             )
+        need = Need(Level(asked.level), asked.quorum, roles=asked.roles)
+        if why := lacking(known, need, approvals.roles):
+            raise PolicyError(
+                f"{rule.place}: rule {rule.id!r} {why}; name more in approvals.signers and "
+                "approvals.roles, or set approvals.unreachable to deny."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody who can say yes by some channel; who is one voter has one `voter`."""
+
+    name: str
+    voter: str
+    level: Level
+
+
+def people(settings: ApprovalSettings) -> tuple[Person, ...]:
+    """Return everybody who could say yes, by each name they have, and how strongly.
+
+    Raises:
+        ApprovalError: the file of signers cannot be trusted or read.
+    """
+    known = voters(settings)
+    found = []
+    if "elicitation" in settings.channels:
+        found.append(Person("", "the owner", Level.ATTESTED))
+    if "terminal" in settings.channels:
+        found.append(Person("owner", "the owner", known.owner_level))
+        found.append(Person("root", "root", Level.SEPARATE))
+    for name, level in known.reach(time.time()).items():
+        voter = f"signer {name}" if name in settings.separate else "the owner"
+        found.append(Person(name, voter, level))
+    return tuple(found)
+
+
+def lacking(known: Sequence[Person], need: Need, roles: Mapping[str, Sequence[str]]) -> str:
+    """Return why these people cannot give what is needed together; "" where they can."""
+    able = {
+        one.voter
+        for one in known
+        if one.level >= need.level
+        and all(any(one.name in roles.get(role, ()) for role in each) for each in need.roles)
+    }
+    if len(able) >= need.quorum:
+        return ""
+    by = "".join(f" by {' or '.join(each)}" for each in need.roles)
+    return (
+        f"asks for {need.quorum} yes of level {need.level.name.lower()}{by}, and "
+        f"{len(able)} of the configured people can give one"
+    )
+
+
+def holders(settings: ApprovalSettings) -> dict[str, frozenset[str]]:
+    """Return the names of those who hold each role."""
+    return {role: frozenset(names) for role, names in settings.roles.items()}

@@ -149,6 +149,7 @@ class Obligations:
 
     level: int = 1  # least approval level: 1 attested, 2 owner, 3 separate, 4 present
     quorum: int = 1
+    roles: tuple[tuple[str, ...], ...] = ()  # sorted lists; each yes is by a holder of one in each
     timeout_s: int | None = None  # how long a request may be answered
     sandbox: frozenset[str] | None = None  # the profiles that are permitted; None: any
     network: tuple[

@@ -2,8 +2,8 @@
 
 May touch: obligations. May not touch: YAML (rule_file.py), accesses, the sandbox: what a profile is
 and how a limit is held is the hall's to know; here they are names.
-INVARIANT: combining only ever tightens, in any order: the highest level and quorum, the lowest
-limits, what all of them permit, all that any of them hides.
+INVARIANT: combining only ever tightens, in any order: the highest level and quorum, every list of
+roles, the lowest limits, what all of them permit, all that any of them hides.
 """
 
 from collections.abc import Iterable, Iterator
@@ -48,6 +48,7 @@ def _both(one: Obligations, other: Obligations) -> Obligations:
     return Obligations(
         level=max(one.level, other.level),
         quorum=max(one.quorum, other.quorum),
+        roles=tuple(sorted({*one.roles, *other.roles})),
         timeout_s=min(timeouts, default=None),
         sandbox=_common(one.sandbox, other.sandbox),
         network=tuple(sorted({*one.network, *other.network})),
@@ -99,6 +100,13 @@ def described(obligations: Obligations) -> tuple[tuple[str, str], ...]:
 
 
 def _bounds(obligations: Obligations) -> Iterator[tuple[str, str]]:
+    if obligations.roles:
+        each = (" or ".join(roles) for roles in obligations.roles)
+        yield "roles", f"each yes by {', and by '.join(each)}"
+    yield from _bounds_of_the_run(obligations)
+
+
+def _bounds_of_the_run(obligations: Obligations) -> Iterator[tuple[str, str]]:
     if obligations.sandbox is not None:
         yield "sandbox", _listed(obligations.sandbox)
     for hosts in obligations.network:

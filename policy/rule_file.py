@@ -47,7 +47,7 @@ NOT_YET: Final = MappingProxyType(
     {
         "users": "which user a command acts as is not known of its accesses; "
         "narrow privilege.escalate by programs and args, remote.exec by hosts",
-        "roles": "no approver has a role yet; write level and quorum",
+        "roles": "who must say yes belongs to how many; write quorum: {approve: 2, roles: [...]}",
     }
 )
 PLANNED_KEYS: Final = frozenset(NOT_YET)
@@ -281,9 +281,12 @@ def _obligations(fields: Mapping[str, Node], rule: str) -> Obligations:
     if "preview" in fields:
         _true(fields["preview"], "preview")
     hold = _hold(fields["hold"]) if "hold" in fields else ((), ())
+    quorum, roles = _quorum(fields["quorum"]) if "quorum" in fields else (1, ())
+    named = (*fields, *(["roles"] if roles else []))
     return Obligations(
         level=LEVELS[level.value] if level else 1,
-        quorum=positive(fields["quorum"], "quorum") if "quorum" in fields else 1,
+        quorum=quorum,
+        roles=roles,
         timeout_s=positive(fields["timeout_s"], "timeout_s") if "timeout_s" in fields else None,
         sandbox=_sandbox(fields["sandbox"]) if "sandbox" in fields else None,
         limits=_limits(fields["limits"]) if "limits" in fields else (),
@@ -292,8 +295,23 @@ def _obligations(fields: Mapping[str, Node], rule: str) -> Obligations:
         preview="preview" in fields,
         hold=hold[0],
         hold_names=hold[1],
-        places=tuple(sorted((key, rule) for key in fields)),
+        places=tuple(sorted((key, rule) for key in named)),
     )
+
+
+def _quorum(node: Node) -> tuple[int, tuple[tuple[str, ...], ...]]:
+    """Return how many people must say yes, and the roles of which each of them must hold one."""
+    if not isinstance(node, Entries):
+        return positive(node, "quorum"), ()
+    fields = fields_of(node, frozenset({"approve", "roles"}), "quorum")
+    if "roles" not in fields:
+        refuse(node.place, "quorum as a mapping names roles; write a number, or roles: [...]")
+    roles = words_in(fields, "roles")
+    for text in roles:
+        if not _ID.fullmatch(text.value):
+            refuse(text.place, f"role {text.value!r}: use lower-case letters, digits and dashes")
+    approve = positive(fields["approve"], "approve") if "approve" in fields else 1
+    return approve, (tuple(sorted({text.value for text in roles})),)
 
 
 def _sandbox(node: Node) -> frozenset[str]:

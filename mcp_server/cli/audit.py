@@ -8,11 +8,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import typer
 
 from audit.canonical import Json
+from audit.deep import VoteCheck
 from audit.errors import AuditError, NoteError, PolicyUnmet
 from audit.note import PublicKey
 from audit.prove import prove, verify_proof
@@ -37,6 +39,7 @@ class Asked:
     key: str | None
     policy: Path | None
     pinned: Path | None
+    signers: Path | None
     deep: bool
     strict: bool
 
@@ -49,6 +52,7 @@ def verify_log(asked: Asked, *, as_json: bool) -> int:
         _trusted(asked.key, asked.policy),
         pinned=_bytes(asked.pinned) if asked.pinned else None,
         deep=asked.deep,
+        vote=_vote_check(asked.signers) if asked.signers else None,
         strict=asked.strict,
         progress=_shown_progress() if sys.stderr.isatty() else None,
         spread=spread,
@@ -150,6 +154,16 @@ def _shown_progress() -> Callable[[int], None]:
             typer.echo(f"\r{records_read} records \r", err=True, nl=False)
 
     return show_count
+
+
+def _vote_check(signers: Path) -> VoteCheck:
+    """Return how the signature of a vote is checked against a file of the auditor's."""
+    from approvals.recorded import why_not  # noqa: PLC0415  # loads pydantic
+    from approvals.sshsig import read_signers  # noqa: PLC0415
+
+    return partial(
+        why_not, signers=read_signers(_bytes(signers).decode("utf-8", "replace"), str(signers))
+    )
 
 
 def _bytes(path: Path) -> bytes:

@@ -241,6 +241,9 @@ def audit_verify(
         Path | None, typer.Option("--policy", help="A C2SP trust policy: logs, witnesses, quorum.")
     ] = None,
     deep: Annotated[bool, typer.Option("--deep", help="Also check every record's form.")] = False,
+    signers: Annotated[
+        Path | None, typer.Option("--signers", help="Who signs approvals: --deep checks each vote.")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Recovered records are exit 3.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -251,7 +254,9 @@ def audit_verify(
     with explained():
         from mcp_server.cli import audit  # noqa: PLC0415
 
-        asked = audit.Asked(directory, key, policy, pinned, deep=deep, strict=strict)
+        if signers is not None and not deep:
+            raise typer.BadParameter("--signers is for --deep, which looks at each vote")
+        asked = audit.Asked(directory, key, policy, pinned, signers, deep=deep, strict=strict)
         raise typer.Exit(audit.verify_log(asked, as_json=as_json))
 
 

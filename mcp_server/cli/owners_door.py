@@ -19,7 +19,7 @@ from mcp_server.journal import Journal
 from mcp_server.known_secrets import redactor
 from mcp_server.log_place import log_directory, open_log
 from mcp_server.places import places
-from mcp_server.reach import voters
+from mcp_server.reach import holders, voters
 
 
 class Door:
@@ -99,7 +99,8 @@ def _own_desk(directory: Path) -> Iterator[tuple[Desk, Voters]]:
         open_log(config, where), log_directory(config, where), redactor(config, where)
     )
     try:
-        yield Desk(Store(store), journal.note), voters(config.approvals)
+        held = holders(config.approvals)
+        yield Desk(Store(store), journal.note, roles=held), voters(config.approvals)
     finally:
         journal.close()
 

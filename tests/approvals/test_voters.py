@@ -7,8 +7,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from approvals.desk import Desk
+from approvals.recorded import why_not
 from approvals.request import Answer, ApprovalError, Level, Mismatch, Need, NotPending, State
-from approvals.sshsig import BadSignature, armored, signed_data
+from approvals.sshsig import BadSignature, armored, read_signers, signed_data
 from approvals.statement import statement
 from approvals.terminal import peer_principal, respond
 from approvals.voters import MAX_SIGNATURE_CHARS, NAMESPACE, Voters
@@ -295,3 +297,64 @@ def test_stock_ssh_keygen_accepts_what_we_write_around_a_signature(tmp_path):
     (tmp_path / "sig").write_text(armored(kind + field(raw), NAMESPACE, signature))
     checked = ("-Y", "check-novalidate", "-n", NAMESPACE, "-s", str(tmp_path / "sig"))
     assert "Good" in keygen(*checked, stdin=b"any")
+
+
+@pytest.mark.threat("T07")
+def test_a_yes_counts_only_by_a_holder_of_a_role_in_each_list(store, log, clock, keys, voters):
+    held = {"ops-lead": frozenset({"alice"}), "dba": frozenset({"alice", "bob"})}
+    desk = Desk(store, log, clock=clock, roles=held)
+    need = Need(Level.SEPARATE, roles=(("dba",), ("ops-lead", "nobody")))
+    pending = desk.open(question(need))
+    assert "needs 1 of level 3 (separate) or higher, each by dba, each by ops-lead or nobody\n" in (
+        statement(desk.get(pending.id))
+    )
+    with pytest.raises(ApprovalError, match="bob does not hold the role ops-lead or nobody"):
+        desk.vote_signed(pending.id, signed(desk, keys, pending, "bob"), voters())
+    said = desk.vote_signed(pending.id, signed(desk, keys, pending, "alice"), voters())
+    assert said is State.APPROVED
+
+
+# What a log proves of a signed vote later
+
+
+@pytest.fixture
+def recorded(desk, log, keys, voters):
+    """A signed vote as the log has it, and who may sign."""
+    pending = desk.open(question())
+    known = voters()
+    desk.vote_signed(pending.id, signed(desk, keys, pending, "alice"), known)
+    (vote,) = [one["approval"] for one in log.records if one["event"] == "approval.voted"]
+    return vote, read_signers(known.signers.read_text(), "signers")
+
+
+def test_a_recorded_vote_is_proven_by_its_record_and_the_signers(recorded):
+    vote, signers = recorded
+    assert why_not(vote, signers) == ""
+
+
+FORGED = {
+    "another request": lambda vote: {**vote, "request_digest": "0" * 64},
+    "another id": lambda vote: {**vote, "id": "ap_other"},
+    "another action": lambda vote: {**vote, "action_digest": "b" * 64},
+    "another answer": lambda vote: {**vote, "answer": "approve-for-session"},
+    "another name": lambda vote: {**vote, "by": {**vote["by"], "name": "bob"}},
+    "another level": lambda vote: {**vote, "by": {**vote["by"], "level": 4}},
+    "another time": lambda vote: changed(vote, at_ms=1),
+    "another statement": lambda vote: changed(
+        vote, statement=vote["signed"]["statement"] + "x y\n"
+    ),
+    "no signature": lambda vote: changed(vote, signature=""),
+    "no text": lambda vote: changed(vote, statement=None),
+}
+
+
+def changed(vote, **signed):
+    return {**vote, "signed": {**vote["signed"], **signed}}
+
+
+@pytest.mark.threat("T15")
+@pytest.mark.parametrize("forge", FORGED.values(), ids=FORGED.keys())
+def test_a_recorded_vote_that_was_altered_is_not_proven(recorded, keys, forge):
+    vote, _ = recorded
+    text = line("alice", public(keys["alice"]), ',valid-after="20200101"')
+    assert why_not(forge(vote), read_signers(text, "signers"))

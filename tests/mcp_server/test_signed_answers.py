@@ -145,6 +145,16 @@ async def test_ssh_keygen_signs_and_verifies_it_from_the_written_log_alone(house
     )
     assert "Good" in said
 
+    deep = ("audit", "verify", "--deep")
+    assert "1 signatures of votes were not checked" in (await house.cli(*deep)).stdout
+    proven = await house.cli(*deep, "--signers", str(tmp_path / "signers"))
+    assert (proven.returncode, "not checked" in proven.stdout) == (0, False)
+    (tmp_path / "others").write_text("# nobody\n")
+    unproven = await house.cli(*deep, "--signers", str(tmp_path / "others"))
+    assert (unproven.returncode, "does not prove this vote" in unproven.stdout) == (1, True)
+    useless = await house.cli("audit", "verify", "--signers", str(tmp_path / "signers"))
+    assert useless.returncode == 2
+
 
 @pytest.mark.parametrize(
     ("name", "what"), [("absent", "No such"), ("text", "Nothing was"), ("locked", "ssh-add")]

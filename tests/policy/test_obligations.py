@@ -13,6 +13,9 @@ some = st.builds(
     Obligations,
     level=st.integers(1, 4),
     quorum=st.integers(1, 9),
+    roles=st.sets(st.sampled_from((("a",), ("a", "b"), ("c",)))).map(
+        lambda one: tuple(sorted(one))
+    ),
     timeout_s=st.none() | st.integers(1, 900),
     sandbox=profiles,
     network=st.sets(st.sampled_from(((), ("a",), ("a", "b")))).map(lambda one: tuple(sorted(one))),
@@ -36,6 +39,7 @@ def is_as_strict(tight: Obligations, loose: Obligations) -> bool:
         (
             tight.level >= loose.level,
             tight.quorum >= loose.quorum,
+            set(loose.roles) <= set(tight.roles),
             loose.timeout_s is None
             or (tight.timeout_s is not None and tight.timeout_s <= loose.timeout_s),
             loose.sandbox is None or (tight.sandbox is not None and tight.sandbox <= loose.sandbox),
@@ -65,6 +69,7 @@ def test_nothing_more_is_asked_than_the_strictest_of_them(one, other):
     assert both.level in (one.level, other.level)
     assert both.quorum in (one.quorum, other.quorum)
     assert {name for name, _ in both.limits} == {n for n, _ in (*one.limits, *other.limits)}
+    assert set(both.roles) == {*one.roles, *other.roles}
     assert set(both.redact) == {*one.redact, *other.redact}
 
 
