@@ -53,6 +53,7 @@ MOVES: Mapping[tuple[State, str], frozenset[State]] = MappingProxyType(
 MAX_PENDING = 10
 COOL_DOWN_S = 60
 STORE_POLL_S = 1.0
+MAX_REASON = 500
 
 Journal = Callable[[Mapping[str, object]], None]
 
@@ -95,6 +96,7 @@ class Desk:
             live_id = self._store.create(pending, MAX_PENDING)
             created = live_id == pending.id
             self._applied(move, pending.id, State.PENDING if created else None)
+        self.bell.ring()
         return pending if created else self._load(live_id)
 
     def get(self, request_id: str) -> Pending:
@@ -111,10 +113,25 @@ class Desk:
         self.expire()
         return self._store.pending()
 
+    def answered(self, limit: int) -> list[Pending]:
+        """Return the requests that wait no more, the latest move first."""
+        self.expire()
+        return self._store.answered(limit)
+
+    def edition(self) -> str:
+        """Return a text that is another one whenever any request moved, in any process."""
+        self.expire()
+        return self._store.edition()
+
     def vote(
-        self, request_id: str, answer: Answer, principal: Principal, seen_digest: str
+        self,
+        request_id: str,
+        answer: Answer,
+        principal: Principal,
+        seen_digest: str,
+        reason: str = "",
     ) -> State:
-        """Count one answer and return the state it led to.
+        """Count one answer and return the state it led to; `reason` is for the one who asked.
 
         Raises:
             NotPending: the request is unknown, answered or too late.
@@ -126,7 +143,7 @@ class Desk:
             pending = self._load(request_id)
             _must_be(pending, State.PENDING)
             _same(seen_digest, pending.request_digest, request_id, "what was shown")
-            vote = Vote(answer, principal)
+            vote = Vote(answer, principal, visible(reason, MAX_REASON))
             if refusal := _refusal(pending, vote):
                 raise ApprovalError(f"{request_id}: {refusal} The request is still pending.")
             move = self._append("voted", pending, vote_facts(vote))

@@ -15,12 +15,12 @@ import anyio
 
 from approvals import terminal
 from approvals.desk import Desk
-from approvals.request import ApprovalError, Level
+from approvals.request import ApprovalError, Level, Principal
 from approvals.store import Store
 from audit.query import Query, records
 from audit.redact import Redactor
 from mcp_server import known_secrets
-from mcp_server.approver import Approver, highest_level
+from mcp_server.approver import Approver, highest_level, levels, owner_level
 from mcp_server.caller import Caller
 from mcp_server.config import ApprovalSettings, Config
 from mcp_server.freeze import Freezer
@@ -88,10 +88,32 @@ class App:
         return self.live.current()
 
     async def serve_owner(self) -> None:
-        """Answer the owner's terminal, where that channel is on, and feed the sinks."""
+        """Answer the owner's terminal and page, where these channels are on, and feed the sinks."""
         async with anyio.create_task_group() as group:
             group.start_soon(self.sinks.run)
+            group.start_soon(self._serve_page)
             await self._serve_terminal()
+
+    async def _serve_page(self) -> None:
+        settings = self.config.approvals
+        if settings.page is None:
+            return
+        from approvals.web.listener import serve  # noqa: PLC0415  # its libraries load in 0.2 s
+        from approvals.web.site import Site  # noqa: PLC0415
+
+        uid = self.caller.owner.uid
+        site = Site(
+            desk=self.desk,
+            directory=self.places.approvals,
+            origin=settings.page.origin,
+            owner=Principal("page", uid, "owner", owner_level(settings)),
+            approvers=settings.approvers,
+            redact=self.redactor.redact_text,
+        )
+        try:
+            await serve(site, settings.page.address)
+        except ApprovalError as error:
+            logger.warning("%s", error)  # the other channels still answer
 
     async def _serve_terminal(self) -> None:
         if "terminal" not in self.config.approvals.channels:
@@ -201,7 +223,7 @@ def check_levels(policy: Policy, approvals: ApprovalSettings) -> None:
             needed = Level(rule.obligations.level).name.lower()
             raise PolicyError(
                 f"{rule.place}: rule {rule.id!r} asks for level {needed}, and approvals.channels "
-                f"({', '.join(approvals.channels) or 'none'}) reaches {reached.name.lower()} at "
+                f"({', '.join(levels(approvals)) or 'none'}) reaches {reached.name.lower()} at "
                 "most; add a channel, or set approvals.unreachable to deny."
             )
 

@@ -68,7 +68,7 @@ class Suspended:
 
 
 Verdict = Approved | Refused | Waiting | Suspended
-Channel = Literal["elicitation", "terminal"]
+Channel = Literal["elicitation", "terminal", "page", "api"]
 
 
 class Approver:
@@ -140,7 +140,7 @@ class Approver:
     def _nobody(self, question: Question) -> str:
         return (
             f"No approver can be reached: this needs level {question.need.level.name.lower()}, and "
-            f"of the configured channels ({', '.join(self._settings.channels) or 'none'}) none "
+            f"of the configured channels ({', '.join(levels(self._settings)) or 'none'}) none "
             "reaches it from here. See `approvals.channels` in docs/configuration.md."
         )
 
@@ -153,8 +153,8 @@ class Approver:
             answer = await self._heard(pending, channels, client)
         elif resumed.answer is None:
             return Refused("The call answers no question; call again afresh.", pending.id)
-        elif resumed.answer == "unavailable" and "terminal" in channels:
-            answer = await self._heard(pending, ("terminal",), client)
+        elif resumed.answer == "unavailable" and (others := _besides_the_client(channels)):
+            answer = await self._heard(pending, others, client)
         else:
             answer = resumed.answer
         if answer is not None and not isinstance(answer, str):
@@ -198,7 +198,7 @@ class Approver:
                 offers = bool(pending.question.for_session)
                 text = "\n".join(as_lines(pending))
                 answer = await client.ask(pending.id, text, offers_session=offers)
-            if answer is None or (answer == "unavailable" and "terminal" in channels):
+            if answer is None or (answer == "unavailable" and _besides_the_client(channels)):
                 answer = None
                 await anyio.sleep_forever()
             group.cancel_scope.cancel()
@@ -224,14 +224,35 @@ class Approver:
             return Approved(approval, question.action_digest)
         if pending.state is State.PENDING:
             return Waiting(pending.id)
-        return Refused(f"The request was {pending.state.value}.", pending.id)
+        said = f" They said: {reason}" if (reason := reason_of(pending)) else ""
+        return Refused(f"The request was {pending.state.value}.{said}", pending.id)
 
 
 def levels(settings: ApprovalSettings) -> dict[Channel, Level]:
     """Return the configured channels, and what a yes through each of them counts as."""
-    owner = Level.ATTESTED if settings.strict_owner else Level.OWNER
-    known: dict[Channel, Level] = {"elicitation": Level.ATTESTED, "terminal": owner}
-    return {channel: known[channel] for channel in settings.channels}
+    owner = owner_level(settings)
+    known = {"elicitation": Level.ATTESTED, "terminal": owner}
+    found: dict[Channel, Level] = {channel: known[channel] for channel in settings.channels}
+    if settings.page is not None:
+        found["page"] = owner
+    if settings.approvers is not None:
+        found["api"] = Level.SEPARATE
+    return found
+
+
+def owner_level(settings: ApprovalSettings) -> Level:
+    """Return what a yes of the owner counts as, by whatever proves no more than the uid."""
+    return Level.ATTESTED if settings.strict_owner else Level.OWNER
+
+
+def reason_of(pending: Pending) -> str:
+    """Return what the person who denied a request said to the agent; empty without words."""
+    said = (vote.reason for vote in pending.votes if vote.answer is Answer.DENY)
+    return next(filter(None, said), "")
+
+
+def _besides_the_client(channels: Sequence[Channel]) -> Sequence[Channel]:
+    return [channel for channel in channels if channel != "elicitation"]
 
 
 def highest_level(settings: ApprovalSettings) -> Level:

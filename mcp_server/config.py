@@ -10,9 +10,16 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from mcp_server.sink_settings import SinkSettings
 from policy import document
@@ -22,6 +29,8 @@ from sandbox.host import Choice
 Channel = Literal["elicitation", "terminal"]
 Keys = tuple[str | int, ...]
 _PROXY = re.compile(r"http://[A-Za-z0-9_.-]+:[0-9]{1,5}")
+_NAMED = r"[A-Za-z0-9][A-Za-z0-9.-]*(:\d+)?"
+_LAST_PORT = 65_535
 _JSON_WORD = re.compile(r"true|false|null|-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 
 
@@ -36,6 +45,33 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class PageSettings(_Strict):
+    """The page and API of approvals, on a listener of their own."""
+
+    listen: str = Field(pattern=r"^(127\.0\.0\.1|\[::1\]):[1-9][0-9]{0,4}$")
+    public_url: str = Field(  # where a proxy with TLS, or a tunnel, shows it
+        default="", pattern=rf"^(https://{_NAMED}|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?)?$"
+    )
+
+    @field_validator("listen")
+    @classmethod
+    def _with_a_port(cls, value: str) -> str:
+        if int(value.rpartition(":")[2]) > _LAST_PORT:
+            raise ValueError(f"{value!r} has no port from 1 to {_LAST_PORT}")
+        return value
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Return the address and port to listen on."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @property
+    def origin(self) -> str:
+        """Return the one origin that a browser sees."""
+        return self.public_url or f"http://{self.listen}"
+
+
 class ApprovalSettings(_Strict):
     """How a human is asked."""
 
@@ -45,6 +81,21 @@ class ApprovalSettings(_Strict):
     use_within_s: int = Field(default=120, ge=1, le=86_400)  # how long a yes may be used
     strict_owner: bool = False  # count the owner's own terminal as level 1
     unreachable: Literal["error", "deny"] = "error"  # a rule's level that no channel reaches
+    page: PageSettings | None = None  # off; then there is no API either
+    approvers: Path | None = None  # who may answer through the API, by hashes of tokens
+
+    @field_validator("approvers")
+    @classmethod
+    def _a_full_path(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_absolute():
+            raise ValueError(f"{value} is not an absolute path")
+        return value
+
+    @model_validator(mode="after")
+    def _has_a_listener(self) -> Self:
+        if self.approvers is not None and self.page is None:
+            raise ValueError("approvers answer through the listener of page; set page.listen too")
+        return self
 
 
 class LimitSettings(_Strict):
