@@ -48,6 +48,7 @@ from sandbox.changes.shelf import Shelf
 from sandbox.host import HostFacts
 from sandbox.leftovers import sweep
 from sandbox.permit import PermitOffice, SandboxError
+from sandbox.profile import is_within
 
 Auth = Literal["stdio", "http", "cli"]
 logger = logging.getLogger(__name__)
@@ -174,7 +175,8 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     host = probed(config, where)
     sweep(where.state)
     office = PermitOffice()
-    words, grants = Words(_Denied(live, caller), Judged(live, caller)), HostGrants()
+    denied = _Denied(live, caller, _own_files(config, where))
+    words, grants = Words(denied, Judged(live, caller)), HostGrants()
     runners = Runners(office, host, words, where, config.changes)
     for line in recover(runners.changes):
         logger.warning("%s", line)
@@ -191,12 +193,25 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
         )
     )
     freezer = Freezer(
-        live.current, host, (config.limits, config.network, config.minimum_enforcement), runners
-    )
+        live.current, host, (config.limits, config.network, config.minimum_enforcement), runners,
+        _own_ports(config),
+    )  # fmt: skip
     return App(
         config, where, caller, live, host, journal, desk, freezer, Road(gate), runners, grants,
         sinks(config, where), redactor,
     )  # fmt: skip
+
+
+def _own_ports(config: Config) -> frozenset[int]:
+    page = config.approvals.page
+    return frozenset() if page is None else frozenset({page.address[1]})
+
+
+def _own_files(config: Config, where: Places) -> tuple[str, ...]:
+    """Return what no command may read: links and sockets to answer by, and who may answer."""
+    approvers = config.approvals.approvers
+    named = (where.approvals, where.config_file, where.http_token, approvers)
+    return tuple(str(path.resolve()) for path in named if path is not None)
 
 
 def _make_state(state: Path) -> None:
@@ -245,15 +260,18 @@ def _classified(live: LivePolicy, request: Request, context: Context) -> Decisio
 
 
 class _Denied:
-    """Which paths may never be read: those denied in any of the workspaces, by the live policy."""
+    """Which paths may never be read: our own, and those the live policy denies in any workspace."""
 
-    def __init__(self, live: LivePolicy, caller: Caller) -> None:
+    def __init__(self, live: LivePolicy, caller: Caller, own: tuple[str, ...]) -> None:
         self._live = live
+        self._own = own
         self._contexts = [caller.context(root) for root in caller.roots or (NOWHERE,)]
         self._policy: Policy | None = None
         self._denied: list[DeniedReads] = []
 
     def __call__(self, path: str) -> bool:
+        if any(is_within(path, own) for own in self._own):
+            return True  # whatever the policy says: who reads these can answer
         policy = self._live.in_force  # what the call at hand was decided by
         if policy is not self._policy:
             self._denied = [denied_reads(policy, context) for context in self._contexts]
