@@ -78,9 +78,10 @@ async def _events(site: Site, request: Request) -> AsyncIterator[str]:
     with site.desk.bell.listener() as listener:
         while not site.closing.is_set():
             try:
+                await speaker(request)
                 edition = await to_thread.run_sync(site.desk.edition)
-            except ApprovalError:
-                return  # the page connects again, and says that it cannot
+            except (ApprovalError, Fault):
+                return  # the page connects again, and is told why it cannot
             if edition != known:
                 known, silent_s = edition, 0.0
                 yield f"data: {edition}\n\n"
@@ -90,4 +91,3 @@ async def _events(site: Site, request: Request) -> AsyncIterator[str]:
             before_s = anyio.current_time()
             await listener.wait(STORE_POLL_S)
             silent_s += anyio.current_time() - before_s
-            await speaker(request)  # a session that ended hears nothing more

@@ -2,13 +2,16 @@
 
 import hashlib
 import socket
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
 import httpx2
+from anyio.abc import TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from approvals.desk import Desk
@@ -33,6 +36,8 @@ class House:
     clock: Clock = field(default_factory=Clock)
     log: Log = field(default_factory=Log)
     owner: Principal = PAGE_OWNER
+    task: Future[object] | None = None
+    ended: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.port = free_port()
@@ -54,6 +59,23 @@ class House:
     @property
     def url(self) -> str:
         return self.site.origin
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self.port
+
+    def stop(self) -> None:
+        """End the listener, and wait until it has."""
+        if self.task is not None:
+            self.task.cancel()
+            assert self.ended.wait(10)
+            self.task = None
+
+    async def listen(self, *, task_status: TaskStatus[None]) -> None:
+        try:
+            await listener.serve(self.site, self.address, task_status=task_status)
+        finally:
+            self.ended.set()
 
     def asks(self, *, session: str = "", **changes) -> Pending:
         """Return a request that nobody asked before."""
@@ -107,9 +129,9 @@ def serving(directory: Path, owner: Principal = PAGE_OWNER) -> Iterator[House]:
     """Show the page of a new desk for the block."""
     with start_blocking_portal() as portal:
         house = House(directory, portal, owner=owner)
-        task, _ = portal.start_task(listener.serve, house.site, ("127.0.0.1", house.port))
+        house.task, _ = portal.start_task(house.listen)
         try:
             yield house
         finally:
-            task.cancel()
+            house.stop()
             house.store.close()
