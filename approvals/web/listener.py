@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from approvals.request import ApprovalError
 from approvals.web import api, document, entrance
+from approvals.web.address import listening
 from approvals.web.faults import Fault, as_fault
 from approvals.web.guard import Guard
 from approvals.web.links import announce, showing
@@ -71,21 +72,16 @@ async def serve(
         with showing(site.directory) as lock:
             if lock is not None:
                 try:
-                    with _listening(address) as listening:
+                    with listening(address) as bound:
                         announce(lock, site.origin)
                         task_status.started()
-                        await _run(site, listening)
+                        await _run(site, bound)
                 except OSError as error:
                     problem = f"{address[0]}:{address[1]}: the page cannot be shown: {error}"
                     if problem != said:
                         logger.warning("%s. Set another approvals.page.listen.", problem)
                     said = problem
         await anyio.sleep(RETRY_S)
-
-
-def _listening(address: tuple[str, int]) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-    return socket.create_server(address, family=family)
 
 
 class _Quiet(uvicorn.Server):
@@ -97,7 +93,7 @@ class _Quiet(uvicorn.Server):
         yield
 
 
-async def _run(site: Site, listening: socket.socket) -> None:
+async def _run(site: Site, bound: socket.socket) -> None:
     """Serve until cancelled; then streams end, and what is being answered gets a second."""
     server = _Quiet(
         uvicorn.Config(
@@ -117,7 +113,7 @@ async def _run(site: Site, listening: socket.socket) -> None:
 
     async def serve_to_the_end() -> None:
         with anyio.CancelScope(shield=True):  # it ends by `should_exit`, within its grace
-            await server.serve(sockets=[listening])
+            await server.serve(sockets=[bound])
 
     async with anyio.create_task_group() as group:
         group.start_soon(serve_to_the_end)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -232,3 +233,23 @@ def test_without_a_server_or_a_file_the_command_line_says_what_to_set(rig):
     for words, hint in ((("page",), "approvals.page.listen"), (("token", "a"), "approvers.json")):
         refused = rig.run("approvals", *words)
         assert (refused.returncode, hint in refused.stderr) == (2, True), refused.stderr
+
+
+def test_doctor_says_where_the_page_is_who_has_a_token_and_what_is_in_the_way(rig):
+    port = free_port()
+    approvers = rig.base / "approvers.json"
+    rig.configure(f"approvals: {{page: {{listen: '127.0.0.1:{port}'}}, approvers: {approvers}}}\n")
+
+    def rows() -> dict[str, tuple[str, str]]:
+        found = json.loads(rig.run("doctor", "--json").stdout)["rows"]
+        return {row["name"]: (row["state"], row["evidence"]) for row in found}
+
+    seen = rows()
+    assert seen["approvals page"][0] == "none"
+    assert "nobody" in seen["approvals API"][1]
+    assert rig.run("approvals", "token", "alice", "--reader").returncode == 0
+    with socket.create_server(("127.0.0.1", port)):
+        seen = rows()
+    assert seen["approvals page"][0] == "dead"
+    assert f"127.0.0.1:{port}: Address already in use" in seen["approvals page"][1]
+    assert seen["approvals API"] == ("found", f"alice (reader) in {approvers}")

@@ -3,10 +3,11 @@
 const at = (id) => document.getElementById(id);
 const KEY = "permitgate-key";
 const ARMED_MS = 400; // a click meant for the card before does not answer this one
+const STEP_MS = 60; // whoever holds a key down passes by
 const FIRST = ["why-asked", "risk", "profile", "cwd", "host", "user", "connects-to", "also-writes", "asked-for", "runs-instead", "rule-demands"];
 const LOUD = /^(unconfined|live) |OUTSIDE THE SANDBOX|ANY PUBLIC HOST/;
 
-const seen = { tab: "pending", rows: [], chosen: "", shown: null, skew: 0, armed: 0, asking: 0, answering: false };
+const seen = { tab: "pending", rows: [], chosen: "", shown: null, skew: 0, armed: 0, sure: 0, asking: 0, loading: 0, answering: false };
 let key = localStorage.getItem(KEY) || "";
 
 function made(tag, name, text) {
@@ -115,7 +116,9 @@ async function refresh() {
 // --- the list --------------------------------------------------------------------------------
 
 async function load() {
+  const mine = ++seen.loading;
   const found = await (await ask(`/api/v1/approvals?state=${seen.tab}`)).json();
+  if (mine !== seen.loading) return; // a later one has newer rows
   seen.skew = found.now_ms - Date.now();
   seen.rows = found.approvals;
   drawList();
@@ -192,16 +195,21 @@ function move(by) {
   const now = rows.findIndex((row) => row.dataset.id === seen.chosen);
   const next = rows[now < 0 ? 0 : Math.min(Math.max(now + by, 0), rows.length - 1)];
   next.focus();
-  next.scrollIntoView({ block: "nearest" });
-  choose(next.dataset.id, { keepsFocus: true });
+  choose(next.dataset.id, { keepsFocus: true, after_ms: STEP_MS });
 }
 
 // --- the card --------------------------------------------------------------------------------
 
-async function choose(id, { keepsFocus = false } = {}) {
-  if (id !== seen.chosen) at("reason").value = "";
+async function choose(id, { keepsFocus = false, after_ms = 0 } = {}) {
+  if (id !== seen.chosen) {
+    at("reason").value = "";
+    usable(false);
+    seen.shown = null; // until the next one is here, there is nothing to answer
+  }
   seen.chosen = id;
   mark();
+  if (after_ms) await new Promise((done) => setTimeout(done, after_ms));
+  if (id !== seen.chosen) return;
   await show(id);
   if (!keepsFocus) at("card").focus({ preventScroll: true });
 }
@@ -343,10 +351,15 @@ function confirmed(said) {
   at("sure").dataset.said = said;
   at("sure").dataset.id = request.id;
   at("sure").showModal();
+  // A key that was typed on is no answer: a yes counts once it could have been read.
+  const armed = (seen.sure = said === "deny" ? 0 : performance.now() + ARMED_MS);
+  at("sure-yes").setAttribute("aria-disabled", armed > 0);
+  setTimeout(() => seen.sure === armed && at("sure-yes").setAttribute("aria-disabled", false), ARMED_MS);
   at(said === "deny" ? "sure-reason" : "sure-yes").focus();
 }
 
 function settle() {
+  if (performance.now() < seen.sure) return;
   const { said, id } = at("sure").dataset;
   at("sure").close();
   if (seen.shown?.id === id) answer(said, at("sure-reason").value);
