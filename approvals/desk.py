@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import anyio
@@ -28,6 +29,7 @@ from approvals.request import (
     Approval,
     ApprovalError,
     CoolingDown,
+    Level,
     Mismatch,
     NotPending,
     Pending,
@@ -68,12 +70,17 @@ class Desk:
         *,
         clock: Callable[[], float] = time.time,
         cool_down_s: int = COOL_DOWN_S,
+        owner_level: Level = Level.OWNER,
     ) -> None:
-        """Build a desk; `journal` appends one record durably or raises, and then nothing moves."""
+        """Build a desk; `journal` appends one record durably or raises, and then nothing moves.
+
+        `owner_level` is what an answer counts as that proves no more than the owner's uid.
+        """
         self._store = store
         self._journal = journal
         self._clock = clock
         self._cool_down_ms = cool_down_s * 1000
+        self._owner_level = owner_level
         self._moving = threading.RLock()
         self.bell = Bell()
 
@@ -143,7 +150,7 @@ class Desk:
             pending = self._load(request_id)
             _must_be(pending, State.PENDING)
             _same(seen_digest, pending.request_digest, request_id, "what was shown")
-            vote = Vote(answer, principal, visible(reason, MAX_REASON))
+            vote = Vote(answer, self._weighed(principal), visible(reason, MAX_REASON))
             if refusal := _refusal(pending, vote):
                 raise ApprovalError(f"{request_id}: {refusal} The request is still pending.")
             move = self._append("voted", pending, vote_facts(vote))
@@ -220,6 +227,10 @@ class Desk:
                 self._applied(half.move, half.request_id, state)
         self.bell.ring()
         return len(halves)
+
+    def _weighed(self, principal: Principal) -> Principal:
+        is_owner = principal.level is Level.OWNER
+        return replace(principal, level=self._owner_level) if is_owner else principal
 
     def _finish(self, half: HalfMove, pending: Pending) -> State | None:
         if half.request_digest != pending.request_digest:

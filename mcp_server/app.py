@@ -20,7 +20,7 @@ from approvals.store import Store
 from audit.query import Query, records
 from audit.redact import Redactor
 from mcp_server import known_secrets
-from mcp_server.approver import Approver, highest_level, levels, owner_level
+from mcp_server.approver import Approver, highest_level, levels
 from mcp_server.caller import Caller
 from mcp_server.config import ApprovalSettings, Config
 from mcp_server.freeze import Freezer
@@ -107,7 +107,7 @@ class App:
             desk=self.desk,
             directory=self.places.approvals,
             origin=settings.page.origin,
-            owner=Principal("page", uid, "owner", owner_level(settings)),
+            owner=Principal("page", uid, "owner", Level.OWNER),
             approvers=settings.approvers,
             redact=self.redactor.redact_text,
         )
@@ -171,7 +171,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     except PolicyError:
         journal.close()
         raise
-    desk = _desk(where, journal, log_directory(config, where))
+    desk = _desk(Store(where.approvals / "approvals.sqlite"), journal, config, where)
     host = probed(config, where)
     sweep(where.state)
     office = PermitOffice()
@@ -243,14 +243,14 @@ def check_levels(policy: Policy, approvals: ApprovalSettings) -> None:
             )
 
 
-def _desk(where: Places, journal: Journal, log: Path) -> Desk:
+def _desk(store: Store, journal: Journal, config: Config, where: Places) -> Desk:
     """Return the desk, after finishing the moves that a crash left half done.
 
     The log is read only while some request could still move, which every request stops doing.
     """
-    store = Store(where.approvals / "approvals.sqlite")
-    desk = Desk(store, journal.note)
+    desk = Desk(store, journal.note, owner_level=config.approvals.owner_level)
     if store.due(SOME_DAY_MS):
+        log = log_directory(config, where)
         desk.recover(records(log, Query(text=APPROVAL_RECORD)))
     return desk
 

@@ -230,7 +230,7 @@ class Approver:
 
 def levels(settings: ApprovalSettings) -> dict[Channel, Level]:
     """Return the configured channels, and what a yes through each of them counts as."""
-    owner = owner_level(settings)
+    owner = settings.owner_level
     known = {"elicitation": Level.ATTESTED, "terminal": owner}
     found: dict[Channel, Level] = {channel: known[channel] for channel in settings.channels}
     if settings.page is not None:
@@ -238,11 +238,6 @@ def levels(settings: ApprovalSettings) -> dict[Channel, Level]:
     if settings.approvers is not None:
         found["api"] = Level.SEPARATE
     return found
-
-
-def owner_level(settings: ApprovalSettings) -> Level:
-    """Return what a yes of the owner counts as, by whatever proves no more than the uid."""
-    return Level.ATTESTED if settings.strict_owner else Level.OWNER
 
 
 def reason_of(pending: Pending) -> str:

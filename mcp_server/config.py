@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from approvals.request import Level
 from mcp_server.sink_settings import SinkSettings
 from policy import document
 from sandbox import toolchain_table
@@ -83,6 +84,11 @@ class ApprovalSettings(_Strict):
     unreachable: Literal["error", "deny"] = "error"  # a rule's level that no channel reaches
     page: PageSettings | None = None  # off; then there is no API either
     approvers: Path | None = None  # who may answer through the API, by hashes of tokens
+
+    @property
+    def owner_level(self) -> Level:
+        """Return what a yes of the owner counts as, by whatever proves no more than the uid."""
+        return Level.ATTESTED if self.strict_owner else Level.OWNER
 
     @field_validator("approvers")
     @classmethod

@@ -83,7 +83,7 @@ def _own_desk(directory: Path) -> Iterator[Desk]:
         open_log(config, where), log_directory(config, where), redactor(config, where)
     )
     try:
-        yield Desk(Store(store), journal.note)
+        yield Desk(Store(store), journal.note, owner_level=config.approvals.owner_level)
     finally:
         journal.close()
 

@@ -238,6 +238,20 @@ def test_what_another_page_could_send_is_refused(house, headers, status, word):
 
 
 @pytest.mark.threat("T19")
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", ""])
+def test_a_token_in_another_page_opens_nothing_either(house, origin):
+    pending = house.asks()
+    with house.client(**house.token(), Origin=origin) as web:
+        for refused in (
+            web.get("/api/v1/approvals"),
+            web.post(decisions(pending), json=yes(pending)),
+        ):
+            assert (refused.status_code, refused.json()["error"]) == (403, "wrong_origin")
+            assert "access-control-allow-origin" not in refused.headers
+    assert pending_still(house, pending)
+
+
+@pytest.mark.threat("T19")
 def test_a_cookie_answers_only_with_our_origin(house):
     pending = house.asks()
     with house.page() as web:
