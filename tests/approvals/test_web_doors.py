@@ -321,6 +321,19 @@ def test_news_of_nothing_keep_the_connection_and_end_with_the_session(directory,
         assert all(line in ("", ": still here") for line in lines)
 
 
+def test_an_open_stream_does_not_hold_up_the_end(directory, monkeypatch):
+    monkeypatch.setattr(entrance, "STORE_POLL_S", 0.01)
+    with (
+        serving(directory) as house,
+        house.page() as web,
+        web.stream("GET", "/page/news") as stream,
+    ):
+        lines = stream.iter_lines()
+        assert next(lines).startswith("data: ")
+        house.stop()
+        assert [line for line in lines if line] == []
+
+
 def test_previews_say_which_lines_a_diff_adds_and_takes_away(directory):
     diff = "tree\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-old\n+new\n same"
     with serving(directory) as house, house.client(**house.token()) as web:
