@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import anyio
@@ -31,6 +32,7 @@ from approvals.request import (
     Approval,
     ApprovalError,
     CoolingDown,
+    Level,
     Mismatch,
     NotPending,
     Pending,
@@ -58,6 +60,7 @@ MOVES: Mapping[tuple[State, str], frozenset[State]] = MappingProxyType(
 MAX_PENDING = 10
 COOL_DOWN_S = 60
 STORE_POLL_S = 1.0
+MAX_REASON = 500
 
 Journal = Callable[[Mapping[str, object]], None]
 Roles = Mapping[str, frozenset[str]]  # names of principals by role
@@ -66,7 +69,7 @@ Roles = Mapping[str, frozenset[str]]  # names of principals by role
 class Desk:
     """The state machine of requests; thread-safe, and one of many over the same store."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 — each is one thing that the owner configures
         self,
         store: Store,
         journal: Journal,
@@ -74,16 +77,19 @@ class Desk:
         clock: Callable[[], float] = time.time,
         cool_down_s: int = COOL_DOWN_S,
         roles: Roles = MappingProxyType({}),
+        owner_level: Level = Level.OWNER,
     ) -> None:
         """Build a desk; `journal` appends one record durably or raises, and then nothing moves.
 
         `roles` says who holds which; a need's role that is not in it is held by nobody.
+        `owner_level` is what an answer counts as that proves no more than the owner's uid.
         """
         self._store = store
         self._journal = journal
         self._clock = clock
         self._cool_down_ms = cool_down_s * 1000
         self._roles = roles
+        self._owner_level = owner_level
         self._moving = threading.RLock()
         self.bell = Bell()
         self.grants = Grants(GrantStore(store.database), self._write, self._now_ms)
@@ -107,6 +113,7 @@ class Desk:
             live_id = self._store.create(pending, MAX_PENDING)
             created = live_id == pending.id
             self._applied(move, pending.id, State.PENDING if created else None)
+        self.bell.ring()
         return pending if created else self._load(live_id)
 
     def get(self, request_id: str) -> Pending:
@@ -123,10 +130,25 @@ class Desk:
         self.expire()
         return self._store.pending()
 
+    def answered(self, limit: int) -> list[Pending]:
+        """Return the requests that wait no more, the latest move first."""
+        self.expire()
+        return self._store.answered(limit)
+
+    def edition(self) -> str:
+        """Return a text that is another one whenever any request moved, in any process."""
+        self.expire()
+        return self._store.edition()
+
     def vote(
-        self, request_id: str, answer: Answer, principal: Principal, seen_digest: str
+        self,
+        request_id: str,
+        answer: Answer,
+        principal: Principal,
+        seen_digest: str,
+        reason: str = "",
     ) -> State:
-        """Count one answer and return the state it led to.
+        """Count one answer and return the state it led to; `reason` is for the one who asked.
 
         Raises:
             NotPending: the request is unknown, answered or too late.
@@ -138,7 +160,8 @@ class Desk:
             pending = self._load(request_id)
             _must_be(pending, State.PENDING)
             _same(seen_digest, pending.request_digest, request_id, "what was shown")
-            return self._cast(pending, Vote(answer, principal), {})
+            vote = Vote(answer, self._weighed(principal), visible(reason, MAX_REASON))
+            return self._cast(pending, vote, {})
 
     def vote_signed(self, request_id: str, armored: str, voters: Voters) -> State:
         """Count the yes that an SSH signature over the statement gives, and return its state.
@@ -268,6 +291,10 @@ class Desk:
         if state is None:
             raise NotPending(f"{pending.id}: another answer or the deadline came first")
         return state
+
+    def _weighed(self, principal: Principal) -> Principal:
+        is_owner = principal.level is Level.OWNER
+        return replace(principal, level=self._owner_level) if is_owner else principal
 
     def _finish(self, half: HalfMove, pending: Pending) -> State | None:
         if half.request_digest != pending.request_digest:

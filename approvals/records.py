@@ -65,10 +65,11 @@ def opened_facts(pending: Pending) -> dict[str, object]:
 
 
 def vote_facts(vote: Vote) -> dict[str, object]:
-    """Return what a vote records: the answer, and who gave it through which channel."""
+    """Return what a vote records: the answer, who gave it through which channel, and why."""
     by = vote.by
     return {
         "answer": vote.answer.value,
+        **({"reason": vote.reason} if vote.reason else {}),
         "by": {
             "channel": visible(by.channel),
             "uid": by.uid,
@@ -140,15 +141,16 @@ def _half(event: str, move: str, facts: object) -> HalfMove | None:
             move=move,
             request_id=str(facts["id"]),
             request_digest=str(facts["request_digest"]),
-            vote=_vote(facts["answer"], facts["by"]) if kind == "voted" else None,
+            vote=_vote(facts["answer"], facts["by"], facts) if kind == "voted" else None,
             target=State(facts["state"]) if kind == "resolved" else target,
         )
     except (KeyError, ValueError, TypeError):
         return None
 
 
-def _vote(answer: object, by: Mapping[str, object]) -> Vote:
+def _vote(answer: object, by: Mapping[str, object], facts: Mapping[str, object]) -> Vote:
     uid, level = by["uid"], by["level"]
     if not isinstance(uid, int) or not isinstance(level, int):
         raise TypeError("uid and level are integers")
-    return Vote(Answer(answer), Principal(str(by["channel"]), uid, str(by["name"]), Level(level)))
+    principal = Principal(str(by["channel"]), uid, str(by["name"]), Level(level))
+    return Vote(Answer(answer), principal, str(facts.get("reason", "")))

@@ -6,7 +6,7 @@ and one expiry, so an answer cannot be moved to another request.
 
 import hashlib
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
 from approvals.scope import NO_GRANT, Act, Offer
@@ -140,10 +140,11 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Vote:
-    """One answer that counted."""
+    """One answer that counted; `reason` is what the principal said to the one who asked."""
 
     answer: Answer
     by: Principal
+    reason: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ _KEY = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _SHORT_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _BIDI = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 _TWIN_SCRIPTS = ("ARMENIAN", "CHEROKEE", "COPTIC", "CYRILLIC", "DESERET", "GREEK", "LISU")
+_MARGIN = re.compile(r"[+-]? {0,40}")
 _PADDING = re.compile(r" {8,}|^ +| +$")
 
 
@@ -112,13 +113,18 @@ def preview_lines(preview: str) -> tuple[str, ...]:
 def _text_warnings(key: str, value: str) -> tuple[str, ...]:
     if key != "preview":
         return warnings(value)
-    return tuple({tell: None for line in value.split("\n") for tell in warnings(line.lstrip(" "))})
+    bare = (line[len(_margin(line)) :] for line in value.split("\n"))
+    return tuple({tell: None for line in bare for tell in warnings(line)})
 
 
 def _escape_line(line: str) -> str:
-    indent = len(line) - len(line.lstrip(" "))
-    kept = min(indent, 40)  # a diff needs its indentation, and forty columns hide nothing
-    return " " * kept + visible(line[kept:])
+    margin = _margin(line)
+    return margin + visible(line[len(margin) :])
+
+
+def _margin(line: str) -> str:
+    """Return the mark of a diff and the indentation: forty columns of it hide nothing."""
+    return next(_MARGIN.finditer(line)).group()
 
 
 def _escape(text: str) -> str:

@@ -100,6 +100,18 @@ class Store:
             votes = db.execute(tables.VOTES_OF_WAITING).all()
             return [_pending(row, votes) for row in rows]
 
+    def answered(self, limit: int) -> list[Pending]:
+        """Return the requests that moved on from pending, the latest move first."""
+        with self._reading() as db:
+            rows = db.execute(tables.ANSWERED, {"limit": limit}).all()
+            votes = db.execute(tables.VOTES_OF_ANSWERED, {"limit": limit}).all()
+            return [_pending(row, votes) for row in rows]
+
+    def edition(self) -> str:
+        """Return a text that is another one after every opening, vote and move."""
+        with self._reading() as db:
+            return "-".join(map(str, db.execute(tables.EDITION).one()))
+
     def twin(self, question: Question) -> Pending | None:
         """Return the pending or approved request of this session for the same action and need."""
         with self._reading() as db:
@@ -139,6 +151,9 @@ class Store:
                 "level": int(vote.by.level),
             }
             db.execute(tables.CAST, cast)
+            if vote.reason:
+                said = {key: cast[key] for key in ("request", "person", "answer")}
+                db.execute(tables.SAY, {**said, "words": vote.reason})
             db.execute(tables.DENY, of)
             db.execute(tables.APPROVE, of)
             return _STATES[db.execute(tables.STATE, of).scalar_one()]
@@ -177,7 +192,7 @@ def _refuse_flood(db: sa.Connection, session: str, max_pending: int) -> None:
 
 def _vote(row: sa.Row[tuple[str, ...]]) -> Vote:
     by = Principal(row.channel, row.uid, row.name, Level(row.level))
-    return Vote(Answer(row.answer), by)
+    return Vote(Answer(row.answer), by, row.words or "")
 
 
 def _pending(row: sa.Row[tuple[str, ...]], votes: Sequence[sa.Row[tuple[str, ...]]]) -> Pending:

@@ -16,7 +16,7 @@ import anyio
 
 from approvals import terminal
 from approvals.desk import Desk
-from approvals.request import ApprovalError
+from approvals.request import ApprovalError, Level, Principal
 from approvals.store import Store
 from audit.query import Query, records
 from audit.redact import Redactor
@@ -50,6 +50,7 @@ from sandbox.changes.shelf import Shelf
 from sandbox.host import HostFacts
 from sandbox.leftovers import sweep
 from sandbox.permit import PermitOffice, SandboxError
+from sandbox.profile import is_within
 
 Auth = Literal["stdio", "http", "cli"]
 logger = logging.getLogger(__name__)
@@ -91,10 +92,32 @@ class App:
         return self.live.current()
 
     async def serve_owner(self) -> None:
-        """Answer the owner's terminal, where that channel is on, and feed the sinks."""
+        """Answer the owner's terminal and page, where these channels are on, and feed the sinks."""
         async with anyio.create_task_group() as group:
             group.start_soon(self.sinks.run)
+            group.start_soon(self._serve_page)
             await self._serve_terminal()
+
+    async def _serve_page(self) -> None:
+        settings = self.config.approvals
+        if settings.page is None:
+            return
+        from approvals.web.listener import serve  # noqa: PLC0415  # its libraries load in 0.2 s
+        from approvals.web.site import Site  # noqa: PLC0415
+
+        uid = self.caller.owner.uid
+        site = Site(
+            desk=self.desk,
+            directory=self.places.approvals,
+            origin=settings.page.origin,
+            owner=Principal("page", uid, "owner", Level.OWNER),
+            approvers=settings.approvers,
+            redact=self.redactor.redact_text,
+        )
+        try:
+            await serve(site, settings.page.address)
+        except ApprovalError as error:
+            logger.warning("%s", error)  # the other channels still answer
 
     async def _serve_terminal(self) -> None:
         if "terminal" not in self.config.approvals.channels:
@@ -156,7 +179,8 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     host = probed(config, where)
     sweep(where.state)
     office = PermitOffice()
-    words, grants = Words(_Denied(live, caller), Judged(live, caller)), HostGrants(desk.grants)
+    denied = _Denied(live, caller, _own_files(config, where))
+    words, grants = Words(denied, Judged(live, caller)), HostGrants(desk.grants)
     runners = Runners(office, host, words, where, config.changes)
     for line in recover(runners.changes):
         logger.warning("%s", line)
@@ -173,12 +197,25 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
         )
     )
     freezer = Freezer(
-        live.current, host, (config.limits, config.network, config.minimum_enforcement), runners
-    )
+        live.current, host, (config.limits, config.network, config.minimum_enforcement), runners,
+        _own_ports(config),
+    )  # fmt: skip
     return App(
         config, where, caller, live, host, journal, desk, freezer, Road(gate), runners, grants,
         sinks(config, where), redactor,
     )  # fmt: skip
+
+
+def _own_ports(config: Config) -> frozenset[int]:
+    page = config.approvals.page
+    return frozenset() if page is None else frozenset({page.address[1]})
+
+
+def _own_files(config: Config, where: Places) -> tuple[str, ...]:
+    """Return what no command may read: links and sockets to answer by, and who may answer."""
+    approvers = config.approvals.approvers
+    named = (where.approvals, where.config_file, where.http_token, approvers)
+    return tuple(str(path.resolve()) for path in named if path is not None)
 
 
 def _make_state(state: Path) -> None:
@@ -197,7 +234,8 @@ def _desk(config: Config, where: Places, journal: Journal) -> Desk:
     The log is read only while some request or grant could still move, which each stops doing.
     """
     store = Store(where.approvals / "approvals.sqlite")
-    desk = Desk(store, journal.note, roles=holders(config.approvals))
+    settings = config.approvals
+    desk = Desk(store, journal.note, roles=holders(settings), owner_level=settings.owner_level)
     if store.due(SOME_DAY_MS) or desk.grants.live():
         log = log_directory(config, where)
         desk.recover(chain(*(records(log, Query(text=text)) for text in APPROVAL_RECORDS)))
@@ -209,15 +247,18 @@ def _classified(live: LivePolicy, request: Request, context: Context) -> Decisio
 
 
 class _Denied:
-    """Which paths may never be read: those denied in any of the workspaces, by the live policy."""
+    """Which paths may never be read: our own, and those the live policy denies in any workspace."""
 
-    def __init__(self, live: LivePolicy, caller: Caller) -> None:
+    def __init__(self, live: LivePolicy, caller: Caller, own: tuple[str, ...]) -> None:
         self._live = live
+        self._own = own
         self._contexts = [caller.context(root) for root in caller.roots or (NOWHERE,)]
         self._policy: Policy | None = None
         self._denied: list[DeniedReads] = []
 
     def __call__(self, path: str) -> bool:
+        if any(is_within(path, own) for own in self._own):
+            return True  # whatever the policy says: who reads these can answer
         policy = self._live.in_force  # what the call at hand was decided by
         if policy is not self._policy:
             self._denied = [denied_reads(policy, context) for context in self._contexts]

@@ -147,7 +147,7 @@ class Approver:
     def _nobody(self, question: Question) -> str:
         return (
             f"No approver can be reached: this needs level {question.need.level.name.lower()}, and "
-            f"of the configured channels ({', '.join(self._settings.channels) or 'none'}) none "
+            f"of the configured channels ({', '.join(levels(self._settings)) or 'none'}) none "
             "reaches it from here. See `approvals.channels` in docs/configuration.md."
         )
 
@@ -231,9 +231,16 @@ class Approver:
             return Approved(approval, question.action_digest)
         if pending.state is State.PENDING:
             return Waiting(pending.id)
-        return Refused(f"The request was {pending.state.value}.", pending.id)
+        said = f" They said: {reason}" if (reason := reason_of(pending)) else ""
+        return Refused(f"The request was {pending.state.value}.{said}", pending.id)
 
 
 def _elsewhere(channels: Sequence[Channel]) -> Sequence[Channel]:
     """Return the channels that do not go through the agent's own client."""
     return [channel for channel in channels if channel != "elicitation"]
+
+
+def reason_of(pending: Pending) -> str:
+    """Return what the person who denied a request said to the agent; empty without words."""
+    said = (vote.reason for vote in pending.votes if vote.answer is Answer.DENY)
+    return next(filter(None, said), "")

@@ -10,10 +10,18 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from approvals.request import Level
 from mcp_server.sink_settings import SinkSettings
 from policy import document
 from sandbox import toolchain_table
@@ -26,6 +34,8 @@ RoleName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 # No colon: what a client calls itself is "client:NAME", and holds no role.
 PersonName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@+-]*$")]
 _PROXY = re.compile(r"http://[A-Za-z0-9_.-]+:[0-9]{1,5}")
+_NAMED = r"[A-Za-z0-9][A-Za-z0-9.-]*(:\d+)?"
+_LAST_PORT = 65_535
 _JSON_WORD = re.compile(r"true|false|null|-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 
 
@@ -38,6 +48,33 @@ class ConfigError(Exception):
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class PageSettings(_Strict):
+    """The page and API of approvals, on a listener of their own."""
+
+    listen: str = Field(pattern=r"^(127\.0\.0\.1|\[::1\]):[1-9][0-9]{0,4}$")
+    public_url: str = Field(  # where a proxy with TLS, or a tunnel, shows it
+        default="", pattern=rf"^(https://{_NAMED}|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?)?$"
+    )
+
+    @field_validator("listen")
+    @classmethod
+    def _with_a_port(cls, value: str) -> str:
+        if int(value.rpartition(":")[2]) > _LAST_PORT:
+            raise ValueError(f"{value!r} has no port from 1 to {_LAST_PORT}")
+        return value
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Return the address and port to listen on."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    @property
+    def origin(self) -> str:
+        """Return the one origin that a browser sees."""
+        return self.public_url or f"http://{self.listen}"
 
 
 class ApprovalSettings(_Strict):
@@ -53,15 +90,35 @@ class ApprovalSettings(_Strict):
     signers: Path | None = None  # whose SSH signature is a yes, in ssh-keygen's format
     separate: tuple[str, ...] = ()  # the names among them that are not the owner
     roles: dict[RoleName, tuple[PersonName, ...]] = {}  # who holds which
+    page: PageSettings | None = None  # off; then there is no API either
+    approvers: Path | None = None  # who may answer through the API, by hashes of tokens
 
     @model_validator(mode="after")
-    def _signers_can_be_heard(self) -> "ApprovalSettings":
+    def _signers_can_be_heard(self) -> Self:
         if self.separate and self.signers is None:
             raise ValueError("separate names people of the file `signers`, and none is named")
         if self.signers is not None and not self.signers.is_absolute():
             raise ValueError(f"signers: {self.signers} is not an absolute path")
         if self.signers is not None and "terminal" not in self.channels:
             raise ValueError("signatures are handed in at the terminal; add it to channels")
+        return self
+
+    @property
+    def owner_level(self) -> Level:
+        """Return what a yes of the owner counts as, by whatever proves no more than the uid."""
+        return Level.ATTESTED if self.strict_owner else Level.OWNER
+
+    @field_validator("approvers")
+    @classmethod
+    def _a_full_path(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_absolute():
+            raise ValueError(f"{value} is not an absolute path")
+        return value
+
+    @model_validator(mode="after")
+    def _has_a_listener(self) -> Self:
+        if self.approvers is not None and self.page is None:
+            raise ValueError("approvers answer through the listener of page; set page.listen too")
         return self
 
 

@@ -2,7 +2,7 @@
 
 May touch: the configuration of the git repository a command runs in, to read where its remotes are.
 INVARIANT: policy is asked about every real connection; a human's yes covers the hosts that were
-shown and no other, and never what policy denies.
+shown and no other, and never what policy denies. Nobody's covers our own listeners.
 """
 
 import re
@@ -27,6 +27,7 @@ from sandbox.network.model import Destination as Seen
 USUAL_PORTS: Final = (22, 80, 443, 8080, 8443, 9418)
 MOST_PORTS: Final = 1024
 LOCALHOST: Final = ("127.0.0.0/8", "::1/128")
+THIS_HOST: Final = (*LOCALHOST, "0.0.0.0", "::")  # noqa: S104  # a connection there comes here
 WIDEST_LISTED: Final = {4: 8, 6: 7}  # bits of a prefix; a wider network lists nothing by address
 # What these do needs their owner's credentials, or more of the network than TCP.
 NEED_THE_HOST: Final = frozenset(
@@ -60,6 +61,7 @@ class Connections:
     _methods: tuple[str, ...]  # those that rules speak of
     _obligations: Obligations
     _granted: Granted
+    _own_ports: frozenset[int]
 
     def asks(self, *, has_yes: bool) -> Asks:
         """Return what the broker asks about each connection; `has_yes`: a human said yes to this.
@@ -77,6 +79,8 @@ class Connections:
     def _word(self, to: Seen, *, has_yes: bool) -> Word:
         if reason := not_permitted(self._obligations, to.host):
             return Word(is_permitted=False, text=reason)
+        if to.port in self._own_ports and _is_this_host(to.host):
+            return Word(is_permitted=False, text="where approvals are answered is not for commands")
         said = min(map(self._said, self._told(to)), key=lambda verdict: verdict.effect)
         if said.effect is Effect.DENY:
             return Word(is_permitted=False, text=_rule(said))
@@ -109,6 +113,7 @@ class Asking:
     context: Context
     cwd: str
     granted: Granted
+    own_ports: frozenset[int] = frozenset()  # where we listen on this host
 
 
 def connections(
@@ -148,6 +153,7 @@ def connections(
         methods,
         decision.obligations,
         asking.granted,
+        asking.own_ports,
     )
 
 
@@ -168,6 +174,10 @@ def covers(found: Named, host: str, port: int) -> bool:
 def is_loopback(host: str) -> bool:
     """Return whether a host is what `localhost` is inside."""
     return _globs(*LOCALHOST).has(host)
+
+
+def _is_this_host(host: str) -> bool:
+    return host == "localhost" or _globs(*THIS_HOST).has(host)
 
 
 def _needs_the_host(access: Access) -> bool:

@@ -84,8 +84,11 @@ class Freezer:
         host: HostFacts,
         settings: tuple[LimitSettings, NetworkSettings, Rung],
         sights: Sights,
+        own_ports: frozenset[int] = frozenset(),
     ) -> None:
+        """Build a freezer; `own_ports` are those of our listeners, which no command reaches."""
         self._policy, self._host, self._sights = policy, host, sights
+        self._own_ports = own_ports
         self._limits, self._network, self._minimum = settings
 
     async def command(self, wish: CommandWish, decision: Decision) -> Frozen | Unrunnable:
@@ -121,7 +124,7 @@ class Freezer:
             return None
         granted = partial(wish.granted, decision.policy_digest)
         asked = replace(wish.asked, words=decision.words)
-        asking = Asking(asked, wish.context, wish.action.cwd, granted)
+        asking = Asking(asked, wish.context, wish.action.cwd, granted, self._own_ports)
         return connections(decision, policy, asking, self._network)
 
     def _chosen(self, wish: CommandWish, least: Profile | NoProfile) -> Profile | Unrunnable:

@@ -12,19 +12,20 @@ from typing import Literal
 
 from approvals.request import ApprovalError, Level, Need
 from approvals.voters import Voters
+from approvals.web.approvers import approvers
 from mcp_server.config import ApprovalSettings
 from policy.document import PolicyError
 from policy.model import Effect
 from policy.rules import Policy
 
-Channel = Literal["elicitation", "terminal", "signature"]
+Channel = Literal["elicitation", "terminal", "signature", "page", "api"]
 
 
 def voters(settings: ApprovalSettings) -> Voters:
     """Return who answers at the owner's socket, by word or by key."""
     return Voters(
         uid=os.geteuid(),
-        owner_level=Level.ATTESTED if settings.strict_owner else Level.OWNER,
+        owner_level=settings.owner_level,
         signers=settings.signers,
         separate=frozenset(settings.separate),
     )
@@ -45,6 +46,10 @@ def levels(settings: ApprovalSettings) -> dict[Channel, Level]:
     signing = known.reach(time.time())
     if signing:
         found["signature"] = max(signing.values())
+    if settings.page is not None:
+        found["page"] = settings.owner_level
+    if settings.approvers is not None:
+        found["api"] = Level.SEPARATE
     return found
 
 
@@ -78,7 +83,7 @@ def check_levels(policy: Policy, approvals: ApprovalSettings) -> None:
             needed = Level(asked.level).name.lower()
             raise PolicyError(
                 f"{rule.place}: rule {rule.id!r} asks for level {needed}, and approvals.channels "
-                f"({', '.join(approvals.channels) or 'none'}) reaches {reached.name.lower()} at "
+                f"({', '.join(levels(approvals)) or 'none'}) reaches {reached.name.lower()} at "
                 "most; add a channel, or set approvals.unreachable to deny."
             )
         need = Need(Level(asked.level), asked.quorum, roles=asked.roles)
@@ -111,8 +116,13 @@ def people(settings: ApprovalSettings) -> tuple[Person, ...]:
     if "terminal" in settings.channels:
         found.append(Person("owner", "the owner", known.owner_level))
         found.append(Person("root", "root", Level.SEPARATE))
+    if settings.page is not None and "terminal" not in settings.channels:
+        found.append(Person("owner", "the owner", known.owner_level))
+    if settings.approvers is not None:
+        named = [one.name for one in approvers(settings.approvers) if one.role == "approver"]
+        found += [Person(name, f"somebody else, {name}", Level.SEPARATE) for name in named]
     for name, level in known.reach(time.time()).items():
-        voter = f"signer {name}" if name in settings.separate else "the owner"
+        voter = f"somebody else, {name}" if name in settings.separate else "the owner"
         found.append(Person(name, voter, level))
     return tuple(found)
 

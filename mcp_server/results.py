@@ -337,5 +337,6 @@ class ApprovalStatusResult(_Result):
     state: Literal[
         "pending", "approved", "denied", "expired", "cancelled", "consumed", "lapsed", "revoked"
     ]
+    reason: str | None  # what the person who denied it said
     result: dict[str, object] | None
     receipt: ReceiptResult | None

@@ -14,6 +14,10 @@ from pathlib import Path
 import anyio
 import typer
 
+from approvals.request import ApprovalError
+from approvals.web.address import listening
+from approvals.web.approvers import approvers
+from approvals.web.links import shown_at
 from audit.errors import AuditError
 from mcp_server.cli.exits import Exit
 from mcp_server.config import Config, load_config
@@ -107,6 +111,39 @@ def _here(config: Config, where: Places, host: HostFacts) -> Iterator[Row]:
     policy = quick_load(policy_files(config, where, roots))
     yield Row("policy", "loaded", f"{len(policy.rules)} rules from {', '.join(policy.names)}")
     yield _log_row(config, where)
+    yield from _page_rows(config, where)
+
+
+def _page_rows(config: Config, where: Places) -> Iterator[Row]:
+    """Say whether a server shows the page of approvals, and who has a token for its API."""
+    page, approvers_file = config.approvals.page, config.approvals.approvers
+    if page is None:
+        return
+    url = shown_at(where.approvals)
+    if url is not None:
+        yield Row("approvals page", "shown", f"{url}; a link: permitgate approvals page")
+    elif error := _not_free(page.address):
+        fix = f"end what listens on {page.listen}, or set another approvals.page.listen"
+        yield Row("approvals page", "dead", f"{page.listen}: {error}", fix)
+    else:
+        yield Row("approvals page", "none", f"{page.listen} is free; a server will show it there")
+    if approvers_file is None:
+        return
+    try:
+        names = ", ".join(f"{one.name} ({one.role})" for one in approvers(approvers_file))
+    except ApprovalError as error:
+        yield Row("approvals API", "dead", str(error), f"mend {approvers_file}")
+        return
+    said = f"{names or 'nobody'} in {approvers_file}"
+    yield Row("approvals API", "found" if names else "none", said)
+
+
+def _not_free(address: tuple[str, int]) -> str:
+    try:
+        listening(address).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _log_row(config: Config, where: Places) -> Row:

@@ -226,6 +226,30 @@ def approvals_revoke(grant_id: str) -> None:
         approvals.revoke(grant_id)
 
 
+@approvals_app.command("page")
+def approvals_page() -> None:
+    """Print a link that opens the page once, within two minutes."""
+    with explained():
+        from mcp_server.cli import approval_doors  # noqa: PLC0415
+
+        approval_doors.print_link()
+
+
+@approvals_app.command("token")
+def approvals_token(
+    name: str,
+    reader: Annotated[
+        bool, typer.Option("--reader", help="It may read requests, not answer them.")
+    ] = False,
+    remove: Annotated[bool, typer.Option("--remove", help="End NAME's token.")] = False,
+) -> None:
+    """Make a token for the API and print it, once; an earlier one of NAME ends."""
+    with explained():
+        from mcp_server.cli import approval_doors  # noqa: PLC0415
+
+        approval_doors.token(name, "reader" if reader else "approver", ends=remove)
+
+
 @audit_app.command("verify")
 def audit_verify(
     directory: Annotated[

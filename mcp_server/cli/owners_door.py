@@ -99,8 +99,11 @@ def _own_desk(directory: Path) -> Iterator[tuple[Desk, Voters]]:
         open_log(config, where), log_directory(config, where), redactor(config, where)
     )
     try:
-        held = holders(config.approvals)
-        yield Desk(Store(store), journal.note, roles=held), voters(config.approvals)
+        settings = config.approvals
+        desk = Desk(
+            Store(store), journal.note, roles=holders(settings), owner_level=settings.owner_level
+        )
+        yield desk, voters(settings)
     finally:
         journal.close()
 

@@ -9,9 +9,10 @@ from anyio import to_thread
 from pydantic import Field
 
 from approvals.desk import wait_resolved
-from approvals.request import NotPending, State
+from approvals.request import NotPending, Pending, State
 from audit.log import Receipt
 from mcp_server.app import App
+from mcp_server.approver import reason_of
 from mcp_server.client import Client
 from mcp_server.owner import CallRefusedError
 from mcp_server.present import receipt_result
@@ -56,7 +57,8 @@ def tools(app: App) -> list[AnyTool]:
             state = await wait_resolved(app.desk, approval_id, deadline_s=arguments.wait_s)
         parked = app.road.parked(approval_id, app.caller.session)
         if state is not State.APPROVED or parked is None:
-            return _state_only(approval_id, state, receipt)
+            now = await to_thread.run_sync(app.desk.get, approval_id)
+            return _state_only(now, receipt)
         answered = await app.road.take(parked.call, client, parked.shape)
         if not isinstance(answered, Answered):
             return answered
@@ -64,6 +66,7 @@ def tools(app: App) -> list[AnyTool]:
         result = ApprovalStatusResult(
             approval_id=approval_id,
             state=after.state.value,
+            reason=None,
             result=answered.result.model_dump(mode="json"),
             receipt=receipt_result(receipt),
         )
@@ -84,9 +87,15 @@ def tools(app: App) -> list[AnyTool]:
     ]
 
 
-def _state_only(approval_id: str, state: State, receipt: Receipt) -> Answered:
+def _state_only(pending: Pending, receipt: Receipt) -> Answered:
+    state, reason = pending.state, reason_of(pending)
     result = ApprovalStatusResult(
-        approval_id=approval_id, state=state.value, result=None, receipt=receipt_result(receipt)
+        approval_id=pending.id,
+        state=state.value,
+        reason=reason or None,
+        result=None,
+        receipt=receipt_result(receipt),
     )
     more = " Repeat the identical call to run it." if state is State.APPROVED else ""
-    return Answered(result, f"{approval_id} is {state.value}.{more}")
+    more += f" They said: {reason}" if reason else ""
+    return Answered(result, f"{pending.id} is {state.value}.{more}")

@@ -548,3 +548,14 @@ def test_only_votes_lead_to_approved_and_ends_have_no_way_on():
         (State.PENDING, "voted")
     ]
     assert {state for state, _ in MOVES} == {State.PENDING, State.APPROVED}
+
+
+@pytest.mark.threat("T07")
+def test_where_the_owner_counts_as_attested_no_channel_of_theirs_reaches_owner(store, log, clock):
+    desk = Desk(store, log, clock=clock, owner_level=Level.ATTESTED)
+    pending = desk.open(question(Need(Level.OWNER)))
+    for channel in ("terminal", "page"):
+        owner = Principal(channel, 1000, "owner", Level.OWNER)
+        with pytest.raises(ApprovalError, match="does not reach the level 2"):
+            desk.vote(pending.id, Answer.APPROVE, owner, pending.request_digest)
+    assert desk.vote(pending.id, Answer.APPROVE, ALICE, pending.request_digest) is State.APPROVED

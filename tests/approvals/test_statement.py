@@ -176,6 +176,9 @@ def test_a_short_preview_is_shown_whole_with_its_indentation():
     assert preview_lines("") == ()
     assert preview_lines("@@\n-\tx\n+    y\n") == ("@@", r"-\tx", "+    y", "")
     assert preview_lines(" " * 6 + "z") == (" " * 6 + "z",)
+    nested = "-" + " " * 12 + "total += price"
+    assert preview_lines(nested) == (nested,)
+    assert all_warnings(pending(preview=nested)) == ()
 
 
 @pytest.mark.threat("T24")

@@ -1,0 +1,90 @@
+"""The OpenAPI 3.1 document, written from the models that the handlers parse and answer with.
+
+May touch: values.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from approvals.web.api import LONGEST_WAIT_S
+from approvals.web.shapes import Decided, Decision, Problem, Requests, Shown
+
+_MODELS: tuple[type[BaseModel], ...] = (Decided, Decision, Problem, Requests, Shown)
+_REFUSED: Mapping[int, str] = {
+    400: "The request is malformed.",
+    401: "No session and no token that is known.",
+    403: "Another origin, or a token that may only read.",
+    404: "There is no such request.",
+    409: "Answered already, too late, another digest, or a yes that does not count.",
+    413: "The body is longer than 64 KiB.",
+    415: "The body is not application/json.",
+    421: "The Host is not ours.",
+    429: "Too many failed attempts; see Retry-After.",
+}
+_ID: Mapping[str, object] = {
+    "name": "id", "in": "path", "required": True, "schema": {"type": "string"},
+}  # fmt: skip
+
+
+async def show(_request: Request) -> Response:
+    """Answer the document."""
+    return JSONResponse(document())
+
+
+@cache
+def document() -> dict[str, object]:
+    """Return the document."""
+    template = "#/components/schemas/{model}"
+    _, found = models_json_schema([(one, "validation") for one in _MODELS], ref_template=template)
+    state = {"name": "state", "in": "query",
+             "schema": {"enum": ["pending", "answered"], "default": "pending"}}  # fmt: skip
+    wait = {"name": "wait", "in": "query",
+            "schema": {"type": "integer", "minimum": 0, "maximum": LONGEST_WAIT_S,
+                       "default": 0}}  # fmt: skip
+    said = {"required": True, "content": _json(Decision)}
+    path = "/api/v1/approvals"
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Permitgate approvals",
+            "version": "1",
+            "description": "Requests of agents, and a person's answers. Tokens: permitgate "
+            "approvals token NAME.",
+        },
+        "security": [{"token": []}],
+        "paths": {
+            path: {
+                "get": _operation("The requests that wait, or were answered.", Requests, [state])
+            },
+            path + "/{id}": {
+                "get": _operation("One request; waits for its answer.", Shown, [_ID, wait])
+            },
+            path + "/{id}/decisions": {
+                "post": {**_operation("Answer a request.", Decided, [_ID]), "requestBody": said}
+            },
+        },
+        "components": {
+            "schemas": found["$defs"],
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _operation(
+    summary: str, answer: type[BaseModel], parameters: Sequence[Mapping[str, object]]
+) -> dict[str, object]:
+    problems = {
+        str(status): {"description": what, "content": _json(Problem)}
+        for status, what in _REFUSED.items()
+    }
+    good = {"200": {"description": summary, "content": _json(answer)}}
+    return {"summary": summary, "parameters": parameters, "responses": {**good, **problems}}
+
+
+def _json(model: type[BaseModel]) -> dict[str, object]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{model.__name__}"}}}

@@ -1,0 +1,335 @@
+"""The page in a real browser: sign in, read, approve and deny; hostile text stays text."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from approvals.request import Answer, Level, Need, State
+from tests.approvals.conftest import ALICE
+from tests.approvals.web_rig import House, serving
+
+pytestmark = pytest.mark.untraced
+CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+HOSTILE = (
+    "</script><script>globalThis.ran=1</script>",
+    "<img src=x onerror=globalThis.ran=1>",
+    "javascript:globalThis.ran=1",
+    "\x1b[2J\u202egnp.exe\u200b \u0430pt",
+    "@@SCRIPT@@ ${globalThis.ran=1} {{ran}}",
+    "x" * 100_000,
+    "</pre></article></body>",
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    # A container lacks the namespaces of Chromium's own sandbox; root may not use it at all.
+    with sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    with serving(tmp_path / "approvals") as house:
+        yield house
+
+
+class Seen:
+    """A page that was opened, and what it tried to do besides."""
+
+    def __init__(self, browser: Browser, house: House, width: int, scheme: str) -> None:
+        self.context = browser.new_context(
+            viewport={"width": width, "height": 860}, color_scheme=scheme
+        )
+        self.page: Page = self.context.new_page()
+        self.said: list[str] = []
+        self.strange: list[str] = []
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.said.append(dialog.message))
+        self.page.on(
+            "request",
+            lambda asked: (
+                self.strange.append(asked.url)
+                if not asked.url.startswith((house.url, "data:"))
+                else None
+            ),
+        )
+        self.page.goto(house.link())
+        self.page.wait_for_selector("html[data-ready=inside]")
+
+    def rows(self) -> list[str]:
+        return self.page.locator(".row .what").all_inner_texts()
+
+    def choose(self, text: str) -> None:
+        self.page.locator(".row", has_text=text).click()
+        expect(self.page.locator("#approve")).to_be_enabled()
+
+
+@pytest.fixture
+def opened(browser: Browser, house: House):
+    seen: list[Seen] = []
+
+    def open_page(width: int = 1280, scheme: str = "light") -> Seen:
+        seen.append(Seen(browser, house, width, scheme))
+        return seen[-1]
+
+    yield open_page
+    for one in seen:
+        one.context.close()
+
+
+def asks(house: House, command: str, **changes):
+    return house.asks(facts=(("command", command), ("why-asked", "It writes.")), **changes)
+
+
+def test_a_request_is_found_read_and_approved_by_keyboard_alone(house, opened):
+    first, second = asks(house, "make one"), asks(house, "make two", preview="-old\n+new")
+    seen = opened()
+    assert seen.rows() == ["make one", "make two"]
+    assert "login" not in seen.page.url
+    for key in ("j", "j", "k", "j"):
+        seen.page.keyboard.press(key)
+    expect(seen.page.locator(".headline")).to_have_text("make two")
+    expect(seen.page.locator("#statement")).to_contain_text(f"request {second.request_digest}")
+    expect(seen.page.locator(".diff .added")).to_have_text("+new")
+    expect(seen.page.locator("#approve")).to_be_enabled()
+    seen.page.keyboard.press("a")
+    expect(seen.page.locator("#sure-what")).to_have_text("make two")
+    seen.page.keyboard.press("Enter")  # typed on: too early to have been read
+    assert house.desk.get(second.id).state is State.PENDING
+    expect(seen.page.locator("#sure-yes")).to_have_attribute("aria-disabled", "false")
+    seen.page.keyboard.press("Enter")
+    expect(seen.page.locator("#told")).to_contain_text("approved")
+    assert house.desk.get(second.id).state is State.APPROVED
+    assert house.desk.get(first.id).state is State.PENDING
+    expect(seen.page.locator(".row")).to_have_count(1)
+    assert seen.said == []
+    assert seen.strange == []
+
+
+def test_a_denial_carries_its_reason_and_stands_among_the_answered(house, opened):
+    pending = asks(house, "git push --force")
+    seen = opened()
+    seen.choose("git push")
+    seen.page.keyboard.press("d")
+    seen.page.keyboard.type("push a branch instead")
+    seen.page.keyboard.press("Enter")
+    expect(seen.page.locator(".row")).to_have_count(0)
+    expect(seen.page.locator("#empty")).to_have_text("Nothing waits for an answer.")
+    (vote,) = house.desk.get(pending.id).votes
+    assert (vote.answer, vote.reason) == (Answer.DENY, "push a branch instead")
+    seen.page.get_by_role("button", name="Answered").click()
+    seen.page.locator(".row").click()
+    expect(seen.page.locator(".done")).to_contain_text("denied")
+    expect(seen.page.locator(".done")).to_contain_text("push a branch instead")
+    expect(seen.page.locator("#actions")).to_be_hidden()
+
+
+def test_what_happens_elsewhere_is_seen_at_once(house, opened):
+    seen = opened()
+    assert seen.rows() == []
+    pending = asks(house, "make later")
+    expect(seen.page.locator(".row")).to_have_count(1)
+    assert seen.page.title() == "(1) Approvals"
+    seen.choose("make later")
+    house.desk.vote(pending.id, Answer.DENY, ALICE, pending.request_digest)
+    expect(seen.page.locator(".done")).to_contain_text("alice@1000 via api")
+    expect(seen.page.locator("#actions")).to_be_hidden()
+    house.stop()
+    expect(seen.page.locator("#live")).to_have_text("not connected")
+
+
+def test_a_yes_for_the_session_is_offered_where_the_question_offers_it(house, opened):
+    asks(house, "make plain")
+    offered = asks(house, "curl example.com", for_session=("connects-to example.com:443",))
+    seen = opened()
+    seen.choose("make plain")
+    expect(seen.page.locator("#session")).to_be_hidden()
+    seen.choose("curl example.com")
+    expect(seen.page.locator("#offer")).to_contain_text("connects-to example.com:443")
+    seen.page.locator("#session").click()
+    expect(seen.page.locator("#told")).to_contain_text("approved")
+    assert house.desk.get(offered.id).votes[0].answer is Answer.APPROVE_FOR_SESSION
+
+
+@pytest.mark.threat("T19")
+def test_a_click_that_a_script_made_up_or_that_was_meant_for_another_answers_nothing(house, opened):
+    one, two = asks(house, "make one"), asks(house, "make two")
+    seen = opened()
+    seen.choose("make one")
+    seen.page.evaluate("document.getElementById('approve').click()")
+    seen.page.locator(".row", has_text="make two").click()
+    expect(seen.page.locator(".headline")).to_have_text("make two")
+    seen.page.locator("#approve").dispatch_event("click")
+    expect(seen.page.locator("#approve")).to_be_enabled()
+    assert [house.desk.get(each.id).state for each in (one, two)] == [State.PENDING] * 2
+
+
+def test_too_weak_a_yes_says_so_and_the_request_stays(house, opened):
+    pending = asks(house, "make strong", need=Need(Level.SEPARATE))
+    seen = opened()
+    seen.choose("make strong")
+    seen.page.locator("#approve").click()
+    expect(seen.page.locator("#told")).to_contain_text("does not reach the level 3")
+    assert house.desk.get(pending.id).state is State.PENDING
+
+
+@pytest.mark.threat("T07")
+def test_a_used_link_and_a_bare_url_show_nothing_but_how_to_get_in(house, opened):
+    pending = asks(house, "make secret")
+    seen = opened()
+    stranger = seen.context.browser.new_context()
+    page = stranger.new_page()
+    page.goto(house.url)
+    expect(page.locator("#outside")).to_contain_text("permitgate approvals page")
+    page.goto(f"{house.url}/#login=used")
+    expect(page.locator("#why")).to_contain_text("used or is too old")
+    assert pending.id not in page.content()
+    stranger.close()
+    seen.page.get_by_role("button", name="Sign out").click()
+    expect(seen.page.locator("#outside")).to_be_visible()
+    seen.page.reload()
+    expect(seen.page.locator("#outside")).to_be_visible()
+
+
+def test_another_tab_and_a_reload_keep_the_session(house, opened):
+    asks(house, "make one")
+    seen = opened()
+    tab = seen.context.new_page()
+    tab.goto(house.url)
+    expect(tab.locator(".row")).to_have_count(1)
+    tab.reload()
+    expect(tab.locator(".row")).to_have_count(1)
+
+
+@pytest.mark.threat("T24")
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_what_an_agent_wrote_neither_runs_nor_loads_nor_steers_the_page(
+    house, opened, width, scheme
+):
+    everywhere = "".join(HOSTILE)
+    house.asks(
+        facts=tuple((key, text) for key in ("command", "cwd", "agent-says") for text in HOSTILE),
+        tool=everywhere,
+        preview="\n".join(("+" + everywhere, "-" + everywhere, *HOSTILE)),
+        for_session=HOSTILE,
+        warnings=HOSTILE,
+    )
+    seen = opened(width, scheme)
+    seen.page.locator(".row").first.click()
+    expect(seen.page.locator("#statement")).to_be_visible()
+    assert seen.page.evaluate("globalThis.ran ?? null") is None
+    assert (seen.said, seen.strange) == ([], [])
+    text = seen.page.locator("body").inner_text()
+    assert not [letter for letter in "\x1b\u202e\u200b\u0430" if letter in text]
+    assert r"\u202egnp" in text
+    assert seen.page.locator("main script, main img, main a").count() == 0
+    assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    seen.page.locator("#approve").scroll_into_view_if_needed()
+    assert seen.page.locator("#approve").bounding_box()["width"] > 80
+
+
+@pytest.mark.threat("T24")
+def test_only_the_pages_own_script_may_run_on_it(house, opened):
+    seen = opened()
+    tried = """() => {
+        const made = document.createElement("script");
+        try { made.textContent = "globalThis.ran = 1"; document.body.append(made); } catch {}
+        const image = new Image(); image.src = "https://track.example/x.png";
+        return globalThis.ran ?? null;
+    }"""
+    assert seen.page.evaluate(tried) is None
+    assert any("Content Security Policy" in line or "Trusted" in line for line in seen.said)
+
+
+def test_on_a_phone_a_request_fills_the_screen_and_leads_back_to_the_list(house, opened):
+    pending = asks(house, "make one " + "long" * 40)
+    seen = opened(390, "dark")
+    seen.choose("make one")
+    expect(seen.page.locator("#side")).to_be_visible()
+    box = seen.page.locator("#card").bounding_box()
+    assert (box["x"], box["width"]) == (0, 390)
+    for name in ("approve", "deny", "back"):
+        assert seen.page.locator(f"#{name}").bounding_box()["height"] >= 40
+    assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    seen.page.locator("#back").click()
+    expect(seen.page.locator("#card")).to_be_hidden()
+    seen.choose("make one")
+    seen.page.locator("#deny").click()
+    expect(seen.page.locator("#card")).to_be_hidden()
+    assert house.desk.get(pending.id).state is State.DENIED
+
+
+def test_everything_that_can_be_used_has_a_name_and_the_focus_is_seen(house, opened):
+    asks(house, "make one", for_session=("x",), warnings=("careful",))
+    seen = opened()
+    seen.choose("make one")
+    nameless = """() => [...document.querySelectorAll("button, input, [role], dialog, article")]
+        .filter((one) => one.checkVisibility() && one.getAttribute("role") !== "status")
+        .filter((one) => !(one.innerText || one.ariaLabel || one.labels?.[0]?.textContent))
+        .map((one) => one.outerHTML)"""
+    assert seen.page.evaluate(nameless) == []
+    seen.page.keyboard.press("j")
+    outline = "getComputedStyle(document.activeElement).outlineStyle"
+    assert seen.page.evaluate(outline) != "none"
+
+
+CONTRAST = """() => {
+    const channel = (value) => (value /= 255) <= 0.03928
+        ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
+    const light = ([r, g, b]) =>
+        0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b) + 0.05;
+    const parse = (text) => text.match(/[\\d.]+/g).map(Number);
+    const behind = (one) => {
+        for (let at = one; at; at = at.parentElement) {
+            const found = parse(getComputedStyle(at).backgroundColor);
+            if (found.length === 3 || found[3] > 0) return found;
+        }
+        return [255, 255, 255];
+    };
+    const faint = [];
+    for (const one of document.querySelectorAll("body *")) {
+        const says = [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+        if (!says || !one.checkVisibility() || one.disabled || one.closest("kbd, .hid")) continue;
+        const both = [light(parse(getComputedStyle(one).color)), light(behind(one))];
+        if (Math.max(...both) / Math.min(...both) < 4.5) faint.push(one.outerHTML.slice(0, 99));
+    }
+    return faint;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_from_what_is_behind_it(house, opened, scheme):
+    facts = (("command", "make"), ("profile", "unconfined (OUTSIDE THE SANDBOX)"), ("risk", "9"))
+    diff = "--- a\n+++ b\n@@ -1 +1 @@\n-old\n+new"
+    house.asks(facts=facts, preview=diff, warnings=("careful",), need=Need(ttl_s=30))
+    seen = opened(scheme=scheme)
+    seen.choose("make")
+    assert seen.page.evaluate(CONTRAST) == []
+
+
+def test_a_thousand_requests_are_listed_searched_and_moved_through_quickly(house, opened):
+    for number in range(1000):
+        asks(house, f"make target-{number:04}", session=f"many-{number // 8}")
+    with house.client(**house.token()) as web:
+        assert len(web.get("/api/v1/approvals").json()["approvals"]) == 1000
+        started = time.perf_counter()
+        web.get("/api/v1/approvals")
+        print(f"\n1,000 requests listed in {(time.perf_counter() - started) * 1000:.0f} ms")
+    seen = opened()
+    expect(seen.page.locator("#count")).to_have_text("1000")
+    seen.page.locator("#filter").fill("target-0777")
+    assert seen.rows() == ["make target-0777"]
+    seen.page.locator("#filter").fill("")
+    seen.page.keyboard.press("Escape")
+    for _ in range(5):
+        seen.page.keyboard.press("j")
+    seen.page.locator(".headline", has_text="make target-0004").wait_for()
+    expect(seen.page.locator(".row")).to_have_count(1000)
