@@ -39,9 +39,9 @@ class Asked:
     key: str | None
     policy: Path | None
     pinned: Path | None
-    signers: Path | None
     deep: bool
     strict: bool
+    signers: Path | None = None
 
 
 def verify_log(asked: Asked, *, as_json: bool) -> int:

@@ -280,7 +280,7 @@ def audit_verify(
 
         if signers is not None and not deep:
             raise typer.BadParameter("--signers is for --deep, which looks at each vote")
-        asked = audit.Asked(directory, key, policy, pinned, signers, deep=deep, strict=strict)
+        asked = audit.Asked(directory, key, policy, pinned, deep, strict, signers)
         raise typer.Exit(audit.verify_log(asked, as_json=as_json))
 
 
