@@ -118,6 +118,23 @@ async def test_an_approvers_token_reaches_the_level_separate(tmp_path):
     assert results[0]["approval"]["by"] == f"alice@example.com@{os.geteuid()} via api"
 
 
+@pytest.mark.threat("T19")
+async def test_the_page_answers_to_its_public_url_alone(tmp_path):
+    port = free_port()
+    shown = f"http://localhost:{port}"
+    config = configured(tmp_path, port).replace(f"{port}'}}", f"{port}', public_url: '{shown}'}}")
+    (tmp_path / "config" / "permitgate" / "config.yaml").write_text(config)
+    indoors = Indoors.make(tmp_path, config)
+    async with served(indoors) as (_, link), httpx2.AsyncClient(trust_env=False) as web:
+        assert link.startswith(f"{shown}/#login=")
+        answers = {
+            host: (await web.get(f"http://127.0.0.1:{port}/", headers={"Host": host})).status_code
+            for host in (f"localhost:{port}", f"127.0.0.1:{port}", "localhost")
+        }
+    indoors.app.close()
+    assert list(answers.values()) == [200, 421, 421]
+
+
 # What commands of the sandbox see of it.
 
 HOME_AND_STATE = """\

@@ -158,6 +158,11 @@ OBEYED = {
     "approvals.ttl_s": "test_limits_times_and_places_are_obeyed",
     "approvals.use_within_s": "test_limits_times_and_places_are_obeyed",
     "approvals.headless": "test_without_a_yes_nothing_runs_and_the_code_says_why",
+    "approvals.page.listen": (
+        "test_a_yes_on_the_page_runs_the_waiting_call_and_a_no_tells_the_agent_why"
+    ),
+    "approvals.page.public_url": "test_the_page_answers_to_its_public_url_alone",
+    "approvals.approvers": "test_an_approvers_token_reaches_the_level_separate",
     "approvals.strict_owner": "test_strict_owner_counts_the_owners_terminal_as_the_client",
     "approvals.roles": "test_a_quorum_of_a_role_is_asked_for_and_no_other_yes_counts",
     "approvals.signers": "test_a_key_file_signs_a_yes_of_its_own_level",
