@@ -159,6 +159,7 @@ def _as_ordinary_user(home: Path, files: Sequence[str], uid: int) -> Part:
 
     def start(words: Sequence[str]) -> list[str]:
         tests = shlex.join([*files, *words])
+        made = f"{home}/{'again' if words else 'tmp'}"  # root alone can remove some of the first
         script = f"""
             set -e
             mount --bind {PROJECT} {home}/project
@@ -166,7 +167,7 @@ def _as_ordinary_user(home: Path, files: Sequence[str], uid: int) -> Part:
             cd {home}/project
             exec setpriv --reuid={uid} --regid={uid} --clear-groups \\
                 .venv/bin/python -m pytest -q -o cache_dir={home}/cache -m as_user \\
-                --basetemp={home}/tmp {tests}
+                --basetemp={made} {tests}
         """
         return ["unshare", "--mount", "env", "-i", *variables, "/bin/sh", "-c", script]
 

@@ -165,7 +165,7 @@ async def test_where_no_network_is_permitted_a_command_that_needs_one_is_blocked
 async def test_the_least_of_configuration_rule_and_request_is_the_limit(tmp_path):
     rule = demanding("limits: {timeout_s: 1, output_bytes: 1024}")
     slow = await call(tmp_path / "a", rule, "exec", command="cat notes.txt; sleep 20", timeout_s=9)
-    assert slow["status"] == "timeout"
+    assert slow["status"] == "timeout", slow["text"]
     long = "cat notes.txt; seq 1 5000"
     assert (await call(tmp_path / "b", rule, "exec", command=long))["stdout"]["truncated"]
     files = await call(
