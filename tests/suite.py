@@ -29,7 +29,10 @@ HALL = ("tests/mcp_server", f"--ignore={GATE}")
 HALF = ("tests/sandbox/changes/", "tests/sandbox/escapes/")  # of what runs as an ordinary user
 MOST_AGAIN = 3
 NEVER_AGAIN = (
-    "tests/approvals/",
+    "tests/approvals/test_desk.py",
+    "tests/approvals/test_grants.py",
+    "tests/approvals/test_law.py",
+    "tests/approvals/test_processes.py",
     "tests/sandbox/escapes/",
     "tests/sandbox/network/test_refusals.py",
 )
