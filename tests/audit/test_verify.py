@@ -424,3 +424,23 @@ def test_deep_checks_find_a_signed_line_that_is_not_canonical(house):
 def test_a_checkpoint_file_keeps_one_length(house):
     house.filled(12)
     assert (house.path / "checkpoint").stat().st_size == CHECKPOINT_BYTES
+
+
+@pytest.mark.threat("T15")
+def test_a_deep_verification_looks_at_each_signed_vote_or_says_that_it_did_not(house):
+    log = house.open()
+    log.append({"event": "approval.voted", "approval": {"id": "ap_0"}})  # by word
+    for name in ("ap_1", "ap_2"):
+        log.append({"event": "approval.voted", "approval": {"id": name, "signed": {}}})
+    log.close()
+    unlooked = verify(house.path, house.keys, deep=True)
+    assert (unlooked.code, unlooked.findings[-1].kind) == (Code.VERIFIED, "votes_unchecked")
+    assert "2 signatures of votes were not checked" in unlooked.findings[-1].message
+    assert not verify(house.path, house.keys).findings
+
+    def not_the_second(vote):
+        return "somebody else's" if vote["id"] == "ap_2" else ""
+
+    (found,) = verify(house.path, house.keys, deep=True, vote=not_the_second).findings
+    assert (found.kind, found.seq) == ("vote_signature", 3)
+    assert "does not prove this vote: somebody else's" in found.message

@@ -385,6 +385,14 @@ def test_who_asks_and_of_which_hosts_is_no_part_of_an_example():
         load([Source("p.yaml", broken(f"{rule}    not_match: [cat a]\n"))])
 
 
+def test_a_quorum_may_name_the_roles_of_those_who_say_yes():
+    text = broken("    ask: {operations: [git.read], quorum: {approve: 2, roles: [ops, lead]}}\n")
+    (rule,) = load([Source("p.yaml", text)]).rules
+    assert (rule.obligations.quorum, rule.obligations.roles) == (2, (("lead", "ops"),))
+    one = broken("    ask: {operations: [git.read], quorum: {roles: [ops]}}\n")
+    assert load([Source("p.yaml", one)]).rules[0].obligations.quorum == 1
+
+
 def test_what_a_rule_holds_is_read_whole():
     demand = "preview: true, hold: {deletions: 5, names: ['b*', 'a*']}"
     (rule,) = load([Source("p.yaml", asks(demand))]).rules

@@ -99,6 +99,7 @@ def test_each_is_said_with_the_rules_that_set_it():
         env=frozenset(),
         limits=(("cpu_s", 3),),
         redact=("X*",),
+        roles=(("lead", "ops"), ("auditor",)),
         preview=True,
         hold=(("deletions", 5),),
         hold_names=("*.lock",),
@@ -107,6 +108,7 @@ def test_each_is_said_with_the_rules_that_set_it():
     both = strictest([two, one])
     assert said_by(both, "sandbox") == "a at p:1:1, b at p:2:1"
     assert dict(described(both)) == {
+        "roles": "each yes by auditor, and by lead or ops ()",
         "sandbox": "read (a at p:1:1, b at p:2:1)",
         "network": "none ()",
         "limits": "cpu_s 3 ()",
