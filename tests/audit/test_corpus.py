@@ -66,5 +66,5 @@ def test_no_text_takes_more_than_its_length(piece):
             redactor.redact(data)
             best.append(time.process_time() - started)
         spent.append(min(best))
-    assert spent[1] < 0.5, spent
-    assert spent[1] < 8 * max(spent[0], 0.01), spent  # of four times the text
+    assert spent[1] < 2, spent
+    assert spent[1] < 12 * max(spent[0], 0.02), spent  # of four times the text; squared: 16

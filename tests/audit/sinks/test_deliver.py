@@ -44,11 +44,12 @@ async def until(true) -> None:
 async def test_a_running_delivery_sees_what_every_writer_adds(house):
     house.filled(3)
     memory = Memory()
+    delivery = delivering(house, RecordSink("m", memory))
     async with anyio.create_task_group() as group:
-        group.start_soon(delivering(house, RecordSink("m", memory)).run)
-        await until(lambda: len(memory.taken) == 3)
+        group.start_soon(delivery.run)
+        await until(lambda: delivery.state.position.size == 3)
         house.filled(4)
-        await until(lambda: len(memory.taken) == 7)
+        await until(lambda: delivery.state.position.size == 7)
         group.cancel_scope.cancel()
     assert memory.taken == house.lines()
     assert memory.closed
