@@ -41,10 +41,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
             action_digest VARCHAR NOT NULL, used_ms BIGINT NOT NULL)""",
         "CREATE INDEX grants_by_session ON grants (session, requester)",
         "CREATE INDEX request_by_session ON request (session, created_ms)",
-        """CREATE TABLE reason (
-            request VARCHAR NOT NULL REFERENCES request (id), person VARCHAR NOT NULL,
-            answer VARCHAR NOT NULL, words TEXT NOT NULL,
-            PRIMARY KEY (request, person, answer))""",
+        "ALTER TABLE vote ADD COLUMN reason VARCHAR NOT NULL DEFAULT ''",
     ),
 )
 

@@ -149,11 +149,9 @@ class Store:
                 "uid": vote.by.uid,
                 "name": visible(vote.by.name),
                 "level": int(vote.by.level),
+                "reason": vote.reason,
             }
             db.execute(tables.CAST, cast)
-            if vote.reason:
-                said = {key: cast[key] for key in ("request", "person", "answer")}
-                db.execute(tables.SAY, {**said, "words": vote.reason})
             db.execute(tables.DENY, of)
             db.execute(tables.APPROVE, of)
             return _STATES[db.execute(tables.STATE, of).scalar_one()]
@@ -192,7 +190,7 @@ def _refuse_flood(db: sa.Connection, session: str, max_pending: int) -> None:
 
 def _vote(row: sa.Row[tuple[str, ...]]) -> Vote:
     by = Principal(row.channel, row.uid, row.name, Level(row.level))
-    return Vote(Answer(row.answer), by, row.words or "")
+    return Vote(Answer(row.answer), by, row.reason)
 
 
 def _pending(row: sa.Row[tuple[str, ...]], votes: Sequence[sa.Row[tuple[str, ...]]]) -> Pending:

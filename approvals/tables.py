@@ -48,14 +48,7 @@ VOTE = sa.Table(
     sa.Column("uid", sa.BigInteger, nullable=False),
     sa.Column("name", sa.String, nullable=False),
     sa.Column("level", sa.Integer, nullable=False),
-)
-REASON = sa.Table(
-    "reason",
-    META,
-    sa.Column("request", sa.ForeignKey("request.id"), primary_key=True),
-    sa.Column("person", sa.String, primary_key=True),
-    sa.Column("answer", sa.String, primary_key=True),
-    sa.Column("words", sa.Text, nullable=False),
+    sa.Column("reason", sa.String, nullable=False, server_default=""),
 )
 _id = sa.bindparam("of", type_=sa.String)
 _now_ms = sa.bindparam("now_ms", type_=sa.BigInteger)
@@ -67,8 +60,6 @@ _said = sa.select(sa.func.count()).where(VOTE.c.request == REQUEST.c.id).correla
 _denials = _said.where(VOTE.c.answer == Answer.DENY.value)
 _yes = tuple(answer.value for answer in Answer if answer.is_yes)
 _approvals = _said.where(VOTE.c.answer.in_(_yes), VOTE.c.level >= REQUEST.c.level)
-_its_reason = sa.and_(*(VOTE.c[name] == REASON.c[name] for name in ("request", "person", "answer")))
-_votes = sa.select(VOTE, REASON.c.words).outerjoin(REASON, _its_reason)
 _swapped = (
     REQUEST.update()
     .where(REQUEST.c.id == _id, REQUEST.c.state == sa.bindparam("before"))
@@ -77,19 +68,17 @@ _swapped = (
 
 INSERT = REQUEST.insert()
 ONE = sa.select(REQUEST).where(REQUEST.c.id == _id)
-VOTES_OF_ONE = _votes.where(VOTE.c.request == _id)
+VOTES_OF_ONE = sa.select(VOTE).where(VOTE.c.request == _id)
 WAITING = (
     sa.select(REQUEST)
     .where(REQUEST.c.state == _PENDING)
     .order_by(REQUEST.c.created_ms, sa.literal_column("rowid"))
 )
-VOTES_OF_WAITING = _votes.where(
-    VOTE.c.request.in_(sa.select(REQUEST.c.id).where(REQUEST.c.state == _PENDING))
-)
+VOTES_OF_WAITING = sa.select(VOTE).join(REQUEST).where(REQUEST.c.state == _PENDING)
 _latest = sa.select(REQUEST.c.id).where(REQUEST.c.state != _PENDING)
 _latest = _latest.order_by(REQUEST.c.moved_ms.desc()).limit(sa.bindparam("limit", type_=sa.Integer))
 ANSWERED = sa.select(REQUEST).where(REQUEST.c.id.in_(_latest)).order_by(REQUEST.c.moved_ms.desc())
-VOTES_OF_ANSWERED = _votes.where(VOTE.c.request.in_(_latest))
+VOTES_OF_ANSWERED = sa.select(VOTE).where(VOTE.c.request.in_(_latest))
 EDITION = sa.select(
     sa.func.count(),
     sa.func.max(REQUEST.c.moved_ms),
@@ -113,7 +102,6 @@ DUE = sa.select(REQUEST.c.id, REQUEST.c.state).where(
 )
 ALIVE = sa.select(REQUEST.c.id).where(_alive)
 CAST = VOTE.insert().prefix_with("OR IGNORE")
-SAY = REASON.insert().prefix_with("OR IGNORE")
 DENY = (
     REQUEST.update()
     .where(_alive, _denials.scalar_subquery() > 0)
