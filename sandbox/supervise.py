@@ -140,7 +140,7 @@ class _Spawned:
             inside = [os.pidfd_open(pid) for pid in children_of(self.pid)]
             self._child.kill()
             for pidfd in inside:
-                select.select([pidfd], [], [], DEATH_S)
+                _await_end(pidfd)
                 os.close(pidfd)
         self._child.wait()
 
@@ -167,7 +167,7 @@ class _Seated:
         if is_over:
             return
         self._seat.kill()
-        select.select([self.pidfd], [], [], DEATH_S)
+        _await_end(self.pidfd)
 
 
 class _Watch:
@@ -228,6 +228,12 @@ class _Watch:
             if not streams.report:
                 self._deadline = time.monotonic() + self._wall_s  # the sandbox stands
             streams.report += chunk
+
+
+def _await_end(pidfd: int) -> None:
+    end = select.poll()  # select() takes no descriptor above 1,023
+    end.register(pidfd, select.POLLIN)
+    end.poll(DEATH_S * 1_000)
 
 
 def _pipe(stack: ExitStack) -> tuple[int, int]:

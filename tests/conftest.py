@@ -31,12 +31,15 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def no_cell_is_left() -> Iterator[None]:
-    """End the cells of every rig that the test made; those of wider fixtures go on."""
+    """End what the test opened, rigs and apps; those of wider fixtures go on."""
     rigs = getattr(sys.modules.get("tests.sandbox.rig"), "OPEN", [])
-    before = len(rigs)
+    apps = getattr(sys.modules.get("tests.mcp_server.indoors"), "OPEN", [])
+    before = len(rigs), len(apps)
     yield
-    while len(rigs) > before:
+    while len(rigs) > before[0]:
         rigs.pop().runner.close()
+    while len(apps) > before[1]:
+        apps.pop().close()
 
 
 @pytest.fixture(scope="session")

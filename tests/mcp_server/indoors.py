@@ -47,6 +47,7 @@ ASKS = (
 TERMINAL_AT_ONCE = "approvals: {channels: [terminal], wait_s: 0}\n"
 DEV_SAFE = ("dev-safe", "asks.yaml")
 NOT_HERE = "ping -c1 -W1 192.0.2.1"  # runs unconfined, so it needs the owner's level
+OPEN: list[App] = []
 _HOSTS: dict[object, HostFacts] = {}
 
 
@@ -85,6 +86,7 @@ class Indoors:
                 parse_config(config, "config.yaml"), places, Wishes("stdio", workspace, named)
             )
         app.runners._command._canary._seen = SEEN
+        OPEN.append(app)
         return cls(app, build_server(app), workspace)
 
     @property

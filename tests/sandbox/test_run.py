@@ -1,10 +1,12 @@
 import hashlib
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -265,6 +267,17 @@ async def test_a_permitted_write_elsewhere_needs_the_path_to_exist(rig):
 
 
 # Ends
+
+
+async def test_a_busy_server_with_many_open_files_still_ends_what_takes_too_long(fresh):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(2_000, hard)), hard))
+    with ExitStack() as held:
+        held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(1_100):
+            held.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        outcome = await fresh.run(replace(fresh.script("sleep 30"), limits=Limits(wall_s=0.2)))
+    assert outcome.status == "timeout"
 
 
 @pytest.mark.threat("T14")
