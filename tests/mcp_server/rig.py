@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -22,7 +21,8 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import ElicitResult
 
-PERMITGATE = Path(sys.executable).with_name("permitgate")
+from tests.mcp_server import warm
+
 HUMAN_S = 0.35  # slower than the gate's "no human is that fast"
 Answer = Callable[[object, object], Awaitable[ElicitResult]]
 ERAS = pytest.mark.parametrize("era", ["legacy", "auto"])
@@ -47,6 +47,7 @@ class Rig:
 
     base: Path
     config: str = ""
+    command: str = ""  # empty: the installed one, already loaded
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @classmethod
@@ -65,6 +66,10 @@ class Rig:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(config)
         path.chmod(0o600)
+
+    @property
+    def permitgate(self) -> str:
+        return self.command or str(warm.command())
 
     @property
     def workspace(self) -> Path:
@@ -89,7 +94,7 @@ class Rig:
     def run(self, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
         """Run the command line to its end."""
         return subprocess.run(
-            [str(PERMITGATE), *arguments],
+            [self.permitgate, *arguments],
             cwd=options.get("cwd", self.workspace),
             env={**self.environment, **options.get("env", {})},
             input=options.get("stdin"),
@@ -102,7 +107,7 @@ class Rig:
     def start(self, *arguments: str, **options: object) -> subprocess.Popen[str]:
         """Start the command line with pipes; `stop_all` ends it."""
         process = subprocess.Popen(
-            [str(PERMITGATE), *arguments],
+            [self.permitgate, *arguments],
             cwd=self.workspace,
             env={**self.environment, **options.get("env", {})},
             stdin=subprocess.PIPE,
@@ -128,7 +133,7 @@ class Rig:
     ) -> AsyncIterator[Client]:
         """Connect over stdio."""
         server = StdioServerParameters(
-            command=str(PERMITGATE),
+            command=self.permitgate,
             args=["serve", "--workspace", str(self.workspace), *arguments],
             env=self.environment,
         )

@@ -16,7 +16,8 @@ from typer.testing import CliRunner
 
 from mcp_server.cli.main import app
 from tests.mcp_server.indoors import ASKS
-from tests.mcp_server.rig import PERMITGATE, Rig
+from tests.mcp_server.rig import Rig
+from tests.mcp_server.warm import INSTALLED
 
 EXIT_OF_THE_COMMAND = 7
 
@@ -205,9 +206,9 @@ def test_on_a_full_disk_nothing_runs_and_the_message_says_so(rig):
     ended = in_a_mount_namespace(
         rig,
         f"mount -t tmpfs -o size=3m tmpfs {disk}\n"
-        f"{PERMITGATE} exec -- 'cat notes.txt' > seen.txt\n"
+        f"{INSTALLED} exec -- 'cat notes.txt' > seen.txt\n"
         f"dd if=/dev/zero of={disk}/fill bs=4k 2>/dev/null || true\n"
-        f"{PERMITGATE} exec -- '{long}'",
+        f"{INSTALLED} exec -- '{long}'",
     )
     assert ended.returncode == 12, ended.stderr
     assert "No space left on device" in ended.stderr
@@ -222,7 +223,7 @@ def test_without_bubblewrap_nothing_runs_and_the_fix_is_named(rig):
     ended = in_a_mount_namespace(
         rig,
         "mount --bind /dev/null $(readlink -f $(which bwrap))\n"
-        f"exec {PERMITGATE} exec -- 'touch ran.txt'",
+        f"exec {INSTALLED} exec -- 'touch ran.txt'",
     )
     assert ended.returncode == 13, ended.stderr
     assert "apt install bubblewrap" in ended.stderr
@@ -309,7 +310,7 @@ def test_a_closed_pipe_is_quiet(rig):
     read, write = os.pipe()
     os.close(read)
     ended = subprocess.run(
-        [str(PERMITGATE), "policy", "check", "dev-safe"],
+        [str(INSTALLED), "policy", "check", "dev-safe"],
         cwd=rig.workspace,
         env=rig.environment,
         stdout=write,

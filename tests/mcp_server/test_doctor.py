@@ -8,7 +8,8 @@ import pytest
 
 from sandbox.enforcement import CONFINED, CONTROLS
 from sandbox.probe import EXTRAS, ISOLATING, probe
-from tests.mcp_server.rig import PERMITGATE, Rig
+from tests.mcp_server.rig import Rig
+from tests.mcp_server.warm import INSTALLED
 
 HOST = probe()
 pytestmark = [
@@ -22,7 +23,7 @@ def permitgate(
 ) -> subprocess.CompletedProcess[str]:
     start = [sys.executable, "-m", "tests.sandbox.without", without] if without else []
     return subprocess.run(
-        [*start, PERMITGATE, *words], env={**rig.environment, "COLUMNS": "100", **environment},
+        [*start, INSTALLED, *words], env={**rig.environment, "COLUMNS": "100", **environment},
         cwd=None if without else rig.workspace, capture_output=True, text=True, timeout=60,
         check=False,
     )  # fmt: skip

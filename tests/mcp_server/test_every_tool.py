@@ -8,6 +8,7 @@ import pytest
 
 from tests.mcp_server.conftest import HTTP_ANY_PORT
 from tests.mcp_server.rig import ERAS, YES, Rig
+from tests.mcp_server.warm import INSTALLED
 from tests.sandbox.remote import sshd
 
 TOOLS = {
@@ -27,6 +28,7 @@ def fleet(tmp_path: Path) -> Iterator[Rig]:
         f"    user: {server.user}\n    groups: [all]\n    identity_files: [{server.identity}]\n"
     )
     rig = Rig.make(tmp_path / "rig", config)
+    rig.command = str(INSTALLED)
     yield rig
     rig.stop_all()
     server.process.terminate()

@@ -14,6 +14,7 @@ from audit.query import records
 from mcp_server.http import TokenFileError, bearer_token
 from tests.mcp_server.conftest import HTTP_ANY_PORT
 from tests.mcp_server.rig import Rig, running, until
+from tests.mcp_server.warm import INSTALLED
 
 pytestmark = pytest.mark.threat("T19")
 END_S = 5.0  # a second, and what a busy machine adds; the call itself would take 300
@@ -33,6 +34,7 @@ HELLO = {
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Rig, str, str]]:
     rig = Rig.make(tmp_path_factory.mktemp("http"), HTTP_ANY_PORT)
+    rig.command = str(INSTALLED)
     _, url, token = rig.serve_http()
     yield rig, url, token
     rig.stop_all()

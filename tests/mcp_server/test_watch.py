@@ -19,7 +19,8 @@ from mcp_server.cli.watch.card import card
 from mcp_server.cli.watch.keys import key
 from mcp_server.cli.watch.screen import FASTEST_READER_S, Say, Screen
 from tests.approvals.conftest import OWNER, question
-from tests.mcp_server.rig import PERMITGATE, until
+from tests.mcp_server.rig import until
+from tests.mcp_server.warm import INSTALLED
 
 LONG = "\n".join(f"+ line {number}" for number in range(60))
 
@@ -227,7 +228,7 @@ def test_in_tmux_a_person_approves_one_and_denies_another(rig):
         for name in ("touch this", "remove that")
     ]
     tmux = Tmux(rig.base, rig.environment)
-    watch = shlex.join([str(PERMITGATE), "approvals", "watch"])
+    watch = shlex.join([str(INSTALLED), "approvals", "watch"])
     tmux("new-session", "-d", "-x", "100", "-y", "30", watch + "; echo ended; exec cat")
     try:
         until(lambda: tmux.sees("2 wait for an answer"))
