@@ -8,13 +8,13 @@ import os
 import re
 import shlex
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+from tests import warm
+
 PAGE = Path(__file__).parents[2] / "docs" / "policy.md"
 SHOWN = re.compile(r"```console\n\$ permitgate (?P<command>[^\n]*)\n(?P<output>.*?)```", re.S)
-PERMITGATE = Path(sys.executable).with_name("permitgate")
 WIDTH = "100"
 
 
@@ -30,7 +30,7 @@ def output(command: str, folder: Path) -> str:
     }
     environment = {"PATH": os.environ["PATH"], "NO_COLOR": "1", "COLUMNS": WIDTH, **settings}
     done = subprocess.run(
-        [str(PERMITGATE), *words], cwd=folder, env=environment, capture_output=True, text=True,
+        [warm.command(), *words], cwd=folder, env=environment, capture_output=True, text=True,
         timeout=60, check=False,
     )  # fmt: skip
     assert not done.stderr, done.stderr

@@ -3,14 +3,12 @@
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.audit import independent_verifier as verifier
-
-PERMITGATE = Path(sys.executable).with_name("permitgate")
 
 
 class Logged:
@@ -32,7 +30,7 @@ class Logged:
             "XDG_CONFIG_HOME": str(self.root / "config"),
         }
         done = subprocess.run(
-            [PERMITGATE, *arguments],
+            [warm.command(), *arguments],
             env=environment,
             cwd=self.work,
             capture_output=True,

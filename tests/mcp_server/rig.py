@@ -21,7 +21,7 @@ from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp_types import ElicitResult
 
-from tests.mcp_server import warm
+from tests import warm
 
 HUMAN_S = 0.35  # slower than the gate's "no human is that fast"
 Answer = Callable[[object, object], Awaitable[ElicitResult]]

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from mcp_server.cli.main import app
 from tests.mcp_server.indoors import ASKS
 from tests.mcp_server.rig import Rig
-from tests.mcp_server.warm import INSTALLED
+from tests.warm import INSTALLED
 
 EXIT_OF_THE_COMMAND = 7
 

@@ -8,8 +8,9 @@ import pytest
 
 from sandbox.enforcement import CONFINED, CONTROLS
 from sandbox.probe import EXTRAS, ISOLATING, probe
+from tests import warm
 from tests.mcp_server.rig import Rig
-from tests.mcp_server.warm import INSTALLED
+from tests.warm import INSTALLED
 
 HOST = probe()
 pytestmark = [
@@ -21,9 +22,10 @@ pytestmark = [
 def permitgate(
     rig: Rig, *words: str, without: str = "", **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    start = [sys.executable, "-m", "tests.sandbox.without", without] if without else []
+    lacking = [sys.executable, "-m", "tests.sandbox.without", without, INSTALLED]
+    start = lacking if without else [warm.command()]
     return subprocess.run(
-        [*start, INSTALLED, *words], env={**rig.environment, "COLUMNS": "100", **environment},
+        [*start, *words], env={**rig.environment, "COLUMNS": "100", **environment},
         cwd=None if without else rig.workspace, capture_output=True, text=True, timeout=60,
         check=False,
     )  # fmt: skip

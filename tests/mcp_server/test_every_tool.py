@@ -8,8 +8,8 @@ import pytest
 
 from tests.mcp_server.conftest import HTTP_ANY_PORT
 from tests.mcp_server.rig import ERAS, YES, Rig
-from tests.mcp_server.warm import INSTALLED
 from tests.sandbox.remote import sshd
+from tests.warm import INSTALLED
 
 TOOLS = {
     "approval_status", "audit_prove", "audit_query", "audit_verify", "classify", "exec", "list_dir",

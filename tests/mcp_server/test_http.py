@@ -14,7 +14,7 @@ from audit.query import records
 from mcp_server.http import TokenFileError, bearer_token
 from tests.mcp_server.conftest import HTTP_ANY_PORT
 from tests.mcp_server.rig import Rig, running, until
-from tests.mcp_server.warm import INSTALLED
+from tests.warm import INSTALLED
 
 pytestmark = pytest.mark.threat("T19")
 END_S = 5.0  # a second, and what a busy machine adds; the call itself would take 300

@@ -11,7 +11,6 @@ from mcp_server.known_secrets import of_call, redactor
 from mcp_server.places import Places
 from tests.mcp_server.indoors import Indoors
 from tests.mcp_server.rig import Rig
-from tests.mcp_server.warm import INSTALLED
 
 pytestmark = pytest.mark.threat("T17")
 
@@ -97,15 +96,11 @@ async def test_a_diff_in_a_result_shows_no_secret(tmp_path):
 
 
 def opened(rig: Rig, seq: int, value: str, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [INSTALLED, "audit", "open", str(seq), *options], env=rig.environment, cwd=rig.workspace,
-        input=value, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    return rig.run("audit", "open", str(seq), *options, stdin=value)
 
 
 def test_the_owner_of_a_value_can_show_that_it_is_the_redacted_one(rig):
-    asked = [INSTALLED, "exec", "--", "tool", "--password", "hunter2x"]
-    subprocess.run(asked, env=rig.environment, cwd=rig.workspace, capture_output=True, check=False)
+    rig.run("exec", "--", "tool", "--password", "hunter2x")
     log = rig.state / "audit"
     found = [record for record in records(log, Query()) if "$redacted" in json.dumps(record)]
     seq = int(found[0]["@seq"])

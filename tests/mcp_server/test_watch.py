@@ -20,7 +20,7 @@ from mcp_server.cli.watch.keys import key
 from mcp_server.cli.watch.screen import FASTEST_READER_S, Say, Screen
 from tests.approvals.conftest import OWNER, question
 from tests.mcp_server.rig import until
-from tests.mcp_server.warm import INSTALLED
+from tests.warm import INSTALLED
 
 LONG = "\n".join(f"+ line {number}" for number in range(60))
 
