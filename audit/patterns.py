@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from urllib.parse import quote, quote_from_bytes
 
 MIN_KNOWN_BYTES = 4  # a shorter value would hide half of all output
@@ -153,18 +154,23 @@ KEY_ENDING = re.compile(rb"[A-Za-z0-9+/=\s\\]*?%s" % PRIVATE_KEY_END)
 OPEN_KEY = re.compile(rb"%s*?(?:%s|(?!%s))" % (_KEY_BODY, PRIVATE_KEY_END, _KEY_BODY))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Shape:
     """A pattern, and what must stand somewhere in lower-cased text for it to match at all."""
 
     kind: str
     needs: tuple[bytes, ...]
-    pattern: re.Pattern[bytes]
+    source: bytes
+
+    @cached_property
+    def pattern(self) -> re.Pattern[bytes]:
+        """Return it compiled; most are never needed, and all of them would delay every start."""
+        return re.compile(self.source)
 
 
 def _shape(kind: str, needs: str, *parts: bytes) -> Shape:
     """Return a shape whose letters may be of either case; `needs` are words."""
-    return Shape(kind, tuple(needs.encode().split()), re.compile(b"(?i)" + b"".join(parts)))
+    return Shape(kind, tuple(needs.encode().split()), b"(?i)" + b"".join(parts))
 
 
 SHAPES = (
