@@ -49,7 +49,7 @@ class Canary:
     def __init__(self, host: HostFacts, state_dir: Path, try_out: TryOut) -> None:
         self._host, self._state_dir, self._try_out = host, state_dir, try_out
         # One name for all trials, so they share a cell; the next start sweeps it if this one dies.
-        self._base = state_dir / leftovers.own_name("canary")
+        self.base = state_dir / leftovers.own_name("canary")
         self._seen: dict[Kind, tuple[Control, ...]] = {}
         self._lock = anyio.Lock()
 
@@ -98,7 +98,7 @@ class Canary:
     def _stage(self, profile: ProfileName, stack: ExitStack) -> "Stage":
         # Where nothing can be covered, a door in a directory that may be written refuses the run.
         has_doors = not (self._host.rung == "landlock" and profile == "live")
-        return Stage(self._base, stack, has_doors=has_doors)
+        return Stage(self.base, stack, has_doors=has_doors)
 
 
 class Stage:

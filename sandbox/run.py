@@ -33,7 +33,7 @@ from sandbox.network.brokerage import Brokerage
 from sandbox.network.model import Asks, Contact
 from sandbox.outcome import NO_OUTPUT, CommandOutcome, Enforcement, Status
 from sandbox.permit import Permit, PermitError, PermitOffice, SandboxError, no_connection
-from sandbox.profile import Profile, ProfileName
+from sandbox.profile import Profile, ProfileName, is_within
 from sandbox.sight import Scene, Unseen, look, sees_all
 from sandbox.start import Starter
 from sandbox.supervise import SETUP_S, Ended, Start, supervise
@@ -85,6 +85,21 @@ class Who:
     connects: Asks = no_connection
 
 
+@dataclass(frozen=True, slots=True)
+class _Elsewhere:
+    """What policy denies outside the trial's directory, which lies where it denies everything."""
+
+    denies: Callable[[str], bool]
+    trial: str
+
+    @property
+    def edition(self) -> object:
+        return getattr(self.denies, "edition", None)
+
+    def __call__(self, path: str) -> bool:
+        return not is_within(path, self.trial) and self.denies(path)
+
+
 class CommandRunner:
     """Carries out `Command` permits on this host; one runner per server."""
 
@@ -105,6 +120,8 @@ class CommandRunner:
         self._tools = Toolbox(host)
         self._starter = Starter(host)
         self._canary = Canary(host, state_dir, _weakly(weakref.WeakMethod(self._try_out)))
+        self._tried_denies = _Elsewhere(denies, str(self._canary.base))
+        self._tried_walker = Walker(self._tried_denies)
         self._cells, self._broker = Cells(), Brokerage()
         weakref.finalize(self, self._cells.close)
         weakref.finalize(self, self._broker.close)
@@ -192,7 +209,10 @@ class CommandRunner:
     ) -> CommandOutcome | PermitError | None:
         """Return None when nothing ran because files moved meanwhile: look again."""
         # 3. What the command may see, found now; anything uncertain refuses.
-        scene = look(command, self._tools, self._walker, self._denies, self._state_dir)
+        is_trial = who.session == CANARY_SESSION
+        walker = self._tried_walker if is_trial else self._walker
+        denies = self._tried_denies if is_trial else self._denies
+        scene = look(command, self._tools, walker, denies, self._state_dir)
         if isinstance(scene, Unseen):
             return self._error(command, scene.reason)
         runs = self._on_copy if command.profile.name == "write" else self._in_place

@@ -76,7 +76,7 @@ class Indoors:
     ) -> "Indoors":
         """Open an app over directories that `make` made; again is a restart, or a second server."""
         directory = base / "config" / "permitgate"
-        state = base / "state" / "permitgate"
+        state = Rig(base).state
         places = Places(directory / "config.yaml", directory / "policy.d", state)
         named = tuple(str(base / name) if name.endswith(".yaml") else name for name in policy)
         workspace = base / "workspace"

@@ -77,7 +77,7 @@ class Rig:
 
     @property
     def state(self) -> Path:
-        return self.base / "state" / "permitgate"
+        return self.base / "home" / ".local" / "state" / "permitgate"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -88,7 +88,6 @@ class Rig:
             "HOME": str(home),
             "USER": os.environ.get("USER", "root"),
             "XDG_CONFIG_HOME": str(self.base / "config"),
-            "XDG_STATE_HOME": str(self.base / "state"),
         }
 
     def run(self, *arguments: str, **options: object) -> subprocess.CompletedProcess[str]:

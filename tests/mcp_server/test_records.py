@@ -54,7 +54,7 @@ async def test_no_secret_of_a_call_is_in_any_record_or_statement(tmp_path: Path)
             text = (await client.call_tool("exec", asked)).content[0].text
             assert TOKEN not in text
             assert STDIN not in text
-    log = b"".join(file.read_bytes() for file in (tmp_path / "state").rglob("*") if file.is_file())
+    log = b"".join(file.read_bytes() for file in (tmp_path / "home").rglob("*") if file.is_file())
     for secret in (TOKEN, STDIN, f"{PASSWORD}\n", f'"{PASSWORD}"'):
         assert secret.encode() not in log, secret
     assert "[redacted:" in json.dumps(indoors.records())
