@@ -5,6 +5,7 @@ of its URL, which is a secret, read for each notice. Apprise is an extra: it is 
 target needs it. What it says is shown as `visible` shows it; it masks secrets itself.
 """
 
+import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -67,6 +68,9 @@ class Chat:
     def _service(self) -> "Apprise":
         require_apprise()
         from apprise import Apprise, AppriseAsset  # noqa: PLC0415  # an extra, and slow to load
+
+        # What it says of one notice is in its result; beyond that it would repeat itself.
+        logging.getLogger("apprise").propagate = False
 
         (url, *others) = read_private(self.url_file, MAX_URL_BYTES).decode(
             "utf-8", "replace"

@@ -129,15 +129,17 @@ class Notifier:
 
     async def _tell_until_cancelled(self) -> None:
         """Tell; what is on its way at the end gets a moment, or it would be told twice."""
-        ending, ended = anyio.Event(), anyio.Event()
-        last = anyio.CancelScope(shield=True)
+        posts = [
+            _Post(self._desk, self._directory, target, self._page, self._pace)
+            for target in self._targets
+        ]
+        ended, last = anyio.Event(), anyio.CancelScope(shield=True)
 
         async def tell_all() -> None:
             with last:
-                async with anyio.create_task_group() as posts:
-                    for target in self._targets:
-                        post = _Post(self._desk, self._directory, target, self._page, self._pace)
-                        posts.start_soon(post.follow, ending)
+                async with anyio.create_task_group() as following:
+                    for post in posts:
+                        following.start_soon(post.follow)
             ended.set()
 
         async with anyio.create_task_group() as group:
@@ -145,8 +147,8 @@ class Notifier:
             try:
                 await anyio.sleep_forever()
             finally:
-                ending.set()
-                self._desk.bell.ring()
+                for post in posts:
+                    post.end()
                 with anyio.move_on_after(self._pace.last_s, shield=True):
                     await ended.wait()
                 last.cancel()
@@ -162,45 +164,47 @@ class _Post:
         self._page = page
         self._pace = pace
         self._told = load(directory, target.name)
-        self._seen = ""  # the store's edition that holds no more news for this target
         self._sent: deque[float] = deque(maxlen=pace.most_a_minute)
+        self._ending = anyio.Event()
+        self._trying = anyio.CancelScope()
 
-    async def follow(self, ending: anyio.Event) -> None:
-        """Tell what is new, as it comes; at the end also what came last, if that goes at once."""
-        with self._desk.bell.listener() as listener:
+    async def follow(self) -> None:
+        """Tell what is new, as it comes; at the end also what came last."""
+        with self._trying, self._desk.bell.listener() as listener:
             while True:
-                is_last = ending.is_set()
+                is_last = self._ending.is_set()
                 is_done = await self._all_told()
-                if is_last or (ending.is_set() and not is_done):
+                if is_last or (self._ending.is_set() and not is_done):
                     return
                 if is_done:
                     await listener.wait(STORE_POLL_S)
                 else:
                     with anyio.move_on_after(self._pause_s()):
-                        await ending.wait()
+                        await self._ending.wait()
+
+    def end(self) -> None:
+        """Come to an end, at once where the target has been failing."""
+        self._ending.set()
+        self._desk.bell.ring()
+        if self._told.tries:
+            self._trying.cancel()
 
     async def _all_told(self) -> bool:
         """Tell what there is; return whether nothing is left."""
         try:
-            edition, due = await to_thread.run_sync(self._due)
-            for request_id in due:
+            for request_id in await to_thread.run_sync(self._due):
                 notice = await to_thread.run_sync(self._news, request_id)
                 if notice is not None and not await self._is_told(notice):
                     return False
                 await to_thread.run_sync(self._remember, request_id, notice)
         except ApprovalError as error:
             return await self._failed(str(error))
-        self._seen = edition
         return True
 
-    def _due(self) -> tuple[str, list[str]]:
-        """Return the store's edition, and the requests of which something could be told."""
-        edition = self._desk.edition()
-        if edition == self._seen:
-            return edition, []
-        waiting = [pending.id for pending in self._desk.pending()]
-        over = self._told.waiting.difference(waiting)
-        return edition, [*sorted(over), *(one for one in waiting if one not in self._told.waiting)]
+    def _due(self) -> list[str]:
+        """Return the requests of which something could be told: what is over, then what waits."""
+        waiting, known = self._desk.waiting(), self._told.waiting
+        return [*sorted(known.difference(waiting)), *(one for one in waiting if one not in known)]
 
     def _news(self, request_id: str) -> Notice | None:
         """Return what to tell of a request as it stands now; nothing once that is too late."""

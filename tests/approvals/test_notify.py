@@ -8,6 +8,7 @@ import stat
 import threading
 from contextlib import asynccontextmanager
 from hashlib import sha256
+from logging.handlers import MemoryHandler
 
 import anyio
 import pytest
@@ -233,6 +234,22 @@ async def test_a_request_that_is_over_is_given_up(desk, path, secret):
         assert {one["type"] for one in tries} == {"approval.opened"}
 
 
+@pytest.mark.threat("T30")
+async def test_what_was_answered_while_another_was_told_is_not_told(desk, path, secret):
+    busy, slow = threading.Event(), threading.Event()
+    with web() as receiver:
+        receiver.reply = lambda _: (busy.set(), slow.wait(20), (200, {}, b""))[2]
+        first = await to_thread.run_sync(desk.open, question())
+        second = await to_thread.run_sync(desk.open, question(action_digest="b" * 64))
+        async with telling(desk, path, ops(receiver, secret)):
+            await until(busy.is_set)
+            await answered(desk, second)
+            slow.set()
+            await answered(desk, first)
+            await until(lambda: len(receiver.requests) == 2)
+        assert {named for _, named in received(receiver)} == {first.id}
+
+
 async def test_the_end_of_a_request_is_no_news_long_after_its_time(desk, path, secret, clock):
     clock.now_s = 1_000_000_000.0
     with web() as receiver:
@@ -417,7 +434,9 @@ async def test_a_chat_is_told_by_apprise(desk, path, tmp_path):
 
 @APPRISE
 @pytest.mark.threat("T30")
-async def test_a_chat_that_cannot_be_told_says_why(tmp_path, monkeypatch):
+async def test_a_chat_that_cannot_be_told_says_why_and_only_once(tmp_path, monkeypatch):
+    servers_log = MemoryHandler(100)
+    logging.getLogger().addHandler(servers_log)
     with web() as phone, web() as other:
         url = private(tmp_path / "u", phone.url.replace("http", "json").encode())
         phone.reply = lambda _: (307, {"Location": other.url}, b"")
@@ -427,6 +446,8 @@ async def test_a_chat_that_cannot_be_told_says_why(tmp_path, monkeypatch):
     for content in (b"", b"nosuch://x", b"json://a json://b"):
         with pytest.raises(ApprovalError, match="holds no URL that Apprise knows"):
             Chat(private(tmp_path / "u", content)).check()
+    logging.getLogger().removeHandler(servers_log)
+    assert servers_log.buffer == []
     monkeypatch.setitem(__import__("sys").modules, "apprise", None)
     with pytest.raises(ApprovalError, match=r"pip install 'permitgate\[apprise\]'"):
         Chat(url).check()
