@@ -130,6 +130,11 @@ class Desk:
         self.expire()
         return self._store.pending()
 
+    def waiting(self) -> list[str]:
+        """Return the ids of `pending`, which costs less to look at again and again."""
+        self.expire()
+        return self._store.waiting()
+
     def answered(self, limit: int) -> list[Pending]:
         """Return the requests that wait no more, the latest move first."""
         self.expire()

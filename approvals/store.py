@@ -100,6 +100,11 @@ class Store:
             votes = db.execute(tables.VOTES_OF_WAITING).all()
             return [_pending(row, votes) for row in rows]
 
+    def waiting(self) -> list[str]:
+        """Return the id of every pending request, oldest first."""
+        with self._reading() as db:
+            return list(db.execute(tables.WAITING_IDS).scalars())
+
     def answered(self, limit: int) -> list[Pending]:
         """Return the requests that moved on from pending, the latest move first."""
         with self._reading() as db:

@@ -69,12 +69,11 @@ _swapped = (
 INSERT = REQUEST.insert()
 ONE = sa.select(REQUEST).where(REQUEST.c.id == _id)
 VOTES_OF_ONE = sa.select(VOTE).where(VOTE.c.request == _id)
-WAITING = (
-    sa.select(REQUEST)
-    .where(REQUEST.c.state == _PENDING)
-    .order_by(REQUEST.c.created_ms, sa.literal_column("rowid"))
-)
-VOTES_OF_WAITING = sa.select(VOTE).join(REQUEST).where(REQUEST.c.state == _PENDING)
+_waits = REQUEST.c.state == _PENDING
+_by_age: sa.ColumnElement[object] = sa.literal_column("created_ms, rowid")
+WAITING = sa.select(REQUEST).where(_waits).order_by(_by_age)
+WAITING_IDS = sa.select(REQUEST.c.id).where(_waits).order_by(_by_age)
+VOTES_OF_WAITING = sa.select(VOTE).join(REQUEST).where(_waits)
 _latest = sa.select(REQUEST.c.id).where(REQUEST.c.state != _PENDING)
 _latest = _latest.order_by(REQUEST.c.moved_ms.desc()).limit(sa.bindparam("limit", type_=sa.Integer))
 ANSWERED = sa.select(REQUEST).where(REQUEST.c.id.in_(_latest)).order_by(REQUEST.c.moved_ms.desc())

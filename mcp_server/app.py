@@ -16,6 +16,7 @@ import anyio
 
 from approvals import terminal
 from approvals.desk import Desk
+from approvals.notify import Notifier
 from approvals.request import ApprovalError, Level, Principal
 from approvals.store import Store
 from audit.query import Query, records
@@ -31,6 +32,7 @@ from mcp_server.journal import Journal
 from mcp_server.judged import Judged
 from mcp_server.live_policy import Checks, LivePolicy
 from mcp_server.log_place import log_directory, open_log, public_key
+from mcp_server.notify import pace, shown_page, targets
 from mcp_server.owner import current_owner, workspace_roots
 from mcp_server.places import NOWHERE, Places
 from mcp_server.policies import policy_files
@@ -84,6 +86,7 @@ class App:
     runners: Runners
     grants: HostGrants
     sinks: Sinks
+    notifier: Notifier
     redactor: Redactor
 
     @property
@@ -92,9 +95,10 @@ class App:
         return self.live.current()
 
     async def serve_owner(self) -> None:
-        """Answer the owner's terminal and page, where these channels are on, and feed the sinks."""
+        """Answer the owner's terminal and page, where these channels are on; feed sinks, notify."""
         async with anyio.create_task_group() as group:
             group.start_soon(self.sinks.run)
+            group.start_soon(self.notifier.run)
             group.start_soon(self._serve_page)
             await self._serve_terminal()
 
@@ -156,6 +160,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
         PolicyError, AuditError, ApprovalError, SandboxError, CallRefusedError: a room cannot do
             its job, so nothing may run; the message says what to do.
     """
+    told = targets(config.approvals)
     _make_state(where.state)
     owner = current_owner()
     roots = workspace_roots(config, wishes.workspace, owner.home)
@@ -176,6 +181,8 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
         journal.close()
         raise
     desk = _desk(config, where, journal)
+    speed = pace(is_command=wishes.auth == "cli")
+    tells = Notifier(desk, where.approvals, told, shown_page(config.approvals), speed)
     host = probed(config, where)
     sweep(where.state)
     office = PermitOffice()
@@ -202,7 +209,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     )  # fmt: skip
     return App(
         config, where, caller, live, host, journal, desk, freezer, Road(gate), runners, grants,
-        sinks(config, where), redactor,
+        sinks(config, where), tells, redactor,
     )  # fmt: skip
 
 
@@ -212,9 +219,10 @@ def _own_ports(config: Config) -> frozenset[int]:
 
 
 def _own_files(config: Config, where: Places) -> tuple[str, ...]:
-    """Return what no command may read: links and sockets to answer by, and who may answer."""
+    """Return what no command may read: what is answered with, or speaks to people for us."""
+    told_with = (target.secret for target in config.approvals.notify)
     approvers = config.approvals.approvers
-    named = (where.approvals, where.config_file, where.http_token, approvers)
+    named = (where.approvals, where.config_file, where.http_token, approvers, *told_with)
     return tuple(str(path.resolve()) for path in named if path is not None)
 
 

@@ -10,7 +10,7 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Protocol, Self, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from approvals.request import Level
+from mcp_server.notify_settings import NotifyTarget
 from mcp_server.sink_settings import SinkSettings
 from policy import document
 from sandbox import toolchain_table
@@ -48,6 +49,22 @@ class ConfigError(Exception):
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+_Some = TypeVar("_Some", bound=_Named)
+
+
+def _named_apart(what: str, value: tuple[_Some, ...]) -> tuple[_Some, ...]:
+    names = [one.name for one in value]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"two {what} are named {twice!r}; each keeps its place by its name")
+    return value
 
 
 class PageSettings(_Strict):
@@ -92,6 +109,7 @@ class ApprovalSettings(_Strict):
     roles: dict[RoleName, tuple[PersonName, ...]] = {}  # who holds which
     page: PageSettings | None = None  # off; then there is no API either
     approvers: Path | None = None  # who may answer through the API, by hashes of tokens
+    notify: tuple[NotifyTarget, ...] = Field(default=(), max_length=8)  # who hears what waits
 
     @model_validator(mode="after")
     def _signers_can_be_heard(self) -> Self:
@@ -114,6 +132,11 @@ class ApprovalSettings(_Strict):
         if value is not None and not value.is_absolute():
             raise ValueError(f"{value} is not an absolute path")
         return value
+
+    @field_validator("notify")
+    @classmethod
+    def _each_by_its_name(cls, value: tuple[NotifyTarget, ...]) -> tuple[NotifyTarget, ...]:
+        return _named_apart("targets", value)
 
     @model_validator(mode="after")
     def _has_a_listener(self) -> Self:
@@ -146,11 +169,7 @@ class AuditSettings(_Strict):
     @field_validator("sinks")
     @classmethod
     def _each_by_its_name(cls, value: tuple[SinkSettings, ...]) -> tuple[SinkSettings, ...]:
-        names = [sink.name for sink in value]
-        twice = next((name for name in names if names.count(name) > 1), None)
-        if twice is not None:
-            raise ValueError(f"two sinks are named {twice!r}; each keeps its place by its name")
-        return value
+        return _named_apart("sinks", value)
 
 
 class RedactionSettings(_Strict):
@@ -332,6 +351,6 @@ def _problems(error: ValidationError, places: dict[Keys, str]) -> Iterator[str]:
 
 
 def _without_kind(location: Keys) -> Keys:
-    """Return a problem's location as it stands in the file: a sink's kind is no key there."""
-    is_sink = location[:2] == ("audit", "sinks")
-    return location[:3] + location[4:] if is_sink else location
+    """Return a problem's location as it stands in the file: no key there is a kind."""
+    has_kind = location[:2] in (("audit", "sinks"), ("approvals", "notify"))
+    return location[:3] + location[4:] if has_kind else location

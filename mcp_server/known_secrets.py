@@ -36,7 +36,7 @@ def redactor(config: Config, where: Places) -> Redactor:
         if name not in os.environ:
             raise ConfigError(f"redaction.variables: {name} is not set where the server starts.")
         known.append(os.environ[name])
-    ours = [where.http_token]
+    ours = [where.http_token, *(target.secret for target in config.approvals.notify)]
     for sink in config.audit.sinks:
         if isinstance(sink, HttpSink | OtlpSink):
             ours += [path for path in (sink.token_file,) if path is not None]

@@ -5,14 +5,13 @@ request, so a name that is taken out of it answers nothing more.
 """
 
 import hashlib
-import os
 import secrets
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from approvals.private import private_file
+from approvals.private import private_file, replace_private
 from approvals.request import ApprovalError
 
 MAX_FILE_BYTES = 1 << 20
@@ -113,15 +112,7 @@ def _read(path: Path) -> _File:
 
 def _write(path: Path, everybody: tuple[Approver, ...]) -> None:
     """Replace the file; a crash leaves the old one or the new one."""
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     try:
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(_File(approvers=everybody).model_dump_json(indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        replace_private(path, _File(approvers=everybody).model_dump_json(indent=2) + "\n")
     except OSError as error:
         raise ApprovalError(f"{path}: {error.strerror}. No token was made or ended.") from error
-    finally:
-        draft.unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from approvals.private import private_directory, private_file
+from approvals.private import locked, private_directory
 from approvals.request import ApprovalError
 
 LINK_S = 120
@@ -31,23 +31,15 @@ def showing(directory: Path) -> Iterator[int | None]:
     Raises:
         ApprovalError: the directory or the lock is not private.
     """
-    private_directory(directory)
-    path = directory / "page.lock"
-    private_file(path)
-    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with locked(directory / "page.lock") as lock:
+        if lock is None:
             yield None
             return
-        os.ftruncate(descriptor, 0)
+        os.ftruncate(lock, 0)
         try:
-            yield descriptor
+            yield lock
         finally:
-            os.ftruncate(descriptor, 0)
-    finally:
-        os.close(descriptor)
+            os.ftruncate(lock, 0)
 
 
 def announce(lock: int, url: str) -> None:

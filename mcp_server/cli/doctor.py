@@ -9,11 +9,13 @@ import shutil
 import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import anyio
 import typer
 
+from approvals import told
 from approvals.request import ApprovalError
 from approvals.web.address import listening
 from approvals.web.approvers import approvers
@@ -22,6 +24,7 @@ from audit.errors import AuditError
 from mcp_server.cli.exits import Exit
 from mcp_server.config import Config, load_config
 from mcp_server.log_place import log_directory, open_log
+from mcp_server.notify import target
 from mcp_server.owner import current_owner, workspace_roots
 from mcp_server.places import Places, places
 from mcp_server.policies import policy_files, quick_load
@@ -62,7 +65,11 @@ def examine(*, as_json: bool) -> int:
     rows = {
         "host": [_row(control) for control in (*host.controls, *host.extras)],
         "profiles": anyio.run(_profiles, host, where.state),
-        "here": [*_here(config, where, host), *anyio.run(_sink_rows, config, where)],
+        "here": [
+            *_here(config, where, host),
+            *_notify_rows(config, where),
+            *anyio.run(_sink_rows, config, where),
+        ],
     }
     runs = host.meets(minimum) and not any(
         row.state == "absent" for row in (*rows["profiles"], *rows["here"])
@@ -136,6 +143,25 @@ def _page_rows(config: Config, where: Places) -> Iterator[Row]:
         return
     said = f"{names or 'nobody'} in {approvers_file}"
     yield Row("approvals API", "found" if names else "none", said)
+
+
+def _notify_rows(config: Config, where: Places) -> Iterator[Row]:
+    """Say how each target fares that is told what waits; none is told anything here."""
+    for one in config.approvals.notify:
+        name, known = f"notify {one.name}", told.load(where.approvals, one.name)
+        try:
+            teller = target(one).teller
+            teller.check()
+        except ApprovalError as error:
+            yield Row(name, "dead", str(error))
+            continue
+        fix = f"mend {one.name}, then try it: permitgate approvals notify-test"
+        if known.failing_since_ms:
+            since = datetime.fromtimestamp(known.failing_since_ms // 1000, UTC).isoformat()
+            failure = f"{known.failure} ({known.tries} tries since {since})"
+            yield Row(name, "dead", failure, fix)
+        else:
+            yield Row(name, "ready", f"{one.kind} {teller.place}")
 
 
 def _not_free(address: tuple[str, int]) -> str:

@@ -250,6 +250,15 @@ def approvals_token(
         approval_doors.token(name, "reader" if reader else "approver", ends=remove)
 
 
+@approvals_app.command("notify-test")
+def approvals_notify_test() -> None:
+    """Send a test to every target of approvals.notify and print what each answered."""
+    with explained():
+        from mcp_server.cli import notify_test  # noqa: PLC0415
+
+        raise typer.Exit(notify_test.tell_all())
+
+
 @audit_app.command("verify")
 def audit_verify(
     directory: Annotated[

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from approvals.notice import opened as opened_notice
 from approvals.request import Answer, Level, Need, State
 from tests.approvals.conftest import ALICE
 from tests.approvals.web_rig import House, serving
@@ -333,3 +334,23 @@ def test_a_thousand_requests_are_listed_searched_and_moved_through_quickly(house
         seen.page.keyboard.press("j")
     seen.page.locator(".headline", has_text="make target-0004").wait_for()
     expect(seen.page.locator(".row")).to_have_count(1000)
+
+
+@pytest.mark.threat("T30")
+def test_the_link_of_a_notice_shows_its_request_to_who_is_signed_in_and_answers_nothing(
+    house, opened
+):
+    asks(house, "make one")
+    pending = asks(house, "make two")
+    seen = opened()
+    link = opened_notice(pending, house.url).data["link"]
+    for _ in range(2):  # as a new address and, for one that stands there already, as a new fragment
+        seen.page.goto(link)
+        expect(seen.page.locator(".headline")).to_have_text("make two")
+        assert seen.page.url == f"{house.url}/"
+    assert house.desk.get(pending.id).state is State.PENDING
+    seen.context.clear_cookies()
+    seen.page.goto("about:blank")
+    seen.page.goto(link)
+    expect(seen.page.locator("#outside")).to_be_visible()
+    assert "make two" not in seen.page.content()

@@ -81,8 +81,17 @@ async function inside() {
     tell(error.message);
   }
   at("inside").hidden = at("leave").hidden = false;
+  named();
   document.documentElement.dataset.ready = "inside";
   return listen();
+}
+
+// A notice's link names a request: it is shown, and nothing more.
+function named() {
+  const id = /^#(ap_[0-9a-f]+)$/.exec(location.hash)?.[1];
+  if (!id) return;
+  history.replaceState(null, "", location.pathname);
+  choose(id);
 }
 
 let listening = 0;
@@ -437,6 +446,7 @@ const token = new URLSearchParams(location.hash.slice(1)).get("login");
 addEventListener("hashchange", () => {
   const later = new URLSearchParams(location.hash.slice(1)).get("login");
   if (later) enter(later);
+  else if (!at("inside").hidden) named();
 });
 if (token) enter(token);
 else if (key) inside();

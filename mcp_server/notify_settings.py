@@ -1,0 +1,46 @@
+"""The keys of `approvals.notify` in config.yaml: one shape per kind of target, each key enforced.
+
+May touch: values. A secret is named by the path of its file and never stands here.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mcp_server.sink_settings import AbsolutePath, Url
+
+
+class _Target(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")  # names the target's state file
+
+
+class WebhookTarget(_Target):
+    """Notices posted as JSON and signed."""
+
+    kind: Literal["webhook"]
+    url: Url
+    secret_file: AbsolutePath
+    ca_file: AbsolutePath | None = None
+
+    @property
+    def secret(self) -> Path:
+        """Return the file that no command may read."""
+        return self.secret_file
+
+
+class AppriseTarget(_Target):
+    """Notices sent by one of Apprise's services."""
+
+    kind: Literal["apprise"]
+    url_file: AbsolutePath
+
+    @property
+    def secret(self) -> Path:
+        """Return the file that no command may read."""
+        return self.url_file
+
+
+NotifyTarget = Annotated[WebhookTarget | AppriseTarget, Field(discriminator="kind")]
