@@ -9,7 +9,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 
 import anyio
@@ -18,12 +17,12 @@ from anyio import to_thread
 from approvals.bell import Bell
 from approvals.grant_store import GrantStore
 from approvals.grants import Grants
+from approvals.moves import Facts, Moves, Write
 from approvals.records import (
     HalfMove,
-    applied_record,
-    half_moves,
-    move_record,
+    half_move,
     opened_facts,
+    request_facts,
     signed_facts,
     vote_facts,
 )
@@ -46,6 +45,7 @@ from approvals.scope import Grant, Terms
 from approvals.statement import statement, visible
 from approvals.store import Store
 from approvals.voters import Voters
+from approvals.worth import Roles, refusal, weighed
 
 # The law: (state, kind of move) → what it may become. What is not here does not happen; a state
 # without a row is an end. Only votes approve, and the store counts them.
@@ -62,9 +62,6 @@ COOL_DOWN_S = 60
 STORE_POLL_S = 1.0
 MAX_REASON = 500
 
-Journal = Callable[[Mapping[str, object]], None]
-Roles = Mapping[str, frozenset[str]]  # names of principals by role
-
 
 class Desk:
     """The state machine of requests; thread-safe, and one of many over the same store."""
@@ -72,7 +69,7 @@ class Desk:
     def __init__(  # noqa: PLR0913 — each is one thing that the owner configures
         self,
         store: Store,
-        journal: Journal,
+        journal: Write,
         *,
         clock: Callable[[], float] = time.time,
         cool_down_s: int = COOL_DOWN_S,
@@ -82,7 +79,8 @@ class Desk:
         """Build a desk; `journal` appends one record durably or raises, and then nothing moves.
 
         `roles` says who holds which; a need's role that is not in it is held by nobody.
-        `owner_level` is what an answer counts as that proves no more than the owner's uid.
+        `owner_level` is what an answer counts as, by any channel, that proves no more than the
+        owner's uid.
         """
         self._store = store
         self._journal = journal
@@ -92,6 +90,7 @@ class Desk:
         self._owner_level = owner_level
         self._moving = threading.RLock()
         self.bell = Bell()
+        self._moves = Moves("approval", self._write, half_move)
         self.grants = Grants(GrantStore(store.database), self._write, self._now_ms)
 
     def open(self, question: Question) -> Pending:
@@ -165,7 +164,7 @@ class Desk:
             pending = self._load(request_id)
             _must_be(pending, State.PENDING)
             _same(seen_digest, pending.request_digest, request_id, "what was shown")
-            vote = Vote(answer, self._weighed(principal), visible(reason, MAX_REASON))
+            vote = Vote(answer, principal, visible(reason, MAX_REASON))
             return self._cast(pending, vote, {})
 
     def vote_signed(self, request_id: str, armored: str, voters: Voters) -> State:
@@ -269,14 +268,14 @@ class Desk:
                 after = State.EXPIRED if before is State.PENDING else State.LAPSED
                 self._move(self._load(request_id), "resolved", after)
 
-    def recover(self, records: Iterable[Mapping[str, object]]) -> int:
+    def recover(self, records: Iterable[Facts]) -> int:
         """Finish or burn every half move of the log; return how many there were.
 
         Call once at start-up with the log's records. A vote counts if it still may; a use is
         burnt, since what it ran, if it ran, is not known; an opening nobody waits for is lost.
         """
         kept = list(records)
-        halves = half_moves(kept)
+        halves = self._moves.half(kept)
         with self._moving:
             for half in halves:
                 pending = self._store.load(half.request_id)
@@ -285,10 +284,11 @@ class Desk:
         self.bell.ring()
         return len(halves) + self.grants.recover(kept)
 
-    def _cast(self, pending: Pending, vote: Vote, proof: Mapping[str, object]) -> State:
+    def _cast(self, pending: Pending, given: Vote, proof: Facts) -> State:
         """Record one answer, with what proves it, and count it."""
-        if refusal := _refusal(pending, vote, self._roles):
-            raise ApprovalError(f"{pending.id}: {refusal} The request is still pending.")
+        vote = weighed(given, self._owner_level)
+        if why := refusal(pending, vote, self._roles):
+            raise ApprovalError(f"{pending.id}: {why} The request is still pending.")
         move = self._append("voted", pending, {**vote_facts(vote), **proof})
         state = self._count(pending, vote)
         self._applied(move, pending.id, state)
@@ -296,10 +296,6 @@ class Desk:
         if state is None:
             raise NotPending(f"{pending.id}: another answer or the deadline came first")
         return state
-
-    def _weighed(self, principal: Principal) -> Principal:
-        is_owner = principal.level is Level.OWNER
-        return replace(principal, level=self._owner_level) if is_owner else principal
 
     def _finish(self, half: HalfMove, pending: Pending) -> State | None:
         if half.request_digest != pending.request_digest:
@@ -309,9 +305,7 @@ class Desk:
             return pending.state if done else self._swap(pending, half.kind, half.target)
         if half.vote in pending.votes:
             return pending.state
-        return (
-            None if _refusal(pending, half.vote, self._roles) else self._count(pending, half.vote)
-        )
+        return None if refusal(pending, half.vote, self._roles) else self._count(pending, half.vote)
 
     def _resolve(self, request_id: str, before: State, after: State) -> None:
         self.expire()
@@ -372,15 +366,14 @@ class Desk:
             raise NotPending(f"{visible(request_id, 80)}: no such request")
         return pending
 
-    def _append(self, kind: str, pending: Pending, facts: Mapping[str, object]) -> str:
-        move = secrets.token_hex(8)
-        self._write(move_record(kind, move, pending, facts))
-        return move
+    def _append(self, kind: str, pending: Pending, facts: Facts) -> str:
+        session = pending.question.session
+        return self._moves.announce(kind, session, {**request_facts(pending), **facts})
 
     def _applied(self, move: str, request_id: str, state: State | None) -> None:
-        self._write(applied_record(move, request_id, state))
+        self._moves.confirm(move, request_id, state.value if state else None)
 
-    def _write(self, record: Mapping[str, object]) -> None:
+    def _write(self, record: Facts) -> None:
         try:
             self._journal(record)
         except Exception as error:
@@ -422,24 +415,3 @@ def _same(given: str, wanted: str, request_id: str, what: str) -> None:
             f"approval_mismatch: {what} is not what {request_id} asks for. "
             "Nothing was approved and nothing ran; look at the request again."
         )
-
-
-def _refusal(pending: Pending, vote: Vote, held: Roles) -> str:
-    """Return why this vote does not count, or an empty string; anyone may say no."""
-    return "" if vote.answer is Answer.DENY else _refused_yes(pending, vote, held)
-
-
-def _refused_yes(pending: Pending, vote: Vote, held: Roles) -> str:
-    by, requester, need = vote.by, pending.question.requester, pending.question.need
-    if vote.answer is Answer.APPROVE_FOR_SESSION and not pending.question.for_session:
-        return "nothing of it can be permitted for a session: say yes to this once, or no."
-    if (by.channel, by.uid, by.name) == (requester.channel, requester.uid, requester.name):
-        return f"{by.identity} asked for it and cannot approve it."
-    if by.level < need.level:
-        return f"a yes of level {by.level:d} does not reach the level {need.level:d} it needs."
-    lacks = (each for each in need.roles if not any(by.name in held.get(one, ()) for one in each))
-    if missing := next(lacks, ()):
-        return f"{visible(by.name, 80)} does not hold the role {' or '.join(missing)}."
-    if any(old.by.person == by.person for old in pending.votes):
-        return f"{by.person} has said yes already; the quorum needs someone else."
-    return ""

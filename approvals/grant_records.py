@@ -1,34 +1,25 @@
-"""The records of grants: what is appended before a move and after it, and what a crash left half.
+"""What the moves of a grant record, and how a half move is read back.
 
 May touch: plain mappings of str, int, bool, None, lists and mappings. Grants.recover decides what
 becomes of a half move. A use is announced before it is taken, and then something may run.
 """
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from approvals.records import SHORT
+from approvals.moves import SHORT, Facts
 from approvals.scope import Grant
 from approvals.statement import visible
 
 _KINDS = frozenset({"made", "used", "revoked"})
 
 
-def grant_record(
-    kind: str, move: str, grant: Grant, facts: Mapping[str, object]
-) -> dict[str, object]:
-    """Return the record that announces one move of a grant."""
+def grant_facts(grant: Grant) -> dict[str, object]:
+    """Return what every move of a grant records: which grant it is, and how far it reaches."""
     return {
-        "event": f"grant.{kind}",
-        "move": move,
-        "session": visible(grant.session, SHORT),
-        "grant": {
-            "id": grant.id,
-            "approval_id": grant.request,
-            "scope": grant.scope.value,
-            "covers": [visible(line, SHORT) for line in grant.covers],
-            **facts,
-        },
+        "id": grant.id,
+        "approval_id": grant.request,
+        "scope": grant.scope.value,
+        "covers": [visible(line, SHORT) for line in grant.covers],
     }
 
 
@@ -44,11 +35,6 @@ def made_facts(grant: Grant) -> dict[str, object]:
     }
 
 
-def applied_record(move: str, grant_id: str, state: str) -> dict[str, object]:
-    """Return the record that confirms one move: what it did, or `lost`."""
-    return {"event": "grant.applied", "move": move, "grant": {"id": grant_id, "state": state}}
-
-
 @dataclass(frozen=True, slots=True)
 class HalfGrant:
     """A recorded move of a grant without its `grant.applied`."""
@@ -59,20 +45,12 @@ class HalfGrant:
     action_digest: str
 
 
-def half_grants(records: Iterable[Mapping[str, object]]) -> list[HalfGrant]:
-    """Return the unconfirmed moves of grants, in the order they were recorded.
+def half_grant(kind: str, move: str, facts: Facts) -> HalfGrant:
+    """Return the half move that these facts announced.
 
-    A record whose form is not ours is passed over: nothing can be granted by what nobody can read.
+    Raises:
+        KeyError, ValueError: they announce none.
     """
-    found: dict[str, HalfGrant] = {}
-    for record in records:
-        room, _, kind = str(record.get("event")).partition(".")
-        move, facts = record.get("move"), record.get("grant")
-        if room != "grant" or not isinstance(move, str) or not isinstance(facts, Mapping):
-            continue
-        if kind == "applied":
-            found.pop(move, None)
-        elif kind in _KINDS and "id" in facts:
-            digest = str(facts.get("action_digest", ""))
-            found[move] = HalfGrant(kind, move, str(facts["id"]), digest)
-    return list(found.values())
+    if kind not in _KINDS:
+        raise ValueError(f"grants do not move by {kind}")
+    return HalfGrant(kind, move, str(facts["id"]), str(facts.get("action_digest", "")))

@@ -6,18 +6,12 @@ recorded, then taken from what is left, then confirmed, before anything may run 
 """
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from approvals.grant_records import (
-    HalfGrant,
-    applied_record,
-    grant_record,
-    half_grants,
-    made_facts,
-)
+from approvals.grant_records import HalfGrant, grant_facts, half_grant, made_facts
 from approvals.grant_store import GrantStore
-from approvals.records import SHORT
+from approvals.moves import SHORT, Facts, Moves, Write
 from approvals.request import (
     Answer,
     Approval,
@@ -59,12 +53,12 @@ class Grants:
     def __init__(
         self,
         store: GrantStore,
-        write: Callable[[Mapping[str, object]], None],
+        write: Write,
         now_ms: Callable[[], int],
     ) -> None:
         """Build them; `write` appends one record durably or raises, and then nothing moves."""
         self._store = store
-        self._write = write
+        self._moves = Moves("grant", write, half_grant)
         self._now_ms = now_ms
 
     def live(self) -> list[Grant]:
@@ -144,7 +138,7 @@ class Grants:
         )
         move = self._announce("made", grant, made_facts(grant))
         is_made = self._store.insert(grant)
-        self._write(applied_record(move, grant.id, "made" if is_made else "lost"))
+        self._moves.confirm(move, grant.id, "made" if is_made else None)
         if not is_made:
             raise ApprovalError(f"{pending.id}: a grant was made from it already")
         return grant
@@ -169,7 +163,7 @@ class Grants:
             facts = {"action_digest": question.action_digest}
             move = self._announce("used", grant, facts)
             is_taken = self._store.take(grant.id, move, question.action_digest, self._now_ms())
-            self._write(applied_record(move, grant.id, "used" if is_taken else "lost"))
+            self._moves.confirm(move, grant.id, "used" if is_taken else None)
             if is_taken:
                 return Approval(
                     id=grant.request,
@@ -194,19 +188,19 @@ class Grants:
             raise NotPending(f"{grant.id}: it has been revoked already")
         move = self._announce("revoked", grant, {"revoked_by": visible(by.identity, SHORT)})
         is_ended = self._store.revoke(grant.id, self._now_ms())
-        self._write(applied_record(move, grant.id, "revoked" if is_ended else "lost"))
+        self._moves.confirm(move, grant.id, "revoked" if is_ended else None)
         return grant
 
-    def recover(self, records: Iterable[Mapping[str, object]]) -> int:
+    def recover(self, records: Iterable[Facts]) -> int:
         """Finish or burn every half move of the log; return how many there were.
 
         A grant that was announced stands if it was kept. A use is burnt, for what ran on it, if
         anything did, is not known. A revocation is carried out.
         """
-        halves = half_grants(records)
+        halves = self._moves.half(records)
         for half in halves:
-            state = self._finished(half) if self._store.load(half.grant_id) else "lost"
-            self._write(applied_record(half.move, half.grant_id, state))
+            state = self._finished(half) if self._store.load(half.grant_id) else None
+            self._moves.confirm(half.move, half.grant_id, state)
         return len(halves)
 
     def _finished(self, half: HalfGrant) -> str:
@@ -216,10 +210,8 @@ class Grants:
             self._store.revoke(half.grant_id, self._now_ms())
         return half.kind
 
-    def _announce(self, kind: str, grant: Grant, facts: Mapping[str, object]) -> str:
-        move = secrets.token_hex(8)
-        self._write(grant_record(kind, move, grant, facts))
-        return move
+    def _announce(self, kind: str, grant: Grant, facts: Facts) -> str:
+        return self._moves.announce(kind, grant.session, {**grant_facts(grant), **facts})
 
 
 def _narrowest_first(grant: Grant) -> tuple[int, int]:

@@ -1,45 +1,28 @@
-"""The room's records: what the desk appends to the log, and which moves the log leaves half done.
+"""What the moves of a request record, and how a half move is read back.
 
 May touch: plain mappings of str, int, bool, None, lists and mappings. A statement too long for a
 log line is known by its hash. Desk.recover decides what becomes of a half move.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from approvals.moves import SHORT, Facts
 from approvals.request import Answer, ApprovalError, Level, Pending, Principal, State, Vote
 from approvals.statement import statement, visible
 from approvals.voters import NAMESPACE
 
 MAX_LOGGED_STATEMENT = 24_000  # a log line holds 65,535 bytes
-SHORT = 200
 _KINDS = frozenset({"opened", "voted", "resolved", "consumed"})
 
 
-def move_record(
-    kind: str, move: str, pending: Pending, facts: Mapping[str, object]
-) -> dict[str, object]:
-    """Return the record that announces one move; `move` is its own id."""
+def request_facts(pending: Pending) -> dict[str, object]:
+    """Return what every move of a request records: which request it is."""
     return {
-        "event": f"approval.{kind}",
-        "move": move,
-        "session": visible(pending.question.session, SHORT),
-        "approval": {
-            "id": pending.id,
-            "request_digest": pending.request_digest,
-            "action_digest": visible(pending.question.action_digest, SHORT),
-            **facts,
-        },
-    }
-
-
-def applied_record(move: str, request_id: str, state: State | None) -> dict[str, object]:
-    """Return the record that confirms one move: the state it led to, or `lost`."""
-    return {
-        "event": "approval.applied",
-        "move": move,
-        "approval": {"id": request_id, "state": state.value if state else "lost"},
+        "id": pending.id,
+        "request_digest": pending.request_digest,
+        "action_digest": visible(pending.question.action_digest, SHORT),
     }
 
 
@@ -102,7 +85,7 @@ def signed_facts(by: Principal, text: str, armored: str, at_ms: int) -> dict[str
 
 @dataclass(frozen=True, slots=True)
 class HalfMove:
-    """A recorded move without its `approval.applied`."""
+    """A recorded move of a request without its `approval.applied`."""
 
     kind: str
     move: str
@@ -112,43 +95,28 @@ class HalfMove:
     target: State | None = None
 
 
-def half_moves(records: Iterable[Mapping[str, object]]) -> list[HalfMove]:
-    """Return the unconfirmed moves among our records, in the order they were recorded.
+def half_move(kind: str, move: str, facts: Facts) -> HalfMove:
+    """Return the half move that these facts announced.
 
-    Records of other rooms, and records whose form is not ours, are passed over: nothing can be
-    approved by a record that cannot be read.
+    Raises:
+        KeyError, TypeError, ValueError: they announce none.
     """
-    found: dict[str, HalfMove] = {}
-    for record in records:
-        event, move = record.get("event"), record.get("move")
-        if not isinstance(event, str) or not isinstance(move, str):
-            continue
-        if event == "approval.applied":
-            found.pop(move, None)
-        elif half := _half(event, move, record.get("approval")):
-            found[move] = half
-    return list(found.values())
-
-
-def _half(event: str, move: str, facts: object) -> HalfMove | None:
-    kind = event.removeprefix("approval.")
-    if kind not in _KINDS or not isinstance(facts, Mapping):
-        return None
+    if kind not in _KINDS:
+        raise ValueError(f"requests do not move by {kind}")
     target = State.CONSUMED if kind == "consumed" else None
-    try:
-        return HalfMove(
-            kind=kind,
-            move=move,
-            request_id=str(facts["id"]),
-            request_digest=str(facts["request_digest"]),
-            vote=_vote(facts["answer"], facts["by"], facts) if kind == "voted" else None,
-            target=State(facts["state"]) if kind == "resolved" else target,
-        )
-    except (KeyError, ValueError, TypeError):
-        return None
+    return HalfMove(
+        kind=kind,
+        move=move,
+        request_id=str(facts["id"]),
+        request_digest=str(facts["request_digest"]),
+        vote=_vote(facts["answer"], facts["by"], facts) if kind == "voted" else None,
+        target=State(facts["state"]) if kind == "resolved" else target,
+    )
 
 
-def _vote(answer: object, by: Mapping[str, object], facts: Mapping[str, object]) -> Vote:
+def _vote(answer: object, by: object, facts: Facts) -> Vote:
+    if not isinstance(by, Mapping):
+        raise TypeError("who voted is a mapping")
     uid, level = by["uid"], by["level"]
     if not isinstance(uid, int) or not isinstance(level, int):
         raise TypeError("uid and level are integers")

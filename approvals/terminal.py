@@ -218,7 +218,7 @@ async def _one_exchange(
 def peer_principal(peer_uid: int, voters: Voters) -> Principal | None:
     """Return who the peer is: the owner, root as a separate principal, or nobody."""
     if peer_uid == voters.uid:
-        return Principal("terminal", peer_uid, "owner", voters.owner_level)
+        return Principal("terminal", peer_uid, "owner", Level.OWNER)
     if peer_uid == 0:
         return Principal("terminal", peer_uid, "root", Level.SEPARATE)
     return None

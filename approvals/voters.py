@@ -26,7 +26,6 @@ class Voters:
     """Who answers at the owner's socket: the owner by word, and signers by their keys."""
 
     uid: int
-    owner_level: Level = Level.OWNER  # what the owner's bare word, or plain key, counts as
     signers: Path | None = None
     separate: frozenset[str] = frozenset()  # names of the file that are not the owner
 
@@ -63,7 +62,7 @@ class Voters:
     def _level(self, name: str, *, is_touched: bool) -> Level:
         if is_touched:
             return Level.PRESENT
-        return Level.SEPARATE if name in self.separate else self.owner_level
+        return Level.SEPARATE if name in self.separate else Level.OWNER
 
     def _read(self) -> tuple[Signer, ...]:
         if self.signers is None:

@@ -30,7 +30,7 @@ from mcp_server.client import Answer as ClientAnswer
 from mcp_server.client import Client, Resumed
 from mcp_server.config import ApprovalSettings
 from mcp_server.questions import question_for
-from mcp_server.reach import Channel, highest_level, lacking, levels, people
+from mcp_server.reach import Channel, Reach, lacking, reach
 from policy.model import Decision
 
 if TYPE_CHECKING:
@@ -94,12 +94,10 @@ class Approver:
         """Return the verdict on one frozen action; a yes is consumed before it is returned."""
         question = question_for(call, decision, frozen, self._settings, self._redact)
         try:
-            # Whoever was asked in a first round is heard in the second, a no above all.
-            if client.resumed is None and question.need.level <= highest_level(self._settings):
-                granted = await to_thread.run_sync(self._desk.covered, question)
-                if granted is not None:
-                    return Approved(granted, question.action_digest)
-            verdict = await self._asked(question, client)
+            now, granted = await to_thread.run_sync(self._looked_up, question, client.resumed)
+            if granted is not None:
+                return Approved(granted, question.action_digest)
+            verdict = await self._asked(question, client, now)
             if isinstance(verdict, Approved) and verdict.approval.for_session:
                 pending = await to_thread.run_sync(self._desk.get, verdict.approval.id)
                 await to_thread.run_sync(self._desk.grants.make, pending, FOR_SESSION)
@@ -107,12 +105,22 @@ class Approver:
             return Refused(str(error))
         return verdict
 
-    async def _asked(self, question: Question, client: Client) -> Verdict:
+    def _looked_up(
+        self, question: Question, resumed: Resumed | None
+    ) -> tuple[Reach, Approval | None]:
+        """Return who could answer now, and the yes of a grant if one covers the question."""
+        now = reach(self._settings)
+        # Whoever was asked in a first round is heard in the second, a no above all.
+        if resumed is None and question.need.level <= now.highest:
+            return now, self._desk.covered(question)
+        return now, None
+
+    async def _asked(self, question: Question, client: Client, now: Reach) -> Verdict:
         if self._settings.headless == "deny" and question.requester.channel == "cli":
             return Refused(NOBODY_ASKED)
-        channels = self._channels(question, client)
+        channels = self._channels(question, client, now)
         if not channels:
-            return Refused(self._nobody(question))
+            return Refused(_nobody(question, now))
         pending = await to_thread.run_sync(self._request, question, client.resumed)
         if pending is None:
             return Refused("The call answers another request; call again afresh.")
@@ -134,22 +142,15 @@ class Approver:
         asked = (pending.question.action_digest, pending.question.session)
         return pending if asked == (question.action_digest, question.session) else None
 
-    def _channels(self, question: Question, client: Client) -> Sequence[Channel]:
+    def _channels(self, question: Question, client: Client, now: Reach) -> Sequence[Channel]:
         """Return the channels whose level suffices and that can answer now."""
-        if lacking(people(self._settings), question.need, self._settings.roles):
+        if lacking(now.people, question.need, self._settings.roles):
             return []
         return [
             channel
-            for channel, level in levels(self._settings).items()
+            for channel, level in now.levels.items()
             if question.need.level <= level and (channel != "elicitation" or client.can_be_asked)
         ]
-
-    def _nobody(self, question: Question) -> str:
-        return (
-            f"No approver can be reached: this needs level {question.need.level.name.lower()}, and "
-            f"of the configured channels ({', '.join(levels(self._settings)) or 'none'}) none "
-            "reaches it from here. See `approvals.channels` in docs/configuration.md."
-        )
 
     async def _answered(
         self, pending: Pending, channels: Sequence[Channel], client: Client
@@ -233,6 +234,14 @@ class Approver:
             return Waiting(pending.id)
         said = f" They said: {reason}" if (reason := reason_of(pending)) else ""
         return Refused(f"The request was {pending.state.value}.{said}", pending.id)
+
+
+def _nobody(question: Question, now: Reach) -> str:
+    return (
+        f"No approver can be reached: this needs level {question.need.level.name.lower()}, and "
+        f"of the configured channels ({now.named}) none "
+        "reaches it from here. See `approvals.channels` in docs/configuration.md."
+    )
 
 
 def _elsewhere(channels: Sequence[Channel]) -> Sequence[Channel]:

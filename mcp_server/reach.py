@@ -1,12 +1,12 @@
 """Which channels the configuration opens, how strong an answer through each is, and who gives it.
 
-May touch: settings, and the file of signers they name. A rule that asks for more than any channel
-reaches is an error when the policy is loaded, not a question that nobody could answer.
+May touch: settings, and the files of signers and approvers they name. A rule that asks for more
+than any channel reaches is an error when the policy is loaded, not a question nobody could answer.
 """
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,73 +25,9 @@ def voters(settings: ApprovalSettings) -> Voters:
     """Return who answers at the owner's socket, by word or by key."""
     return Voters(
         uid=os.geteuid(),
-        owner_level=settings.owner_level,
         signers=settings.signers,
         separate=frozenset(settings.separate),
     )
-
-
-def levels(settings: ApprovalSettings) -> dict[Channel, Level]:
-    """Return the configured channels, and the most a yes through each of them counts as.
-
-    Raises:
-        ApprovalError: the file of signers cannot be trusted or read.
-    """
-    known = voters(settings)
-    by_word: dict[Channel, Level] = {
-        "elicitation": Level.ATTESTED,
-        "terminal": known.owner_level,
-    }
-    found: dict[Channel, Level] = {channel: by_word[channel] for channel in settings.channels}
-    signing = known.reach(time.time())
-    if signing:
-        found["signature"] = max(signing.values())
-    if settings.page is not None:
-        found["page"] = settings.owner_level
-    if settings.approvers is not None:
-        found["api"] = Level.SEPARATE
-    return found
-
-
-def highest_level(settings: ApprovalSettings) -> Level:
-    """Return the highest level that any configured channel reaches.
-
-    Raises:
-        ApprovalError: as `levels`.
-    """
-    return max(levels(settings).values(), default=Level.POLICY)
-
-
-def check_levels(policy: Policy, approvals: ApprovalSettings) -> None:
-    """Return when every rule's level can be reached by some configured channel.
-
-    Raises:
-        PolicyError: one cannot, so what it asks for could never be answered.
-    """
-    try:
-        reached = highest_level(approvals)
-    except ApprovalError as error:
-        raise PolicyError(f"approvals.signers: {error}") from None
-    if approvals.unreachable == "deny":
-        return  # then each such call is declined when it comes
-    known = people(approvals)
-    for rule in policy.rules:
-        asked = rule.obligations
-        if rule.effect is not Effect.ASK:
-            continue
-        if asked.level > reached:
-            needed = Level(asked.level).name.lower()
-            raise PolicyError(
-                f"{rule.place}: rule {rule.id!r} asks for level {needed}, and approvals.channels "
-                f"({', '.join(levels(approvals)) or 'none'}) reaches {reached.name.lower()} at "
-                "most; add a channel, or set approvals.unreachable to deny."
-            )
-        need = Need(Level(asked.level), asked.quorum, roles=asked.roles)
-        if why := lacking(known, need, approvals.roles):
-            raise PolicyError(
-                f"{rule.place}: rule {rule.id!r} {why}; name more in approvals.signers and "
-                "approvals.roles, or set approvals.unreachable to deny."
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,28 +39,100 @@ class Person:
     level: Level
 
 
-def people(settings: ApprovalSettings) -> tuple[Person, ...]:
-    """Return everybody who could say yes, by each name they have, and how strongly.
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Who could answer at one moment: the channels that are open, and everybody behind them."""
+
+    levels: Mapping[Channel, Level]  # the most that a yes through each counts as
+    people: tuple[Person, ...]  # by each name they have
+
+    @property
+    def highest(self) -> Level:
+        """Return the highest level that any channel reaches."""
+        return max(self.levels.values(), default=Level.POLICY)
+
+    @property
+    def named(self) -> str:
+        """Return the channels, for people."""
+        return ", ".join(self.levels) or "none"
+
+
+def reach(settings: ApprovalSettings) -> Reach:
+    """Return who could answer now; reads the files of signers and approvers, each once.
 
     Raises:
-        ApprovalError: the file of signers cannot be trusted or read.
+        ApprovalError: one of them cannot be trusted or read.
     """
-    known = voters(settings)
-    found = []
-    if "elicitation" in settings.channels:
-        found.append(Person("", "the owner", Level.ATTESTED))
-    if "terminal" in settings.channels:
-        found.append(Person("owner", "the owner", known.owner_level))
-        found.append(Person("root", "root", Level.SEPARATE))
-    if settings.page is not None and "terminal" not in settings.channels:
-        found.append(Person("owner", "the owner", known.owner_level))
+    signing = {
+        name: settings.owner_level if level is Level.OWNER else level
+        for name, level in voters(settings).reach(time.time()).items()
+    }
+    listed = approvers(settings.approvers) if settings.approvers is not None else ()
+    named = [one.name for one in listed if one.role == "approver"]
+    return Reach(_levels(settings, signing), tuple(_people(settings, signing, named)))
+
+
+def _levels(settings: ApprovalSettings, signing: Mapping[str, Level]) -> dict[Channel, Level]:
+    by_word: dict[Channel, Level] = {
+        "elicitation": Level.ATTESTED,
+        "terminal": settings.owner_level,
+    }
+    found: dict[Channel, Level] = {channel: by_word[channel] for channel in settings.channels}
+    if signing:
+        found["signature"] = max(signing.values())
+    if settings.page is not None:
+        found["page"] = settings.owner_level
     if settings.approvers is not None:
-        named = [one.name for one in approvers(settings.approvers) if one.role == "approver"]
-        found += [Person(name, f"somebody else, {name}", Level.SEPARATE) for name in named]
-    for name, level in known.reach(time.time()).items():
+        found["api"] = Level.SEPARATE
+    return found
+
+
+def _people(
+    settings: ApprovalSettings, signing: Mapping[str, Level], named: Sequence[str]
+) -> Iterator[Person]:
+    if "elicitation" in settings.channels:
+        yield Person("", "the owner", Level.ATTESTED)
+    if "terminal" in settings.channels:
+        yield Person("owner", "the owner", settings.owner_level)
+        yield Person("root", "root", Level.SEPARATE)
+    if settings.page is not None and "terminal" not in settings.channels:
+        yield Person("owner", "the owner", settings.owner_level)
+    for name in named:
+        yield Person(name, f"somebody else, {name}", Level.SEPARATE)
+    for name, level in signing.items():
         voter = f"somebody else, {name}" if name in settings.separate else "the owner"
-        found.append(Person(name, voter, level))
-    return tuple(found)
+        yield Person(name, voter, level)
+
+
+def check_levels(policy: Policy, approvals: ApprovalSettings) -> None:
+    """Return when every rule's level can be reached by some configured channel.
+
+    Raises:
+        PolicyError: one cannot, so what it asks for could never be answered.
+    """
+    try:
+        found = reach(approvals)
+    except ApprovalError as error:
+        raise PolicyError(f"approvals: {error}") from None
+    if approvals.unreachable == "deny":
+        return  # then each such call is declined when it comes
+    for rule in policy.rules:
+        asked = rule.obligations
+        if rule.effect is not Effect.ASK:
+            continue
+        if asked.level > found.highest:
+            needed = Level(asked.level).name.lower()
+            raise PolicyError(
+                f"{rule.place}: rule {rule.id!r} asks for level {needed}, and approvals.channels "
+                f"({found.named}) reaches {found.highest.name.lower()} at most; "
+                "add a channel, or set approvals.unreachable to deny."
+            )
+        need = Need(Level(asked.level), asked.quorum, roles=asked.roles)
+        if why := lacking(found.people, need, approvals.roles):
+            raise PolicyError(
+                f"{rule.place}: rule {rule.id!r} {why}; name more in approvals.signers and "
+                "approvals.roles, or set approvals.unreachable to deny."
+            )
 
 
 def lacking(known: Sequence[Person], need: Need, roles: Mapping[str, Sequence[str]]) -> str:

@@ -2,9 +2,11 @@
 
 import pytest
 
-from approvals.records import half_moves
+from approvals.moves import Moves
+from approvals.records import half_move
 from approvals.request import Answer, Level, State
 
+half_moves = Moves("approval", lambda record: None, half_move).half
 BY = {"channel": "terminal", "uid": 1000, "name": "owner", "level": 2}
 VOTE = {"id": "ap_1", "request_digest": "d", "answer": "approve", "by": BY}
 

@@ -81,12 +81,16 @@ def test_the_owners_plain_key_is_not_another_person(desk, keys, voters):
 
 
 @pytest.mark.threat("T07")
-def test_under_strict_owner_the_owners_plain_key_and_word_count_as_the_client(desk, keys, voters):
-    strict = voters(owner_level=Level.ATTESTED)
+def test_where_the_owner_counts_as_attested_so_do_their_plain_key_and_word(
+    store, log, clock, keys, voters
+):
+    desk = Desk(store, log, clock=clock, owner_level=Level.ATTESTED)
     pending = desk.open(question(Need(Level.OWNER)))
     with pytest.raises(ApprovalError, match="level 1 does not reach"):
-        desk.vote_signed(pending.id, signed(desk, keys, pending, "me"), strict)
-    assert peer_principal(UID, strict).level is Level.ATTESTED
+        desk.vote_signed(pending.id, signed(desk, keys, pending, "me"), voters())
+    word = peer_principal(UID, voters())
+    with pytest.raises(ApprovalError, match="level 1 does not reach"):
+        desk.vote(pending.id, Answer.APPROVE, word, pending.request_digest)
 
 
 @pytest.mark.threat("T07")

@@ -11,8 +11,8 @@ import httpx2
 import pytest
 
 from approvals.request import Level
-from mcp_server.approver import highest_level, levels
 from mcp_server.config import ApprovalSettings, ConfigError, PageSettings, parse_config
+from mcp_server.reach import reach
 from tests.approvals.web_rig import free_port
 from tests.mcp_server.indoors import Indoors, append
 
@@ -210,13 +210,13 @@ PAGE = PageSettings(listen="127.0.0.1:8644")
 
 
 def test_the_page_is_a_channel_of_the_owner_and_a_token_one_of_its_own():
-    assert levels(ApprovalSettings(channels=())) == {}
-    assert levels(ApprovalSettings(channels=(), page=PAGE)) == {"page": Level.OWNER}
+    assert reach(ApprovalSettings(channels=())).levels == {}
+    assert reach(ApprovalSettings(channels=(), page=PAGE)).levels == {"page": Level.OWNER}
     strict = ApprovalSettings(channels=(), page=PAGE, strict_owner=True)
-    assert levels(strict) == {"page": Level.ATTESTED}
+    assert reach(strict).levels == {"page": Level.ATTESTED}
     both = ApprovalSettings(channels=(), page=PAGE, approvers=Path("/a.json"), strict_owner=True)
-    assert levels(both) == {"page": Level.ATTESTED, "api": Level.SEPARATE}
-    assert highest_level(both) is Level.SEPARATE
+    assert reach(both).levels == {"page": Level.ATTESTED, "api": Level.SEPARATE}
+    assert reach(both).highest is Level.SEPARATE
 
 
 @pytest.mark.parametrize(
