@@ -78,4 +78,4 @@ def _durable(connection: sqlite3.Connection, _record: object) -> None:
 
 def _begin(db: sa.Connection) -> None:
     if "writes" in db.get_execution_options():
-        db.exec_driver_sql("BEGIN IMMEDIATE")
+        db.connection.cursor().execute("BEGIN IMMEDIATE")

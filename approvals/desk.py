@@ -43,7 +43,7 @@ from approvals.request import (
 )
 from approvals.scope import Grant, Terms
 from approvals.statement import statement, visible
-from approvals.store import Store
+from approvals.store import Standing, Store, too_many
 from approvals.voters import Voters
 from approvals.worth import Roles, refusal, weighed
 
@@ -102,11 +102,12 @@ class Desk:
             ApprovalError: the statement cannot be made, or the record cannot be kept.
         """
         with self._moving:
-            self.expire()
-            if twin := self._store.twin(question):
-                return twin
-            self._refuse_while_cooling(question)
-            self._store.refuse_flood(question.session, MAX_PENDING)
+            standing = self._standing(question)
+            if standing.twin_id:
+                return self._load(standing.twin_id)
+            self._refuse_while_cooling(standing)
+            if standing.waiting >= MAX_PENDING:
+                raise too_many(MAX_PENDING)
             pending = self._new(question)
             move = self._append("opened", pending, opened_facts(pending))
             live_id = self._store.create(pending, MAX_PENDING)
@@ -121,8 +122,7 @@ class Desk:
         Raises:
             NotPending: no request has this id.
         """
-        self.expire()
-        return self._load(request_id)
+        return self._current(request_id)
 
     def pending(self) -> list[Pending]:
         """Return every request that waits for an answer, oldest first."""
@@ -160,8 +160,7 @@ class Desk:
             ApprovalError: the requester itself, too weak a channel, or a second yes of one voter.
         """
         with self._moving:
-            self.expire()
-            pending = self._load(request_id)
+            pending = self._current(request_id)
             _must_be(pending, State.PENDING)
             _same(seen_digest, pending.request_digest, request_id, "what was shown")
             vote = Vote(answer, principal, visible(reason, MAX_REASON))
@@ -178,8 +177,7 @@ class Desk:
             ApprovalError: as for `vote`, or the log could not keep what was signed.
         """
         with self._moving:
-            self.expire()
-            pending = self._load(request_id)
+            pending = self._current(request_id)
             _must_be(pending, State.PENDING)
             text, now_ms = statement(pending), self._now_ms()
             by = voters.signer(text.encode(), armored, now_ms / 1000)
@@ -209,11 +207,10 @@ class Desk:
         """
         if not self.grants.of_session(question.session):
             return None
-        self.expire()
-        twin = self._store.twin(question)
-        if twin is not None and twin.state is State.APPROVED:
+        standing = self._standing(question)
+        if standing.twin_id and self._load(standing.twin_id).state is State.APPROVED:
             return None
-        self._refuse_while_cooling(question)
+        self._refuse_while_cooling(standing)
         return self.grants.use(question)
 
     def cancel(self, request_id: str) -> None:
@@ -240,8 +237,7 @@ class Desk:
             Mismatch: `action_digest` is not what was approved (`approval_mismatch`).
         """
         with self._moving:
-            self.expire()
-            pending = self._load(request_id)
+            pending = self._current(request_id)
             if pending.question.session != session:
                 raise NotPending(f"{visible(request_id, 80)}: no such request")
             _must_be(pending, State.APPROVED)
@@ -308,8 +304,7 @@ class Desk:
         return None if refusal(pending, half.vote, self._roles) else self._count(pending, half.vote)
 
     def _resolve(self, request_id: str, before: State, after: State) -> None:
-        self.expire()
-        pending = self._load(request_id)
+        pending = self._current(request_id)
         _must_be(pending, before)
         if self._move(pending, "resolved", after) is None:
             raise NotPending(f"{request_id}: another answer came first")
@@ -349,8 +344,15 @@ class Desk:
             ),
         )
 
-    def _refuse_while_cooling(self, question: Question) -> None:
-        denied_ms = self._store.denied_ms(question)
+    def _standing(self, question: Question) -> Standing:
+        standing = self._store.standing(question, self._now_ms())
+        if standing.is_due:
+            self.expire()
+            standing = self._store.standing(question, self._now_ms())
+        return standing
+
+    def _refuse_while_cooling(self, standing: Standing) -> None:
+        denied_ms = standing.denied_ms
         left_ms = 0 if denied_ms is None else denied_ms + self._cool_down_ms - self._now_ms()
         if left_ms > 0:
             retry_after_s = -(-left_ms // 1000)
@@ -359,6 +361,14 @@ class Desk:
                 f"do something else, or ask again in {retry_after_s} s.",
                 retry_after_s,
             )
+
+    def _current(self, request_id: str) -> Pending:
+        """Return a request as it stands at this moment: closed, if its time has passed."""
+        pending = self._load(request_id)
+        if not pending.is_due(self._now_ms()):
+            return pending
+        self.expire()
+        return self._load(request_id)
 
     def _load(self, request_id: str) -> Pending:
         pending = self._store.load(request_id)

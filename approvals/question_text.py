@@ -6,7 +6,7 @@ refuse it. What an older version did not write has its default.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any
 
 from approvals.request import Level, Need, Principal, Question
@@ -15,7 +15,12 @@ from approvals.scope import Act, Offer, Reading, Scope
 
 def as_text(question: Question) -> str:
     """Return the question as JSON."""
-    return json.dumps(asdict(question))
+    return json.dumps(question, default=_fields)
+
+
+def _fields(value: Principal | Need | Offer | Act | Reading) -> dict[str, object]:
+    """Return what one of our values holds; what is none of ours cannot be kept."""
+    return {field.name: getattr(value, field.name) for field in fields(value)}
 
 
 def question_from(text: str) -> Question:

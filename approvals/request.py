@@ -161,6 +161,13 @@ class Pending:
     use_by_ms: int | None = None
     votes: tuple[Vote, ...] = ()
 
+    def is_due(self, now_ms: int) -> bool:
+        """Return whether its time to be answered, or its time to be used, has passed."""
+        if self.state is State.PENDING:
+            return self.expires_ms <= now_ms
+        used_by_ms = self.use_by_ms if self.state is State.APPROVED else None
+        return used_by_ms is not None and used_by_ms <= now_ms
+
 
 @dataclass(frozen=True, slots=True)
 class Approval:

@@ -24,6 +24,7 @@ _KEY = re.compile(r"[a-z][a-z0-9_.-]{0,63}")
 _SHORT_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r"}
 _BIDI = frozenset({"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"})
 _TWIN_SCRIPTS = ("ARMENIAN", "CHEROKEE", "COPTIC", "CYRILLIC", "DESERET", "GREEK", "LISU")
+_PLAIN = re.compile(r"[ -\[\]-~]*")
 _MARGIN = re.compile(r"[+-]? {0,40}")
 _PADDING = re.compile(r" {8,}|^ +| +$")
 
@@ -128,7 +129,7 @@ def _margin(line: str) -> str:
 
 
 def _escape(text: str) -> str:
-    escaped = "".join(map(_escape_char, text))
+    escaped = text if _PLAIN.fullmatch(text) else "".join(map(_escape_char, text))
     return _PADDING.sub(lambda spaces: r"\x20" * len(spaces.group()), escaped)
 
 

@@ -5,7 +5,9 @@ source of truth. INVARIANT: a state changes only in an UPDATE that names the sta
 `approved` also needs the counted votes, so no caller can skip the quorum.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -28,6 +30,16 @@ from approvals.statement import visible
 _STATES = {state.value: state for state in State}
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands in the way of a question: time to close others, a twin, a no, too many."""
+
+    is_due: bool  # something is past its time, so the rest may be too
+    twin_id: str | None  # pending or approved, for the same action and need
+    denied_ms: int | None  # when this action was last denied to this session or requester
+    waiting: int  # pending in this session
+
+
 class Store:
     """Requests and votes of every server that opens the same path; safe across threads."""
 
@@ -44,14 +56,11 @@ class Store:
         """Close every connection; the file stays complete at any moment without it."""
         self.database.close()
 
-    def refuse_flood(self, session: str, max_pending: int) -> None:
-        """Return if `session` may ask once more.
-
-        Raises:
-            TooManyPending: it already has `max_pending` pending requests.
-        """
+    def standing(self, question: Question, now_ms: int) -> Standing:
+        """Return what stands in the way of asking this now."""
         with self._reading() as db:
-            _refuse_flood(db, session, max_pending)
+            found = db.execute(tables.STANDING, {**_twin_of(question), "now_ms": now_ms}).one()
+            return Standing(bool(found.is_due), found.twin_id, found.denied_ms, found.waiting)
 
     def create(self, pending: Pending, max_pending: int) -> str:
         """Insert a pending request and return its id, or that of the twin that got there first.
@@ -59,46 +68,40 @@ class Store:
         Raises:
             TooManyPending: its session already has `max_pending` of them.
         """
-        question = pending.question
+        twin, need = _twin_of(pending.question), pending.question.need
+        row = {
+            "id": pending.id,
+            "state": State.PENDING.value,
+            "session": twin["of_session"],
+            "requester": twin["of_requester"],
+            "action_digest": pending.question.action_digest,
+            "level": int(need.level),
+            "quorum": need.quorum,
+            "question": as_text(pending.question),
+            "nonce": pending.nonce,
+            "request_digest": pending.request_digest,
+            "created_ms": pending.created_ms,
+            "expires_ms": pending.expires_ms,
+            "moved_ms": pending.created_ms,
+        }
         with self._writing() as db:
-            twin_id: str | None = db.execute(tables.LIVE_TWIN, _twin_of(question)).scalar()
-            if twin_id:
-                return twin_id
-            _refuse_flood(db, question.session, max_pending)
-            db.execute(
-                tables.INSERT,
-                {
-                    "id": pending.id,
-                    "state": State.PENDING.value,
-                    "session": visible(question.session),
-                    "requester": visible(question.requester.identity),
-                    "action_digest": question.action_digest,
-                    "level": int(question.need.level),
-                    "quorum": question.need.quorum,
-                    "question": as_text(question),
-                    "nonce": pending.nonce,
-                    "request_digest": pending.request_digest,
-                    "created_ms": pending.created_ms,
-                    "expires_ms": pending.expires_ms,
-                    "moved_ms": pending.created_ms,
-                },
-            )
-            return pending.id
+            if db.execute(tables.INSERT, {**row, **twin, "max_pending": max_pending}).rowcount:
+                return pending.id
+            twin_id: str | None = db.execute(tables.LIVE_TWIN, twin).scalar()
+        if twin_id is None:
+            raise too_many(max_pending)
+        return twin_id
 
     def load(self, request_id: str) -> Pending | None:
         """Return one request in any state, or None."""
-        of = {"of": visible(request_id)}
         with self._reading() as db:
-            row = db.execute(tables.ONE, of).first()
-            votes = db.execute(tables.VOTES_OF_ONE, of).all() if row else ()
-            return _pending(row, votes) if row else None
+            found = _pendings(db.execute(tables.ONE, {"of": visible(request_id)}))
+        return found[0] if found else None
 
     def pending(self) -> list[Pending]:
         """Return every pending request, oldest first."""
         with self._reading() as db:
-            rows = db.execute(tables.WAITING).all()
-            votes = db.execute(tables.VOTES_OF_WAITING).all()
-            return [_pending(row, votes) for row in rows]
+            return _pendings(db.execute(tables.WAITING))
 
     def waiting(self) -> list[str]:
         """Return the id of every pending request, oldest first."""
@@ -108,20 +111,12 @@ class Store:
     def answered(self, limit: int) -> list[Pending]:
         """Return the requests that moved on from pending, the latest move first."""
         with self._reading() as db:
-            rows = db.execute(tables.ANSWERED, {"limit": limit}).all()
-            votes = db.execute(tables.VOTES_OF_ANSWERED, {"limit": limit}).all()
-            return [_pending(row, votes) for row in rows]
+            return _pendings(db.execute(tables.ANSWERED, {"limit": limit}))
 
     def edition(self) -> str:
         """Return a text that is another one after every opening, vote and move."""
         with self._reading() as db:
             return "-".join(map(str, db.execute(tables.EDITION).one()))
-
-    def twin(self, question: Question) -> Pending | None:
-        """Return the pending or approved request of this session for the same action and need."""
-        with self._reading() as db:
-            twin_id = db.execute(tables.LIVE_TWIN, _twin_of(question)).scalar()
-        return self.load(twin_id) if twin_id else None
 
     def due(self, now_ms: int) -> list[tuple[str, State]]:
         """Return (id, state) of pending requests past expiry and approved ones past use-by."""
@@ -129,37 +124,27 @@ class Store:
             found = db.execute(tables.DUE, {"now_ms": now_ms}).all()
             return [(row.id, _STATES[row.state]) for row in found]
 
-    def denied_ms(self, question: Question) -> int | None:
-        """Return when this action was last denied to this session or requester, or None."""
-        of = _twin_of(question)
-        with self._reading() as db:
-            found: int | None = db.execute(tables.LAST_DENIED, of).scalar_one()
-        return found
-
     def vote(self, request_id: str, vote: Vote, now_ms: int, use_by_ms: int) -> State | None:
         """Count one vote on a pending, unexpired request and settle it; None if it was too late.
 
         One transaction: a denial beats every approval, and approvals count only at the needed
         level. A vote already counted changes nothing.
         """
+        of = {"of": request_id, "now_ms": now_ms, "use_by": use_by_ms}
+        cast = {
+            "vote_request": request_id,
+            "vote_person": vote.by.person,
+            "vote_answer": vote.answer.value,
+            "vote_channel": visible(vote.by.channel),
+            "vote_uid": vote.by.uid,
+            "vote_name": visible(vote.by.name),
+            "vote_level": int(vote.by.level),
+            "vote_reason": vote.reason,
+        }
         with self._writing() as db:
-            of = {"of": request_id, "now_ms": now_ms, "use_by": use_by_ms}
-            if not db.execute(tables.ALIVE, of).first():
-                return None
-            cast = {
-                "request": request_id,
-                "person": vote.by.person,
-                "answer": vote.answer.value,
-                "channel": visible(vote.by.channel),
-                "uid": vote.by.uid,
-                "name": visible(vote.by.name),
-                "level": int(vote.by.level),
-                "reason": vote.reason,
-            }
-            db.execute(tables.CAST, cast)
-            db.execute(tables.DENY, of)
-            db.execute(tables.APPROVE, of)
-            return _STATES[db.execute(tables.STATE, of).scalar_one()]
+            db.execute(tables.CAST, {**of, **cast})
+            state: str | None = db.execute(tables.SETTLE, of).scalar()
+        return _STATES[state] if state is not None else None
 
     def swap(self, request_id: str, before: State, after: State, now_ms: int) -> bool:
         """Move one request from `before` to `after`; False if another move was first.
@@ -184,21 +169,30 @@ def _twin_of(question: Question) -> dict[str, str | int]:
     }
 
 
-def _refuse_flood(db: sa.Connection, session: str, max_pending: int) -> None:
-    of = {"of_session": visible(session)}
-    if db.execute(tables.WAITING_IN_SESSION, of).scalar_one() >= max_pending:
-        raise TooManyPending(
-            f"{max_pending} requests of this session already wait for an answer. "
-            "Nobody was asked again; wait for one of them, or cancel one."
-        )
+def too_many(max_pending: int) -> TooManyPending:
+    """Return what a session is told that waits for so many answers already."""
+    return TooManyPending(
+        f"{max_pending} requests of this session already wait for an answer. "
+        "Nobody was asked again; wait for one of them, or cancel one."
+    )
+
+
+def _pendings(rows: Iterable[sa.Row[tuple[str, ...]]]) -> list[Pending]:
+    """Return requests from rows in order, of which each vote has one."""
+    found = []
+    for _, of_one in groupby(rows, key=lambda row: row.id):
+        first, *more = of_one
+        votes = (first, *more) if first.vote_request is not None else ()
+        found.append(_pending(first, tuple(map(_vote, votes))))
+    return found
 
 
 def _vote(row: sa.Row[tuple[str, ...]]) -> Vote:
-    by = Principal(row.channel, row.uid, row.name, Level(row.level))
-    return Vote(Answer(row.answer), by, row.reason)
+    by = Principal(row.vote_channel, row.vote_uid, row.vote_name, Level(row.vote_level))
+    return Vote(Answer(row.vote_answer), by, row.vote_reason)
 
 
-def _pending(row: sa.Row[tuple[str, ...]], votes: Sequence[sa.Row[tuple[str, ...]]]) -> Pending:
+def _pending(row: sa.Row[tuple[str, ...]], votes: tuple[Vote, ...]) -> Pending:
     return Pending(
         id=row.id,
         question=question_from(row.question),
@@ -208,5 +202,5 @@ def _pending(row: sa.Row[tuple[str, ...]], votes: Sequence[sa.Row[tuple[str, ...
         request_digest=row.request_digest,
         state=_STATES[row.state],
         use_by_ms=row.use_by_ms,
-        votes=tuple(_vote(vote) for vote in votes if vote.request == row.id),
+        votes=votes,
     )

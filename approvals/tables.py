@@ -66,18 +66,35 @@ _swapped = (
     .values(state=sa.bindparam("after"), moved_ms=_now_ms)
 )
 
-INSERT = REQUEST.insert()
-ONE = sa.select(REQUEST).where(REQUEST.c.id == _id)
-VOTES_OF_ONE = sa.select(VOTE).where(VOTE.c.request == _id)
+_waiting = sa.select(sa.func.count()).where(_of_session, REQUEST.c.state == _PENDING)
+_due = ((REQUEST.c.state == _PENDING) & (REQUEST.c.expires_ms <= _now_ms)) | (
+    (REQUEST.c.state == _APPROVED) & (REQUEST.c.use_by_ms <= _now_ms)
+)
+_with_votes = sa.select(REQUEST, *(column.label(f"vote_{column.name}") for column in VOTE.c))
+_with_votes = _with_votes.select_from(REQUEST.outerjoin(VOTE))
+
+OPENED = tuple(column.name for column in REQUEST.c if column.name != "use_by_ms")
+VOTED = tuple(column.name for column in VOTE.c)
+INSERT = (
+    REQUEST.insert()
+    .prefix_with("OR IGNORE")
+    .from_select(
+        OPENED,
+        sa.select(*(sa.bindparam(name, type_=REQUEST.c[name].type) for name in OPENED)).where(
+            _waiting.scalar_subquery() < sa.bindparam("max_pending")
+        ),
+    )
+)
+ONE = _with_votes.where(REQUEST.c.id == _id)
 _waits = REQUEST.c.state == _PENDING
-_by_age: sa.ColumnElement[object] = sa.literal_column("created_ms, rowid")
-WAITING = sa.select(REQUEST).where(_waits).order_by(_by_age)
+_by_age: sa.ColumnElement[object] = sa.literal_column("request.created_ms, request.rowid")
+WAITING = _with_votes.where(_waits).order_by(_by_age)
 WAITING_IDS = sa.select(REQUEST.c.id).where(_waits).order_by(_by_age)
-VOTES_OF_WAITING = sa.select(VOTE).join(REQUEST).where(_waits)
 _latest = sa.select(REQUEST.c.id).where(REQUEST.c.state != _PENDING)
 _latest = _latest.order_by(REQUEST.c.moved_ms.desc()).limit(sa.bindparam("limit", type_=sa.Integer))
-ANSWERED = sa.select(REQUEST).where(REQUEST.c.id.in_(_latest)).order_by(REQUEST.c.moved_ms.desc())
-VOTES_OF_ANSWERED = sa.select(VOTE).where(VOTE.c.request.in_(_latest))
+ANSWERED = _with_votes.where(REQUEST.c.id.in_(_latest)).order_by(
+    REQUEST.c.moved_ms.desc(), REQUEST.c.id
+)
 EDITION = sa.select(
     sa.func.count(),
     sa.func.max(REQUEST.c.moved_ms),
@@ -91,26 +108,37 @@ LIVE_TWIN = sa.select(REQUEST.c.id).where(
     REQUEST.c.level == sa.bindparam("of_level"),
     REQUEST.c.quorum == sa.bindparam("of_quorum"),
 )
-WAITING_IN_SESSION = sa.select(sa.func.count()).where(_of_session, REQUEST.c.state == _PENDING)
-LAST_DENIED = sa.select(sa.func.max(REQUEST.c.moved_ms)).where(
+_denied = sa.select(sa.func.max(REQUEST.c.moved_ms)).where(
     _of_action, REQUEST.c.state == State.DENIED.value, _of_session | _of_requester
 )
-DUE = sa.select(REQUEST.c.id, REQUEST.c.state).where(
-    ((REQUEST.c.state == _PENDING) & (REQUEST.c.expires_ms <= _now_ms))
-    | ((REQUEST.c.state == _APPROVED) & (REQUEST.c.use_by_ms <= _now_ms))
+STANDING = sa.select(
+    sa.exists().where(_due).label("is_due"),
+    LIVE_TWIN.scalar_subquery().label("twin_id"),
+    _denied.scalar_subquery().label("denied_ms"),
+    _waiting.scalar_subquery().label("waiting"),
 )
-ALIVE = sa.select(REQUEST.c.id).where(_alive)
-CAST = VOTE.insert().prefix_with("OR IGNORE")
-DENY = (
+DUE = sa.select(REQUEST.c.id, REQUEST.c.state).where(_due)
+CAST = (
+    VOTE.insert()
+    .prefix_with("OR IGNORE")
+    .from_select(
+        VOTED,
+        sa.select(*(sa.bindparam(f"vote_{name}", type_=VOTE.c[name].type) for name in VOTED)).where(
+            sa.exists().where(_alive)
+        ),
+    )
+)
+_is_denied = _denials.scalar_subquery() > 0
+_is_approved = _approvals.scalar_subquery() >= REQUEST.c.quorum
+SETTLE = (
     REQUEST.update()
-    .where(_alive, _denials.scalar_subquery() > 0)
-    .values(state=State.DENIED.value, moved_ms=_now_ms)
+    .where(_alive)
+    .values(
+        state=sa.case((_is_denied, State.DENIED.value), (_is_approved, _APPROVED), else_=_PENDING),
+        moved_ms=_now_ms,
+        use_by_ms=sa.case((_is_approved, sa.bindparam("use_by", type_=sa.BigInteger))),
+    )
+    .returning(REQUEST.c.state)
 )
-APPROVE = (
-    REQUEST.update()
-    .where(_alive, _approvals.scalar_subquery() >= REQUEST.c.quorum)
-    .values(state=_APPROVED, moved_ms=_now_ms, use_by_ms=sa.bindparam("use_by"))
-)
-STATE = sa.select(REQUEST.c.state).where(REQUEST.c.id == _id)
 SWAP = _swapped
 SPEND = _swapped.where(REQUEST.c.use_by_ms > _now_ms)

@@ -51,8 +51,9 @@ def test_a_resolution_knows_where_it_was_going():
         record(by={**BY, "level": 9}),
         record("resolved", state="open"),
         record("resolved"),
+        record("read"),
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_what_cannot_be_read_moves_nothing(odd):
     assert half_moves([odd]) == []

@@ -1,11 +1,12 @@
 """The database decides every race, and refuses to guess."""
 
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
 from approvals.desk import Desk
-from approvals.request import Answer, ApprovalError, Level, Need, State, Vote
+from approvals.request import Answer, ApprovalError, Level, Need, State, TooManyPending, Vote
 from approvals.store import Store
 from tests.approvals.conftest import ACTION, OWNER, ROOT, Log, question
 
@@ -42,6 +43,17 @@ def test_the_database_itself_counts_only_votes_of_the_needed_level(store, clock)
     weak, strong = Vote(Answer.APPROVE, OWNER), Vote(Answer.APPROVE, ROOT)
     assert store.vote(pending.id, weak, now_ms, now_ms + 1) is State.PENDING
     assert store.vote(pending.id, strong, now_ms, now_ms + 1) is State.APPROVED
+
+
+@pytest.mark.threat("T18")
+def test_the_database_itself_opens_no_more_than_a_session_may_have(store, clock):
+    pending = Desk(store, Log(), clock=clock).open(question())
+    twin = replace(pending, id="ap_2")
+    assert store.create(twin, 9) == store.create(twin, 1) == pending.id
+    other = replace(twin, question=question(action_digest="b" * 64))
+    with pytest.raises(TooManyPending, match="1 requests of this session already wait"):
+        store.create(other, 1)
+    assert store.create(other, 2) == "ap_2"
 
 
 @pytest.mark.threat("T08")
