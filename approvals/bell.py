@@ -18,11 +18,13 @@ class Listener:
 
     descriptor: int
 
-    async def wait(self, timeout_s: float) -> None:
-        """Return at the next ring, or after `timeout_s`."""
+    async def wait(self, timeout_s: float) -> bool:
+        """Return at the next ring, or after `timeout_s`; whether it rang."""
         with anyio.move_on_after(timeout_s):
             await anyio.wait_readable(self.descriptor)
             os.eventfd_read(self.descriptor)
+            return True
+        return False
 
 
 class Bell:

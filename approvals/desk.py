@@ -18,6 +18,7 @@ from approvals.bell import Bell
 from approvals.grant_store import GrantStore
 from approvals.grants import Grants
 from approvals.moves import Facts, Moves, Write
+from approvals.reach import Count, nothing_counted, reaches
 from approvals.records import (
     HalfMove,
     half_move,
@@ -44,6 +45,7 @@ from approvals.request import (
 from approvals.scope import Grant, Terms
 from approvals.statement import statement, visible
 from approvals.store import Standing, Store, too_many
+from approvals.terminal_view import offer_lines
 from approvals.voters import Voters
 from approvals.worth import Roles, refusal, weighed
 
@@ -75,12 +77,13 @@ class Desk:
         cool_down_s: int = COOL_DOWN_S,
         roles: Roles = MappingProxyType({}),
         owner_level: Level = Level.OWNER,
+        count: Count = nothing_counted,
     ) -> None:
         """Build a desk; `journal` appends one record durably or raises, and then nothing moves.
 
         `roles` says who holds which; a need's role that is not in it is held by nobody.
         `owner_level` is what an answer counts as, by any channel, that proves no more than the
-        owner's uid.
+        owner's uid. `count` looks into the log for `offer_lines`, and for nothing else.
         """
         self._store = store
         self._journal = journal
@@ -88,6 +91,7 @@ class Desk:
         self._cool_down_ms = cool_down_s * 1000
         self._roles = roles
         self._owner_level = owner_level
+        self._count_earlier = count
         self._moving = threading.RLock()
         self.bell = Bell()
         self._moves = Moves("approval", self._write, half_move)
@@ -195,6 +199,10 @@ class Desk:
         self.grants.check(self.get(request_id), terms)
         state = self.vote(request_id, Answer.APPROVE, principal, seen_digest)
         return state, self.grants.make(self._load(request_id), terms)
+
+    def offer_lines(self, pending: Pending, how: str) -> tuple[str, ...]:
+        """Return what a yes to a request can grant besides, for people; `how` they say so."""
+        return tuple(offer_lines(*reaches(pending, self._count_earlier), how))
 
     def covered(self, question: Question) -> Approval | None:
         """Return the yes of a grant, one use of it taken; None where a human is to be asked.

@@ -10,8 +10,7 @@ import sqlalchemy as sa
 
 from approvals import grant_tables as tables
 from approvals.database import Database
-from approvals.question_text import act_from
-from approvals.scope import Act, Grant, Scope
+from approvals.scope import Grant, Scope
 from approvals.statement import visible
 
 
@@ -77,12 +76,6 @@ class GrantStore:
         with self._database.writing() as db:
             of = {"of_id": grant_id, "now_ms": now_ms}
             return db.execute(tables.REVOKE, of).rowcount == 1
-
-    def past(self, session: str, but: str) -> list[Act]:
-        """Return what the session asked for last, without one request."""
-        of = {"of_session": visible(session), "of_id": but}
-        with self._database.reading() as db:
-            return [act_from(json.loads(row.question)) for row in db.execute(tables.PAST, of)]
 
     def _use(
         self, less: sa.Update, grant_id: str, move: str, action_digest: str, now_ms: int

@@ -6,7 +6,7 @@ must still hold, so of any number of takers no more succeed than there are uses.
 
 import sqlalchemy as sa
 
-from approvals.tables import META, REQUEST
+from approvals.tables import META
 
 GRANTS = sa.Table(
     "grants",
@@ -33,7 +33,6 @@ USE = sa.Table(
     sa.Column("action_digest", sa.String, nullable=False),
     sa.Column("used_ms", sa.BigInteger, nullable=False),
 )
-MOST_PAST = 500  # requests that an offer is measured against
 
 _id = sa.bindparam("of_id", type_=sa.String)
 _now_ms = sa.bindparam("now_ms", type_=sa.BigInteger)
@@ -53,10 +52,4 @@ REVOKE = (
     GRANTS.update()
     .where(GRANTS.c.id == _id, GRANTS.c.revoked_ms.is_(None))
     .values(revoked_ms=_now_ms)
-)
-PAST = (
-    sa.select(REQUEST.c.question)
-    .where(REQUEST.c.session == sa.bindparam("of_session"), REQUEST.c.id != _id)
-    .order_by(REQUEST.c.created_ms.desc())
-    .limit(MOST_PAST)
 )

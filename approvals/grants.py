@@ -7,7 +7,6 @@ recorded, then taken from what is left, then confirmed, before anything may run 
 
 import secrets
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from approvals.grant_records import HalfGrant, grant_facts, half_grant, made_facts
 from approvals.grant_store import GrantStore
@@ -38,15 +37,6 @@ from approvals.statement import visible
 FOR_SESSION = Terms(Scope.HOST, None, MAX_MINUTES)  # what a yes for the session grants
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """An offer, and of how many earlier requests of the session it would have spared the asking."""
-
-    offer: Offer
-    covered: int
-    asked: int
-
-
 class Grants:
     """The standing answers of every server that shares the store; thread-safe."""
 
@@ -68,22 +58,6 @@ class Grants:
     def of_session(self, session: str) -> list[Grant]:
         """Return those of one session."""
         return self._store.live_of(session, self._now_ms())
-
-    def reach(self, pending: Pending) -> tuple[Reach, ...]:
-        """Return what a request offers, measured against what its session asked for before."""
-        question = pending.question
-        if not question.offers:
-            return ()
-        past = self._store.past(question.session, pending.id)
-        asked = question.act.asked
-        return tuple(
-            Reach(
-                offer,
-                sum(is_covered(act, offer.scope, offer.keys, asked) for act in past),
-                len(past),
-            )
-            for offer in question.offers
-        )
 
     def check(self, pending: Pending, terms: Terms) -> Offer:
         """Return the offer that the terms name.

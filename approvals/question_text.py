@@ -50,11 +50,11 @@ def question_from(text: str) -> Question:
             Offer(Scope(one["scope"]), tuple(one["keys"]), tuple(one["covers"]))
             for one in raw.get("offers", ())
         ),
-        act=act_from(raw),
+        act=_act(raw),
     )
 
 
-def act_from(raw: Mapping[str, Any]) -> Act:
+def _act(raw: Mapping[str, Any]) -> Act:
     """Return what grants see of a question's JSON object."""
     act = raw.get("act", {"readings": (), "asked": ()})
     return Act(

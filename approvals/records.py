@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from approvals.moves import SHORT, Facts
+from approvals.reach import marks
 from approvals.request import Answer, ApprovalError, Level, Pending, Principal, State, Vote
 from approvals.statement import statement, visible
 from approvals.voters import NAMESPACE
@@ -42,6 +43,7 @@ def opened_facts(pending: Pending) -> dict[str, object]:
         "use_within_s": need.use_within_s,
         "expires_ms": pending.expires_ms,
         "nonce": pending.nonce,
+        "marks": marks(pending),
         "statement_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "statement": text if len(text) <= MAX_LOGGED_STATEMENT else None,
     }

@@ -36,7 +36,7 @@ from approvals.request import (
 from approvals.scope import Terms
 from approvals.statement import statement, visible
 from approvals.terminal_grants import AskedTerms, GrantRow, row
-from approvals.terminal_view import as_lines, offer_lines
+from approvals.terminal_view import as_lines
 from approvals.voters import MAX_SIGNATURE_CHARS, Voters
 
 MAX_REQUEST_BYTES = 16_384  # an answer may carry a signature
@@ -275,7 +275,7 @@ def _shown(desk: Desk, pending: Pending) -> Shown:
         id=pending.id,
         request_digest=pending.request_digest,
         state=pending.state,
-        lines=(*as_lines(pending), *offer_lines(desk.grants.reach(pending))),
+        lines=(*as_lines(pending), *desk.offer_lines(pending, "with --grant")),
         statement=statement(pending),
         for_session=tuple(map(visible, pending.question.for_session)),
         offers=tuple(one.scope.value for one in pending.question.offers),

@@ -4,9 +4,9 @@ May touch: text. The command line colours the lines; every word is here already,
 careful reader needs it: what it does, what exactly is asked, what to be wary of.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
-from approvals.grants import Reach
+from approvals.reach import Reach
 from approvals.request import Pending
 from approvals.statement import all_warnings, preview_lines, statement, visible
 
@@ -27,17 +27,23 @@ def as_lines(pending: Pending) -> tuple[str, ...]:
     )
 
 
-def offer_lines(found: Iterable[Reach]) -> Iterator[str]:
-    """Yield what each grant would cover, and of how many earlier requests: printable ASCII."""
-    for number, one in enumerate(found):
-        if not number:
-            yield ""
-            yield "A yes can also grant what comes later, with --grant:"
+def offer_lines(found: Sequence[Reach], left_out: str, how: str) -> Iterator[str]:
+    """Yield what each grant would cover, and what of the earlier requests: printable ASCII.
+
+    `how` is how a person says that they want one.
+    """
+    if found:
+        yield from ("", f"A yes can also grant what comes later, {how}:")
+    for one in found:
         for index, text in enumerate(one.offer.covers):
             yield f"  {'' if index else one.offer.scope:12} {visible(text)}"
-        missed = one.asked - one.covered
-        if one.asked:
+        if one.covered is not None and one.missed is not None and one.covered + one.missed:
             yield (
-                f"{'':15}of {one.asked} earlier requests of this session: "
-                f"{one.covered} covered, {missed} not"
+                f"{'':15}of {one.covered + one.missed} earlier requests in this log: "
+                f"{one.covered} covered, {one.missed} not"
             )
+        for name, such in (("covered", one.covered_such), ("not", one.missed_such)):
+            for line in such:
+                yield f"{'':15}{name:8} {line}"
+    if found and left_out:
+        yield f"{'':15}({visible(left_out, 200)})"

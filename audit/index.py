@@ -12,6 +12,7 @@ import os
 import sqlite3
 import stat
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import final
+from typing import TypeVar, final
 
 from audit.canonical import Json, decode_object
 from audit.chain import FIRST_PREV, MAX_LINE_BYTES
@@ -30,11 +31,13 @@ from audit.query import Query, holds, records
 from audit.record import timestamp
 
 INDEX = "index.sqlite"
-VERSION = 1
+VERSION = 2
 BATCH = 8192  # records between two words of progress
 MAX_STRETCH_BYTES = 8 << 20
 BUSY_S = 1.0
+_PLACE = "SELECT seq, first, start, length FROM record WHERE seq = ?"
 _HEAD_BYTES = len(b'{"@prev":"') + len(FIRST_PREV)
+Answer = TypeVar("Answer")
 Progress = Callable[[int], None]  # is told how many records are indexed
 
 
@@ -50,15 +53,15 @@ class Found:
     gone_around: str = ""
 
 
-class _Unusable(Exception):  # noqa: N818 — the state is the name
+class Unusable(Exception):  # noqa: N818 — the state is the name
     """The index cannot help: the message says why."""
 
 
-class _Stale(_Unusable):
+class Stale(Unusable):
     """The index speaks of another log than this; built again, it may help."""
 
 
-class _Broken(_Unusable):
+class Broken(Unusable):
     """The log itself is broken, so no index of it can be made."""
 
 
@@ -80,32 +83,39 @@ def newest(
     why = ""
     for home in homes:
         try:
-            return Found(tuple(_by_index(log, query, limit, (home, progress))))
-        except _Broken as error:
+            return Found(
+                tuple(with_index(log, home, lambda own: own.newest(query, limit), progress))
+            )
+        except Broken as error:
             why = str(error)
             break
-        except (_Unusable, OSError, sqlite3.Error) as error:
+        except (Unusable, OSError, sqlite3.Error) as error:
             why = why or f"{home}: {error}"
     return Found(tuple(deque(records(log, query), maxlen=limit)), why)
 
 
-def _by_index(
-    log: Path, query: Query, limit: int, where: tuple[Path, Progress]
-) -> list[dict[str, Json]]:
-    home, progress = where
+def with_index(
+    log: Path, home: Path, work: Callable[["LogIndex"], Answer], progress: Progress = _quiet
+) -> Answer:
+    """Return what `work` says of the index, which knows the whole log by then.
+
+    Raises:
+        Unusable, OSError, sqlite3.Error: there is none, and none can be made.
+        AuditError: the log cannot be read.
+    """
     with closing(LogDirectory.open(log)) as directory:
         try:
             with closing(LogIndex.open(home, directory)) as index:
                 index.catch_up(progress)
-                return index.newest(query, limit)
+                return work(index)
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise
-        except (_Stale, sqlite3.DatabaseError, TypeError, ValueError, OverflowError):
+        except (Stale, sqlite3.DatabaseError, TypeError, ValueError, OverflowError):
             pass  # a damaged database can answer anything
         _build(home, directory, progress)
         with closing(LogIndex.open(home, directory)) as index:
-            return index.newest(query, limit)
+            return work(index)
 
 
 def _build(home: Path, directory: LogDirectory, progress: Progress) -> None:
@@ -152,16 +162,16 @@ class LogIndex:
         """Return the index as it lies there.
 
         Raises:
-            _Stale: there is none, or it was not made for this log.
-            _Unusable: something that is not plainly ours stands in its place.
+            Stale: there is none, or it was not made for this log.
+            Unusable: something that is not plainly ours stands in its place.
             sqlite3.Error: it is damaged, or another process is writing it.
         """
         try:
             found = home.lstat()
         except FileNotFoundError:
-            raise _Stale("there is none yet") from None
+            raise Stale("there is none yet") from None
         if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-            raise _Unusable("not a file of the user's own")
+            raise Unusable("not a file of the user's own")
         index = cls(_connect(home), directory)
         try:
             index._load()
@@ -189,7 +199,7 @@ class LogIndex:
         """Read what the log has grown by; written only if it has.
 
         Raises:
-            _Unusable: the log does not follow from some record on.
+            Unusable: the log does not follow from some record on.
         """
         if next(self._lines(), None) is None:
             return
@@ -206,35 +216,69 @@ class LogIndex:
         """Return the newest records asked for, oldest of them first, each read from the log.
 
         Raises:
-            _Stale: the log holds something else than the index says.
+            Stale: the log holds something else than the index says.
         """
         needles, found = query.needles(), list[dict[str, Json]]()
         places = self._places(query)
         for place in self._near(places, needles) if query.text is not None else places:
             line = self._reread(place, needles)
             if line:
-                try:
-                    record = decode_object(line)
-                except RecordRefused as error:
-                    raise AuditError(
-                        f"{self._directory.path}: record {place.seq}: {error}. Run audit verify."
-                    ) from error
+                record = self._decoded(place, line)
                 found += [record] if query.matches(record) else []
             if len(found) == limit:
                 break
         return found[::-1]
 
+    def behind_bytes(self) -> int:
+        """Return how much of the log it does not know yet."""
+        segments = [first for first in self._directory.segments() if first >= self._state.first]
+        known = self._state.ends if self._state.first in segments else 0
+        return sum(os.fstat(self._open(first)).st_size for first in segments) - known
+
+    def numbers(self, statement: str, values: Sequence[int], deadline_s: float) -> list[int]:
+        """Return the first column of what a SELECT finds, if it ends by a monotonic time.
+
+        Raises:
+            sqlite3.OperationalError: it did not.
+        """
+        if time.monotonic() > deadline_s:
+            raise sqlite3.OperationalError("no time is left")
+        self._database.set_progress_handler(lambda: time.monotonic() > deadline_s, 2000)
+        try:
+            return [int(row[0]) for row in self._database.execute(statement, values)]
+        finally:
+            self._database.set_progress_handler(None, 0)
+
+    def record(self, seq: int) -> dict[str, Json]:
+        """Return one record, read from the log.
+
+        Raises:
+            Stale: the log holds something else than the index says.
+        """
+        place = self._place(seq)
+        return self._decoded(place, self._reread(place))
+
+    def _place(self, seq: int) -> Place:
+        row = self._database.execute(_PLACE, (seq,)).fetchone()
+        if row is None:
+            raise Stale(f"record {seq} is missing in it")
+        return Place(*row)
+
+    def _decoded(self, place: Place, line: bytes) -> dict[str, Json]:
+        try:
+            return decode_object(line)
+        except RecordRefused as error:
+            raise AuditError(
+                f"{self._directory.path}: record {place.seq}: {error}. Run audit verify."
+            ) from error
+
     def _load(self) -> None:
         row = self._database.execute("SELECT * FROM state").fetchone()
         if row is None or row[0] != VERSION:
-            raise _Stale("made by another version")
+            raise Stale("made by another version")
         self._state = _State(*row[1:])
         if self._state.size:
-            last = "SELECT seq, first, start, length FROM record WHERE seq = ?"
-            row = self._database.execute(last, (self._state.size - 1,)).fetchone()
-            if row is None:
-                raise _Stale("its last record is missing")
-            self._reread(Place(*row))
+            self._reread(self._place(self._state.size - 1))
 
     # reading the log
 
@@ -246,7 +290,7 @@ class LogIndex:
                 continue
             start = state.ends if first == state.first else 0
             if first not in (state.first, due):
-                raise _Broken(f"no file holds record {due}; run audit verify")
+                raise Broken(f"no file holds record {due}; run audit verify")
             descriptor = self._directory.file(segment_name(first), os.O_RDONLY)
             with os.fdopen(descriptor, "rb", buffering=1 << 20) as stream:
                 stream.seek(start)
@@ -259,12 +303,12 @@ class LogIndex:
         for first, start, raw in self._lines():
             line = raw[:-1]
             if not line.startswith(b'{"@prev":"%s","@seq":%d,' % (state.tip, state.size)):
-                raise _Broken(f"record {state.size} does not follow; run audit verify")
+                raise Broken(f"record {state.size} does not follow; run audit verify")
             try:
                 batch.take(Place(state.size, first, start, len(line)), line)
             except ValueError:
                 why = f"record {state.size} is no record; run audit verify"
-                raise _Broken(why) from None
+                raise Broken(why) from None
             state.tip = sha256(b"\0" + line).hexdigest().encode()
             state.size, state.first, state.ends = state.size + 1, first, start + len(raw)
             if len(batch.rows) == BATCH:
@@ -279,10 +323,10 @@ class LogIndex:
         """Return a record's line if it holds the needles: its hash is what the next record says.
 
         Raises:
-            _Stale: it is not; the log or the index is another than the index was made from.
+            Stale: it is not; the log or the index is another than the index was made from.
         """
         if not 0 < place.length <= MAX_LINE_BYTES:
-            raise _Stale("it names a place that no record has")
+            raise Stale("it names a place that no record has")
         data = os.pread(self._open(place.first), place.length + 1 + _HEAD_BYTES, place.start)
         line, following = data[: place.length], data[place.length + 1 :]
         if not holds(line, needles):
@@ -293,7 +337,7 @@ class LogIndex:
         elif not following:
             following = os.pread(self._open(place.seq + 1), _HEAD_BYTES, 0)
         if following != b'{"@prev":"' + leaf or data[place.length : place.length + 1] != b"\n":
-            raise _Stale(f"record {place.seq} is not what it was; run audit verify")
+            raise Stale(f"record {place.seq} is not what it was; run audit verify")
         return line
 
     def _near(
@@ -312,7 +356,7 @@ class LogIndex:
             try:
                 self._segments[first] = self._directory.file(segment_name(first), os.O_RDONLY)
             except FileNotFoundError:
-                raise _Stale(f"{segment_name(first)} is not there") from None
+                raise Stale(f"{segment_name(first)} is not there") from None
         return self._segments[first]
 
     # the database

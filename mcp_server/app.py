@@ -25,6 +25,7 @@ from mcp_server import known_secrets
 from mcp_server.approver import Approver
 from mcp_server.caller import Caller
 from mcp_server.config import Config
+from mcp_server.earlier import EarlierRequests
 from mcp_server.freeze import Freezer
 from mcp_server.gate import Gate, Rooms
 from mcp_server.host_grants import HostGrants
@@ -88,6 +89,7 @@ class App:
     sinks: Sinks
     notifier: Notifier
     redactor: Redactor
+    earlier: EarlierRequests
 
     @property
     def policy(self) -> Policy:
@@ -95,10 +97,11 @@ class App:
         return self.live.current()
 
     async def serve_owner(self) -> None:
-        """Answer the owner's terminal and page, where these channels are on; feed sinks, notify."""
+        """Answer the owner's terminal and page, where these channels are on; notify, serve the log."""
         async with anyio.create_task_group() as group:
             group.start_soon(self.sinks.run)
             group.start_soon(self.notifier.run)
+            group.start_soon(self.earlier.keep_current)
             group.start_soon(self._serve_page)
             await self._serve_terminal()
 
@@ -180,7 +183,8 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     except PolicyError:
         journal.close()
         raise
-    desk = _desk(config, where, journal)
+    earlier = EarlierRequests(log_directory(config, where))
+    desk = _desk(config, where, journal, earlier)
     speed = pace(is_command=wishes.auth == "cli")
     tells = Notifier(desk, where.approvals, told, shown_page(config.approvals), speed)
     host = probed(config, where)
@@ -209,7 +213,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     )  # fmt: skip
     return App(
         config, where, caller, live, host, journal, desk, freezer, Road(gate), runners, grants,
-        sinks(config, where), tells, redactor,
+        sinks(config, where), tells, redactor, earlier,
     )  # fmt: skip
 
 
@@ -236,14 +240,20 @@ def _make_state(state: Path) -> None:
         ) from None
 
 
-def _desk(config: Config, where: Places, journal: Journal) -> Desk:
+def _desk(config: Config, where: Places, journal: Journal, earlier: EarlierRequests) -> Desk:
     """Return the desk, after finishing the moves that a crash left half done.
 
     The log is read only while some request or grant could still move, which each stops doing.
     """
     store = Store(where.approvals / "approvals.sqlite")
     settings = config.approvals
-    desk = Desk(store, journal.note, roles=holders(settings), owner_level=settings.owner_level)
+    desk = Desk(
+        store,
+        journal.note,
+        roles=holders(settings),
+        owner_level=settings.owner_level,
+        count=earlier,
+    )
     if store.due(SOME_DAY_MS) or desk.grants.live():
         log = log_directory(config, where)
         desk.recover(chain(*(records(log, Query(text=text)) for text in APPROVAL_RECORDS)))

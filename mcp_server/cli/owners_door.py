@@ -15,6 +15,7 @@ from approvals.store import Store
 from approvals.terminal import Ask, Listed, NoServer, Reply, Shown
 from approvals.voters import Voters
 from mcp_server.config import load_config
+from mcp_server.earlier import EarlierRequests
 from mcp_server.journal import Journal
 from mcp_server.known_secrets import redactor
 from mcp_server.log_place import log_directory, open_log
@@ -101,7 +102,11 @@ def _own_desk(directory: Path) -> Iterator[tuple[Desk, Voters]]:
     try:
         settings = config.approvals
         desk = Desk(
-            Store(store), journal.note, roles=holders(settings), owner_level=settings.owner_level
+            Store(store),
+            journal.note,
+            roles=holders(settings),
+            owner_level=settings.owner_level,
+            count=EarlierRequests(log_directory(config, where)),
         )
         yield desk, voters(settings)
     finally:

@@ -21,7 +21,6 @@ from approvals.request import (
 )
 from approvals.scope import Act, Offer, Reading, Scope, Terms, is_covered
 from approvals.store import Store
-from approvals.terminal_view import offer_lines
 from tests.approvals.conftest import ACTION, AGENT, CLIENT, OWNER, Log, question
 
 HOUSE = Path(__file__).parents[2]
@@ -313,25 +312,6 @@ def test_only_a_yes_for_the_session_grants_without_a_bound(desk):
     for number in range(5):
         assert desk.covered(push(f"{number:064x}", act=host)).for_session
     assert (grant.uses, desk.grants.of_session("s1")[0].uses_left) == (None, None)
-
-
-def test_an_offer_says_what_it_would_have_spared(desk):
-    for digest, keys in (("1" * 64, "git push"), ("2" * 64, "git push"), ("3" * 64, "git fetch")):
-        desk.open(push(digest, act=act("ours net.connect", program=(keys,))))
-    desk.open(push("4" * 64, session="s2"))
-    pending = desk.open(push())
-    reach = desk.grants.reach(pending)
-    assert [(one.offer.scope, one.covered, one.asked) for one in reach] == [
-        (Scope.EXACT, 0, 3), (Scope.PROGRAM, 2, 3), (Scope.HOST, 0, 3)
-    ]  # fmt: skip
-    lines = list(offer_lines(reach))
-    assert "  program      git push with any arguments" in lines
-    assert lines[lines.index("  program      git push with any arguments") + 1].endswith(
-        "of 3 earlier requests of this session: 2 covered, 1 not"
-    )
-    assert desk.grants.reach(desk.open(push("5" * 64, offers=()))) == ()
-    (alone,) = desk.grants.reach(desk.open(push(session="s3", offers=OFFERS[:1])))
-    assert list(offer_lines([alone]))[2:] == ["  exact        exactly this, again"]
 
 
 def test_a_reading_without_keys_covers_nothing():

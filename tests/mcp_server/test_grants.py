@@ -11,6 +11,7 @@ from mcp_types import ElicitResult
 
 from approvals.request import Level, Principal
 from approvals.scope import Scope, Terms
+from audit import marks
 from tests.mcp_server.indoors import NOT_HERE, TERMINAL_AT_ONCE, Indoors
 from tests.mcp_server.rig import HUMAN_S
 from tests.mcp_server.test_cli import asking, line
@@ -150,14 +151,41 @@ async def test_a_script_that_changed_is_not_what_was_granted(house):
     await asked(house, "bash", "asks/run.sh")
 
 
-async def test_an_offer_is_measured_against_what_the_session_asked_for(house):
+async def test_an_offer_is_measured_against_every_request_of_the_log(house):
     for argv in (("touch", "asks/1"), ("touch", "asks/2"), ("touch", "owner/3"), ("rm", "asks/4")):
         await asked(house, *argv)
-    reach = house.app.desk.grants.reach(await asked(house, "touch", "asks/5"))
-    assert [(one.offer.scope, one.covered, one.asked) for one in reach] == [
-        (Scope.EXACT, 0, 4),
-        (Scope.PROGRAM, 2, 4),
+    house.app.close()
+    later = Indoors.open(house.base, TERMINAL_AT_ONCE, ("grants.yaml",))
+    pending = await asked(later, "touch", "asks/5")
+    lines = [line.strip() for line in later.app.desk.offer_lines(pending, "so")]
+    later.app.close()
+    assert [line for line in lines if line.startswith("of ")] == [
+        "of 4 earlier requests in this log: 0 covered, 4 not",
+        "of 4 earlier requests in this log: 2 covered, 2 not",
     ]
+    program = lines[lines.index("of 4 earlier requests in this log: 2 covered, 2 not") :]
+    told = [(line.split()[0], line.split()[-1]) for line in program[1:]]
+    assert told == [
+        ("covered", "asks/2"),
+        ("covered", "asks/1"),
+        ("not", "asks/4"),
+        ("not", "owner/3"),
+    ]
+
+
+async def test_a_long_log_is_indexed_by_the_server_once_somebody_was_shown_an_offer(
+    house, monkeypatch
+):
+    monkeypatch.setattr(marks, "MOST_BEHIND_BYTES", 0)
+    await asked(house, "touch", "asks/1")
+    pending = await asked(house, "touch", "asks/2")
+    assert "not counted: there is none yet" in " ".join(house.app.desk.offer_lines(pending, "so"))
+    async with anyio.create_task_group() as server:
+        server.start_soon(house.app.serve_owner)
+        with anyio.fail_after(30):
+            while "1 covered" not in " ".join(house.app.desk.offer_lines(pending, "so")):  # noqa: ASYNC110
+                await anyio.sleep(0.01)  # no bell rings for an index
+        server.cancel_scope.cancel()
 
 
 async def test_a_policy_that_changed_ends_what_was_granted_under_it(house):
