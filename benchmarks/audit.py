@@ -25,6 +25,7 @@ from audit.directory import CHECKPOINT, segment_name
 from audit.index import INDEX, newest
 from audit.keys import FileSigner
 from audit.log import AuditLog
+from audit.marks import Wanted, tally
 from audit.note import Checkpoint, open_checkpoint, pad_note, proof_parts, sign_note
 from audit.prove import prove
 from audit.query import Query
@@ -51,6 +52,8 @@ LIMIT = 100  # records of one answer
 SUBJECTS = 40
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SYNCED = "write + fdatasync"
+REQUEST = "f" * 16  # the mark of what was asked
+BUDGET_S = 9.0  # more than counting takes
 CONTROLS = (
     "reads", "writes", "workspace", "metadata", "network", "sockets", "processes", "set-id",
     "kernel", "process count", "memory",
@@ -130,7 +133,14 @@ def _record(number: int) -> dict[str, Json]:
         "user": "dev",
         "workspace": "/home/dev/project",
     }
-    return {"event": "exec.intent", **common, "request": request, "context": context}
+    intent: dict[str, Json] = {**common, "request": request, "context": context}
+    if effect == "ask":
+        intent["approval"] = {"marks": [REQUEST, _mark(number), _mark(number % 7)]}
+    return {"event": "exec.intent", **intent}
+
+
+def _mark(number: int) -> str:
+    return f"{number:016x}"
 
 
 def _moment(number: int) -> datetime:
@@ -354,6 +364,7 @@ def _asking(log: Path) -> list[Row]:
         absolute(f"audit query by {name}, {RECORDS} records", _timed(log, query))
         for name, query in queries.items()
     ]
+    found.append(_counting(log))
     size = f"the index: {(log / INDEX).stat().st_size >> 20} MiB"
     name = f"audit query, first of {RECORDS} records: makes the index"
     return [*found, absolute(name, [made], note=size)]
@@ -367,6 +378,17 @@ def _timed(log: Path, query: Callable[[int], Query]) -> list[float]:
         _ask(log, asked)
         samples.append(time.perf_counter() - began)
     return samples
+
+
+def _counting(log: Path) -> Row:
+    """Return what it takes to count the requests that three grants would have covered."""
+    groups = tuple(frozenset([_mark(number)]) for number in (0, 2, 9))
+    wanted, samples, counted = Wanted(_mark(RECORDS), REQUEST, groups), list[float](), None
+    for _ in range(ASKED):
+        began = time.perf_counter()
+        counted = tally(log, log / INDEX, wanted, budget_s=BUDGET_S).requests
+        samples.append(time.perf_counter() - began)
+    return absolute(f"what grants would cover of {counted} requests, {RECORDS} records", samples)
 
 
 def _ask(log: Path, query: Query) -> None:

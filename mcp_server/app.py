@@ -97,7 +97,7 @@ class App:
         return self.live.current()
 
     async def serve_owner(self) -> None:
-        """Answer the owner's terminal and page, where these channels are on; notify, serve the log."""
+        """Answer at the owner's terminal and page, where they are on; notify, and serve the log."""
         async with anyio.create_task_group() as group:
             group.start_soon(self.sinks.run)
             group.start_soon(self.notifier.run)

@@ -24,10 +24,11 @@ from approvals.request import (
     Question,
     State,
 )
+from approvals.scope import Terms
 from approvals.terminal_view import as_lines
 from mcp_server.calls import Call, Frozen
 from mcp_server.client import Answer as ClientAnswer
-from mcp_server.client import Client, Resumed
+from mcp_server.client import Client, Form, Resumed
 from mcp_server.config import ApprovalSettings
 from mcp_server.questions import question_for
 from mcp_server.reach import Channel, Reach, lacking, reach
@@ -165,7 +166,7 @@ class Approver:
             answer = await self._heard(pending, _elsewhere(channels), client)
         else:
             answer = resumed.answer
-        if answer is not None and not isinstance(answer, str):
+        if answer is not None and not isinstance(answer, str | Terms):
             return Suspended(answer)
         if answer == "unavailable":
             return Refused("The client answered faster than a person can read.", pending.id)
@@ -203,21 +204,30 @@ class Approver:
             group.start_soon(watch)
             group.start_soon(client.keep_alive, text)
             if "elicitation" in channels:
-                offers = bool(pending.question.for_session)
-                text = "\n".join(as_lines(pending))
-                answer = await client.ask(pending.id, text, offers_session=offers)
+                form = await to_thread.run_sync(self._form, pending)
+                answer = await client.ask(pending.id, form)
             if answer is None or (answer == "unavailable" and _elsewhere(channels)):
                 answer = None
                 await anyio.sleep_forever()
             group.cancel_scope.cancel()
         return answer
 
+    def _form(self, pending: Pending) -> Form:
+        question = pending.question
+        offered = self._desk.offer_lines(pending, "chosen under grant in the form")
+        text = "\n".join((*as_lines(pending), *offered))
+        scopes = tuple(offer.scope for offer in question.offers)
+        return Form(text, bool(question.for_session), scopes)
+
     async def _record(self, pending: Pending, answer: ClientAnswer, client: Client) -> None:
         """Put the client's answer on the desk as a client-attested vote."""
         principal = Principal("elicitation", self._uid, f"client:{client.name}", Level.ATTESTED)
+        seen = pending.request_digest
         try:
-            if answer in ("approve", "approve-for-session", "deny"):
-                vote, seen = Answer(answer), pending.request_digest
+            if isinstance(answer, Terms):
+                await to_thread.run_sync(self._desk.grant, pending.id, answer, principal, seen)
+            elif answer in ("approve", "approve-for-session", "deny"):
+                vote = Answer(answer)
                 await to_thread.run_sync(self._desk.vote, pending.id, vote, principal, seen)
             else:
                 await to_thread.run_sync(self._desk.cancel, pending.id)

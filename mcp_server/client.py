@@ -9,13 +9,25 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import anyio
 
+from approvals.scope import Scope, Terms
+
 if TYPE_CHECKING:
     from mcp_types import InputRequiredResult  # loads slowly; the command line does without
 
 # No human reads a request and answers in less; seen only from clients that answer by themselves.
 FASTEST_HUMAN_S = 0.3
 
-Answer = Literal["approve", "approve-for-session", "deny", "cancel", "malformed", "unavailable"]
+Word = Literal["approve", "approve-for-session", "deny", "cancel", "malformed", "unavailable"]
+Answer = Word | Terms  # terms: yes, and a grant besides
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """What the human is shown, and what a yes may stand for besides this once."""
+
+    text: str
+    has_session: bool = False
+    scopes: tuple[Scope, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +56,7 @@ class Client(Protocol):
         """Return the request this call answers, if it is a second round."""
         ...
 
-    async def ask(
-        self, approval_id: str, text: str, *, offers_session: bool
-    ) -> "Answer | InputRequiredResult":
+    async def ask(self, approval_id: str, form: Form) -> "Answer | InputRequiredResult":
         """Return the answer, or what to return so that the client calls again with one."""
         ...
 
@@ -62,9 +72,7 @@ class NoClient:
     can_be_asked = False
     resumed = None
 
-    async def ask(
-        self, approval_id: str, text: str, *, offers_session: bool
-    ) -> "Answer | InputRequiredResult":
+    async def ask(self, approval_id: str, form: Form) -> "Answer | InputRequiredResult":
         """Return that nobody can be asked here."""
         return "unavailable"
 

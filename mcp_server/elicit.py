@@ -9,6 +9,7 @@ Source: MCP specification 2025-11-25 (elicitation/create) and 2026-07-28 (input 
 import json
 import time
 from collections.abc import Mapping
+from typing import Final, Literal
 
 import anyio
 from mcp.server.elicitation import render_elicitation_schema
@@ -18,25 +19,32 @@ from mcp_types import ElicitRequest, ElicitRequestFormParams, ElicitResult, Inpu
 from mcp_types.version import is_version_at_least
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mcp_server.client import FASTEST_HUMAN_S, Answer, Resumed
+from approvals.scope import MAX_MINUTES, MAX_USES, Scope, Terms
+from mcp_server.client import FASTEST_HUMAN_S, Answer, Form, Resumed
 
 FORM_KEY = "approval"
 MODERN = "2026-07-28"
 HEARTBEAT_S = 5.0
+ONCE: Final = "once"
 
 
-class ApproveForm(BaseModel):
-    """The one question: a required field without a default."""
+class AnswerForm(BaseModel):
+    """The one question, a required field without a default; and what a yes may stand for besides.
+
+    A person sees only those of the other fields that the request offers, and each says "no more".
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
     approve: bool = Field(description="Run exactly this? true runs it once; false refuses it.")
-
-
-class SessionForm(ApproveForm):
-    """The question where a yes may also stand for the rest of the session."""
-
     for_session: bool = Field(
         default=False, description="Permit the same hosts until this session ends?"
+    )
+    grant: Literal["once", "exact", "argv-prefix", "program", "host"] = Field(
+        default=ONCE, description="Approve once, or grant a scope that the message describes?"
+    )
+    uses: int = Field(default=1, ge=1, le=MAX_USES, description="How often a grant may be used.")
+    minutes: int = Field(
+        default=30, ge=1, le=MAX_MINUTES, description="How many minutes a grant stands."
     )
 
 
@@ -79,17 +87,15 @@ class McpClient:
             answer = "unavailable"
         return Resumed(asked["approval_id"], answer)
 
-    async def ask(
-        self, approval_id: str, text: str, *, offers_session: bool
-    ) -> Answer | InputRequiredResult:
+    async def ask(self, approval_id: str, form: Form) -> Answer | InputRequiredResult:
         """Ask now (handshake clients), or say what must be asked (2026-07-28)."""
         if self._is_modern:
-            return _input_required(approval_id, text, _form(offers_session=offers_session))
+            return _input_required(approval_id, form.text, _schema(form))
         began = anyio.current_time()
         try:
             result = await self._context.session.elicit_form(
-                message=text,
-                requested_schema=_form(offers_session=offers_session),
+                message=form.text,
+                requested_schema=_schema(form),
                 related_request_id=self._context.request_id,
             )
         except (MCPError, ValidationError):
@@ -107,8 +113,18 @@ class McpClient:
             await anyio.sleep(HEARTBEAT_S)
 
 
-def _form(*, offers_session: bool) -> dict[str, object]:
-    return render_elicitation_schema(SessionForm if offers_session else ApproveForm)
+def _schema(form: Form) -> dict[str, object]:
+    """Return the schema of the fields that this form shows."""
+    rendered = render_elicitation_schema(AnswerForm)
+    shown = {"approve"}
+    if form.has_session:
+        shown.add("for_session")
+    if form.scopes:
+        shown.update(("grant", "uses", "minutes"))
+    fields = {name: one for name, one in rendered["properties"].items() if name in shown}
+    if form.scopes:
+        fields["grant"] = {**fields["grant"], "enum": [ONCE, *form.scopes]}
+    return {**rendered, "properties": fields}
 
 
 def _input_required(approval_id: str, text: str, schema: dict[str, object]) -> InputRequiredResult:
@@ -127,9 +143,17 @@ def _read(result: ElicitResult) -> Answer:
         return "cancel"
     content: Mapping[str, object] = result.content or {}
     try:
-        form = SessionForm.model_validate(content)
+        form = AnswerForm.model_validate(content)
     except ValidationError:
         return "malformed"
+    return _said(form)
+
+
+def _said(form: AnswerForm) -> Answer:
     if not form.approve:
         return "deny"
-    return "approve-for-session" if form.for_session else "approve"
+    if form.grant == ONCE:
+        return "approve-for-session" if form.for_session else "approve"
+    if form.for_session:
+        return "malformed"
+    return Terms(Scope(form.grant), form.uses, form.minutes)

@@ -8,6 +8,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitResult, ErrorData, InputRequiredResult
 
+from approvals.request import Level
 from mcp_server import elicit
 from mcp_server.elicit import FORM_KEY
 from tests.mcp_server.indoors import NOT_HERE, Indoors, append
@@ -226,3 +227,73 @@ async def test_a_clients_yes_does_not_reach_the_owners_level(indoors, era):
     assert result.structured_content["status"] == "declined"
     assert "level owner" in result.content[0].text
     assert not [r for r in indoors.records() if r["event"] == "exec.intent"]
+
+
+@pytest.mark.threat("T29")
+@ERAS
+async def test_a_form_can_grant_what_it_shows_and_no_more_than_a_client_may_attest(indoors, era):
+    asked = []
+
+    async def granting(_: object, params) -> ElicitResult:
+        asked.append(params)
+        await anyio.sleep(HUMAN_S)
+        chosen = {"approve": True, "grant": "program", "uses": 1, "minutes": 5}
+        return ElicitResult(action="accept", content=chosen)
+
+    async with indoors.connected(era, granting) as client:
+        for name, questions in (("a", 1), ("b", 1), ("c", 2)):
+            result = await client.call_tool("exec", {"argv": ["touch", f"asks/{name}"]})
+            assert result.structured_content["status"] == "ok"
+            assert result.structured_content["approval"]["level"] == Level.ATTESTED
+            assert len(asked) == questions
+    first, second = asked
+    fields = first.requested_schema["properties"]
+    assert first.requested_schema["required"] == ["approve"]
+    assert fields["grant"]["enum"] == ["once", "exact", "program"]
+    assert fields["grant"]["default"] == "once"
+    assert (fields["uses"]["maximum"], fields["minutes"]["maximum"]) == (1000, 1440)
+    assert "chosen under grant in the form" in first.message
+    assert "touch with any arguments" in first.message
+    assert "of 1 earlier requests in this log: 1 covered, 0 not" in second.message
+    assert [grant.level for grant in indoors.app.desk.grants.live()] == [Level.ATTESTED]
+
+
+WRONG_GRANTS = (
+    {"grant": "all"},
+    {"grant": "host"},  # which this request does not offer
+    {"grant": "exact", "uses": 0},
+    {"grant": "exact", "minutes": 1441},
+    {"grant": "exact", "uses": "2"},
+    {"grant": "exact", "for_session": True},
+)
+
+
+@pytest.mark.threat("T29")
+async def test_a_grant_that_the_form_does_not_offer_is_no_yes(indoors, monkeypatch):
+    monkeypatch.setattr(elicit, "FASTEST_HUMAN_S", 0)
+    wrong = iter(WRONG_GRANTS)
+
+    async def answer(_: object, __: object) -> ElicitResult:
+        return ElicitResult(action="accept", content={"approve": True, **next(wrong)})
+
+    async with indoors.connected("auto", answer) as client:
+        for number in range(len(WRONG_GRANTS)):
+            call = {"argv": ["touch", f"asks/{number}"]}
+            result = await client.call_tool("exec", call)
+            assert result.structured_content["status"] == "declined", number
+    assert list((indoors.workspace / "asks").iterdir()) == []
+    assert indoors.app.desk.grants.live() == []
+
+
+async def test_a_form_shows_no_field_of_what_is_not_offered(indoors):
+    forms = []
+
+    async def look(_: object, params) -> ElicitResult:
+        forms.append(params.requested_schema["properties"])
+        return ElicitResult(action="cancel")
+
+    asks = indoors.workspace / "asks"
+    (asks / "old").touch()
+    async with indoors.connected("auto", look) as client:
+        await client.call_tool("exec", {"argv": ["rm", "asks/old"]})
+    assert [list(form) for form in forms] == [["approve"]]
