@@ -63,8 +63,7 @@ def tally(log: Path, home: Path, wanted: Wanted, *, budget_s: float) -> Tally:
         budget_s: how long counting may take; bringing the index up to date comes on top, and is
             left to `bring_current` where it would take long.
     """
-    deadline_s = time.monotonic() + budget_s
-    work = partial(_counted, wanted, deadline_s)
+    work = partial(_counted, wanted, budget_s)
     try:
         if _behind_bytes(log, home) <= MOST_BEHIND_BYTES:
             return with_index(log, home, work)
@@ -98,8 +97,9 @@ def _behind_bytes(log: Path, home: Path) -> int:
             return sum((log / segment_name(one)).stat().st_size for one in directory.segments())
 
 
-def _counted(wanted: Wanted, deadline_s: float, index: LogIndex) -> Tally:
-    """Return what could be counted by the deadline; the examples are looked for last."""
+def _counted(wanted: Wanted, budget_s: float, index: LogIndex) -> Tally:
+    """Return what could be counted in the time given; the examples are looked for last."""
+    deadline_s = time.monotonic() + budget_s
     requests: int | None = None
     groups = [Group() for _ in wanted.groups]
     with suppress(sqlite3.OperationalError):  # the deadline

@@ -9,7 +9,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitResult, ErrorData, InputRequiredResult
 
 from approvals.request import Level
-from mcp_server import elicit
+from mcp_server import earlier, elicit
 from mcp_server.elicit import FORM_KEY
 from tests.mcp_server.indoors import NOT_HERE, Indoors, append
 from tests.mcp_server.rig import ERAS, HUMAN_S, YES, answering
@@ -231,7 +231,10 @@ async def test_a_clients_yes_does_not_reach_the_owners_level(indoors, era):
 
 @pytest.mark.threat("T29")
 @ERAS
-async def test_a_form_can_grant_what_it_shows_and_no_more_than_a_client_may_attest(indoors, era):
+async def test_a_form_can_grant_what_it_shows_and_no_more_than_a_client_may_attest(
+    indoors, era, monkeypatch
+):
+    monkeypatch.setattr(earlier, "BUDGET_S", 60)  # however busy the machine is
     asked = []
 
     async def granting(_: object, params) -> ElicitResult:

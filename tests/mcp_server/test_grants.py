@@ -12,6 +12,7 @@ from mcp_types import ElicitResult
 from approvals.request import Level, Principal
 from approvals.scope import Scope, Terms
 from audit import marks
+from mcp_server import earlier
 from tests.mcp_server.indoors import NOT_HERE, TERMINAL_AT_ONCE, Indoors
 from tests.mcp_server.rig import HUMAN_S
 from tests.mcp_server.test_cli import asking, line
@@ -151,7 +152,8 @@ async def test_a_script_that_changed_is_not_what_was_granted(house):
     await asked(house, "bash", "asks/run.sh")
 
 
-async def test_an_offer_is_measured_against_every_request_of_the_log(house):
+async def test_an_offer_is_measured_against_every_request_of_the_log(house, monkeypatch):
+    monkeypatch.setattr(earlier, "BUDGET_S", 60)  # however busy the machine is
     for argv in (("touch", "asks/1"), ("touch", "asks/2"), ("touch", "owner/3"), ("rm", "asks/4")):
         await asked(house, *argv)
     house.app.close()
