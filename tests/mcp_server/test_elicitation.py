@@ -229,6 +229,22 @@ async def test_a_clients_yes_does_not_reach_the_owners_level(indoors, era):
     assert not [r for r in indoors.records() if r["event"] == "exec.intent"]
 
 
+@pytest.mark.threat("T07")
+async def test_a_client_is_not_even_asked_where_its_yes_is_not_enough(tmp_path):
+    asked = []
+
+    async def look(_: object, params) -> ElicitResult:
+        asked.append(params)
+        return ElicitResult(action="cancel")
+
+    indoors = Indoors.make(tmp_path, "approvals: {wait_s: 0.5}\n", ("attested.yaml",))
+    async with indoors.connected("auto", look) as client:
+        result = await client.call_tool("exec", {"command": NOT_HERE})
+    assert result.structured_content["status"] == "pending"
+    assert asked == []
+    indoors.app.close()
+
+
 @pytest.mark.threat("T29")
 @ERAS
 async def test_a_form_can_grant_what_it_shows_and_no_more_than_a_client_may_attest(
