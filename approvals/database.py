@@ -34,9 +34,7 @@ class Database:
         self._engine = sa.create_engine(
             f"sqlite:///{path}", connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None}
         )
-        self._writer = self._engine.execution_options(writes=True)
         sa.event.listen(self._engine, "connect", _durable)
-        sa.event.listen(self._engine, "begin", _begin)
         is_behind = True
         while is_behind:
             with self.writing() as db:
@@ -56,7 +54,9 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
         """Yield a connection whose changes are durable at the end, all or none."""
-        with self._explained(), self._writer.begin() as db:
+        with self._explained(), self._engine.begin() as db:
+            # Not by a listener: SQLAlchemy asks for all kinds of them at each statement then.
+            db.connection.cursor().execute("BEGIN IMMEDIATE")
             yield db
 
     @contextmanager
@@ -74,8 +74,3 @@ def _durable(connection: sqlite3.Connection, _record: object) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
-
-
-def _begin(db: sa.Connection) -> None:
-    if "writes" in db.get_execution_options():
-        db.connection.cursor().execute("BEGIN IMMEDIATE")
