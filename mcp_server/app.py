@@ -183,8 +183,7 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     except PolicyError:
         journal.close()
         raise
-    earlier = EarlierRequests(log_directory(config, where))
-    desk = _desk(config, where, journal, earlier)
+    desk, earlier = _desk(config, where, journal)
     speed = pace(is_command=wishes.auth == "cli")
     tells = Notifier(desk, where.approvals, told, shown_page(config.approvals), speed)
     host = probed(config, where)
@@ -240,13 +239,13 @@ def _make_state(state: Path) -> None:
         ) from None
 
 
-def _desk(config: Config, where: Places, journal: Journal, earlier: EarlierRequests) -> Desk:
-    """Return the desk, after finishing the moves that a crash left half done.
+def _desk(config: Config, where: Places, journal: Journal) -> tuple[Desk, EarlierRequests]:
+    """Return the desk, after finishing the moves that a crash left half done, and what counts.
 
     The log is read only while some request or grant could still move, which each stops doing.
     """
     store = Store(where.approvals / "approvals.sqlite")
-    settings = config.approvals
+    settings, earlier = config.approvals, EarlierRequests(log_directory(config, where))
     desk = Desk(
         store,
         journal.note,
@@ -257,7 +256,7 @@ def _desk(config: Config, where: Places, journal: Journal, earlier: EarlierReque
     if store.due(SOME_DAY_MS) or desk.grants.live():
         log = log_directory(config, where)
         desk.recover(chain(*(records(log, Query(text=text)) for text in APPROVAL_RECORDS)))
-    return desk
+    return desk, earlier
 
 
 def _classified(live: LivePolicy, request: Request, context: Context) -> Decision:
