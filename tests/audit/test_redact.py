@@ -1,4 +1,5 @@
 import base64
+import errno
 import re
 
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.directory import LogDirectory
-from audit.errors import AuditError, AuditTampered
+from audit.errors import AuditError, AuditTampered, AuditUnavailable
 from audit.openings import Openings, commitment, salts
 from audit.redact import MAX_HELD_BYTES, Redactor
 
@@ -178,6 +179,17 @@ def test_a_whole_secret_in_a_record_becomes_a_salted_commitment(tmp_path):
 def test_two_commitments_to_one_value_do_not_show_that_they_are_equal(tmp_path):
     openings = Openings(LogDirectory.prepare(tmp_path / "log"))
     assert openings.seal(b"x") != openings.seal(b"x")
+
+
+def test_a_commitment_whose_salt_cannot_be_kept_is_none(tmp_path, monkeypatch):
+    openings = Openings(LogDirectory.prepare(tmp_path / "log"))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.write", full)
+    with pytest.raises(AuditUnavailable, match=r"openings\.jsonl: No space left"):
+        openings.seal(b"x")
 
 
 @pytest.mark.threat("T23")
