@@ -174,7 +174,7 @@ class Tail:
             self._open_segment(self.chain.size, os.O_CREAT | os.O_EXCL)
             self._keep_shortcut()
         chain = self.chain.copy()
-        lines = [chain.extend(body) for body in bodies]
+        lines = chain.extend_block(bodies)
         data = b"\n".join([*lines, b""])
         self._write(data)  # 1
         os.fdatasync(self._segment)  # 2
@@ -203,7 +203,7 @@ class Tail:
             DiskFull: no space; the log is as it was.
         """
         chain = self.chain.copy()
-        self._write(b"".join(chain.extend(body) + b"\n" for body in bodies))
+        self._write(b"\n".join([*chain.extend_block(bodies), b""]))
         os.fdatasync(self._segment)
 
     def rotate(self, new: Signer, body: Callable[[Record], bytes]) -> None:
