@@ -262,7 +262,7 @@ class Tail:
         why = "there is none"
         for note in self._read_notes():
             try:
-                heads.append(self.ring.open(note))
+                heads.append(self.ring.open(note, self.signer))
                 if self.chain.size:
                     break  # the one in place is the newest; the durable copy is for starting up
             except NoteError as error:
@@ -288,7 +288,7 @@ class Tail:
         cut = None
         for block in self._new_blocks():
             unread = max(signed.size - self.chain.size, 0)
-            for lines in (block[:unread], block[unread:]):
+            for lines in filter(None, (block[:unread], block[unread:])):
                 is_signed = self.chain.size < signed.size
                 count = len(lines) if is_signed else _before_rotation(lines)
                 broken = self._take(lines[:count]) or b"".join(lines[count : count + 1])
