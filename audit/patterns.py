@@ -259,10 +259,11 @@ SHAPES = (
 
 
 _NEEDED = {word for shape in SHAPES for word in shape.needs}
-# The needed words that hold no other, each with those that hold it: mostly none of these stands.
+# The needed words that hold no other, with the shapes that need them or a longer one: mostly none
+# of these words stands in a text.
 _STEMS = {
-    stem: [word for word in _NEEDED if stem in word]
-    for stem in _NEEDED
+    stem: [shape for shape in SHAPES if any(stem in word for word in shape.needs)]
+    for stem in sorted(_NEEDED)
     if not any(other in stem for other in _NEEDED - {stem})
 }
 
@@ -274,20 +275,17 @@ def own_forms(data: bytes) -> Iterator[Span]:
             yield (*match.span(), match.lastgroup or "")
 
 
-def shapes_of(data: bytes, shapes: Iterable[Shape] = SHAPES) -> list[Shape]:
-    """Return the shapes that may stand in a text, or in any part of it."""
+def shapes_of(data: bytes, shapes: Iterable[Shape] | None = None) -> list[Shape]:
+    """Return the shapes, of all or of these, that may stand in a text or in any part of it."""
     lowered = data.lower()
-    stems = [stem for stem in _STEMS if stem in lowered]
-    words = {word for stem in stems for word in _STEMS[stem] if word in lowered}
-    return [
-        shape
-        for shape in (shapes if words else ())
-        if not words.isdisjoint(shape.needs) and shape.may_stand_in(lowered)
-    ]
+    if shapes is None:
+        stems = [stem for stem in _STEMS if stem in lowered]
+        shapes = dict.fromkeys(shape for stem in stems for shape in _STEMS[stem])
+    return [shape for shape in shapes if shape.may_stand_in(lowered)]
 
 
-def shaped(data: bytes, shapes: Iterable[Shape] = SHAPES) -> Iterator[Span]:
+def shaped(data: bytes, shapes: Iterable[Shape]) -> Iterator[Span]:
     """Yield what looks like a secret by what stands before it, in no order, perhaps overlapping."""
-    for shape in shapes_of(data, shapes):
+    for shape in shapes:
         for match in shape.pattern.finditer(data):
             yield (*match.span(match.lastgroup or 0), shape.kind)

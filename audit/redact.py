@@ -17,7 +17,6 @@ from audit.patterns import (
     OPEN_KEY,
     PRIVATE_KEY,
     PRIVATE_KEY_END,
-    SHAPES,
     Shape,
     Span,
     known_forms,
@@ -28,6 +27,8 @@ from audit.patterns import (
 
 HOLD_BYTES = 4096  # a shape that starts before this many last bytes is wholly in view
 MAX_HELD_BYTES = 1 << 16
+MAX_CLEAN_LINES = 4096
+MAX_CLEAN_CHARS = 200
 _END_OF_KEY = re.compile(PRIVATE_KEY_END)
 _END_OF_WORD = re.compile(rb"[^A-Za-z0-9_.~+/=-]")
 MAX_BEFORE = 300  # characters of the words before one in a list
@@ -44,6 +45,7 @@ class Redactor:
 
     def __init__(self, known: Known = ()) -> None:
         self._known: list[tuple[str, re.Pattern[bytes]]] = []
+        self._clean: set[str] = set()  # lines of records in no part of which a secret can stand
         self.hold_bytes = HOLD_BYTES
         for kind, value in known.items() if isinstance(known, Mapping) else known:
             data = value.encode() if isinstance(value, str) else value
@@ -90,14 +92,22 @@ class Redactor:
             record: fields of the canonical domain.
             seal: gives the salted commitment to a whole secret (`Openings.seal`).
         """
-        text = _all_text(record)
+        new = [line for line in _all_text(record) if line not in self._clean]
+        text = "\n".join(new).encode(errors="surrogatepass")
         known = [(kind, form) for kind, form in self._known if form.search(text)]
         shapes, own = shapes_of(text), any(True for _ in own_forms(text))
         if not (known or shapes or own):
+            self._remember(new)
             return record
         # Only these can stand in a part of it, so each part is searched for these alone.
         spans = partial(_spans, known=known, shapes=shapes, has_own=own)
         return _RecordRedaction(spans, seal).mapping(record)
+
+    def _remember(self, lines: Sequence[str]) -> None:
+        """Keep short lines: who asks, where and by which rules is the same in most records."""
+        if len(self._clean) > MAX_CLEAN_LINES:
+            self._clean.clear()
+        self._clean.update(line for line in lines if len(line) <= MAX_CLEAN_CHARS)
 
     def spans(self, data: bytes) -> list[Span]:
         """Return where secrets stand: start, end, kind; ascending, never overlapping."""
@@ -202,31 +212,33 @@ class RedactionStream:
         self._end = None
 
 
-def _all_text(record: Mapping[str, Json]) -> bytes:
-    """Return the texts of a record, one on a line; of a list on one, as they are looked at."""
+def _all_text(record: Mapping[str, Json]) -> list[str]:
+    """Return the texts of a record; those of one list are one, as they are looked at."""
     lines, rest = list[str](), list[Json](record.values())
     while rest:
         value = rest.pop()
         if isinstance(value, str):
             lines.append(value)
-        elif isinstance(value, Mapping):
+        elif value is None or isinstance(value, int):
+            continue
+        elif isinstance(value, (dict, Mapping)):
             rest += value.values()
         elif isinstance(value, Sequence):
-            lines.append(" ".join(item for item in value if isinstance(item, str)))
+            lines.append(" ".join([item for item in value if isinstance(item, str)]))
             rest += [item for item in value if not isinstance(item, str)]
-    return "\n".join(lines).encode(errors="surrogatepass")
+    return lines
 
 
 def _spans(
     data: bytes,
     known: Sequence[tuple[str, re.Pattern[bytes]]],
-    shapes: Sequence[Shape] = SHAPES,
+    shapes: Sequence[Shape] | None = None,
     *,
     has_own: bool = True,
 ) -> list[Span]:
     by_heart = ((*match.span(), kind) for kind, form in known for match in form.finditer(data))
     own = own_forms(data) if has_own else ()
-    return _merged(sorted([*by_heart, *own, *shaped(data, shapes)]))
+    return _merged(sorted([*by_heart, *own, *shaped(data, shapes_of(data, shapes))]))
 
 
 def _merged(spans: Sequence[Span]) -> list[Span]:

@@ -58,7 +58,7 @@ def test_a_shape_that_needs_a_word_matches_nothing_without_it():
 def test_in_a_record_the_same_is_found_as_where_every_shape_is_looked_for():
     words = " ".join(need.decode() for shape in SHAPES for need in shape.needs)
     everything = f"{words} a:22:b:c: ://a: $6$ ghp_{'a' * 40} by-heart two words"
-    assert shapes_of(everything.encode()) == list(SHAPES)
+    assert set(shapes_of(everything.encode())) == set(SHAPES)
     redactor = Redactor([("known", "by-heart"), ("known", "two words")])
     for row in (*rows("secrets.txt"), *rows("harmless.txt")):
         argv = ["tool", *row.text.split(" "), 7, "two", "words", {"by-heart": row.text}]

@@ -176,6 +176,18 @@ def test_a_whole_secret_in_a_record_becomes_a_salted_commitment(tmp_path):
     assert commitment(bytes.fromhex(salt), b"hunter2x") == mark["sha256"]
 
 
+def test_a_record_without_a_secret_stays_what_it_is_also_where_its_words_are_known(monkeypatch):
+    monkeypatch.setattr("audit.redact.MAX_CLEAN_LINES", 3)
+    redactor, clean = Redactor({"db": "correct-horse"}), {"cwd": "/w", "argv": ["a", "b"], "n": 0.5}
+    for number in range(9):
+        record = {**clean, "number": f"call {number}"}
+        assert redactor.redact_record(record, len) is record
+        found = redactor.redact_record({**record, "text": f"{number} correct-horse"}, len)
+        assert found == {**record, "text": f"{number} [redacted:db]"}
+    more = redactor.knowing({"place": "call 8"}).redact_record(record, "{}".format)
+    assert more == {**clean, "number": {"$redacted": {"kind": "place", "sha256": "b'call 8'"}}}
+
+
 def test_two_commitments_to_one_value_do_not_show_that_they_are_equal(tmp_path):
     openings = Openings(LogDirectory.prepare(tmp_path / "log"))
     assert openings.seal(b"x") != openings.seal(b"x")
