@@ -2,8 +2,8 @@
 
 May touch: the audit log and its openings. INVARIANT: nothing reaches the log around this door, so
 no secret that the redactor knows is ever written.
-Calls that wait at the same time share one commit: the first writes for all that have queued up,
-from one worker thread, and hands on to the first that came meanwhile.
+Calls that wait at the same time share one commit: the first of them writes for all, from one worker
+thread, once those before them are written.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,15 +24,17 @@ MAX_BATCH = 512
 INTERRUPTED = "the write to the audit log was interrupted. Nothing ran."
 
 
-class _Entry:
-    """One call's record; `ready` is set with its result, or when this call must write for all."""
+class _Batch:
+    """Records of calls that wait at the same time; whoever opened it writes it.
 
-    __slots__ = ("draft", "ready", "result")
+    INVARIANT: `done` is set once each record has its result, and batches are written in turn.
+    """
 
-    def __init__(self, draft: Draft) -> None:
-        self.draft = draft
-        self.ready = Event()
-        self.result: Receipt | AuditError | None = None
+    def __init__(self, before: "_Batch | None") -> None:
+        self.before = before
+        self.drafts: list[Draft] = []
+        self.results: Sequence[Receipt | AuditError] = ()
+        self.done = Event()
 
 
 class Journal:
@@ -42,8 +44,8 @@ class Journal:
         self._log = log
         self._openings = Openings(LogDirectory.open(directory))
         self._redactor = redactor
-        self._queue: list[_Entry] = []
-        self._has_leader = False  # INVARIANT: it is first in the queue
+        self._open: _Batch | None = None  # which still takes records
+        self._last: _Batch | None = None
 
     def write(self, record: Mapping[str, Json], *, is_outcome: bool = False) -> Receipt:
         """Return once the record is on disk.
@@ -70,33 +72,34 @@ class Journal:
         Raises:
             AuditError: as `write`.
         """
-        entry = _Entry(Draft(record, is_outcome))
-        self._queue.append(entry)
+        if (batch := self._open) is None or len(batch.drafts) == MAX_BATCH:
+            batch = self._open = self._last = _Batch(self._last)
+        place = len(batch.drafts)
+        batch.drafts.append(Draft(record, is_outcome))
         with CancelScope(shield=True):
-            if self._has_leader:
-                await entry.ready.wait()
-            if entry.result is None:
-                await self._lead()
-        return _receipt(entry.result)
+            await (batch.done.wait() if place else self._write_batch(batch))
+        return _receipt(batch.results[place])
 
     def close(self) -> None:
         """Make the log's last checkpoint durable."""
         self._log.close()
 
-    async def _lead(self) -> None:
-        self._has_leader = True
-        await checkpoint()  # whoever was answered together may ask together again
-        batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
-        results: list[Receipt | AuditError] = [AuditUnavailable(INTERRUPTED)] * len(batch)
+    async def _write_batch(self, batch: _Batch) -> None:
         try:
-            results = await to_thread.run_sync(self._write_all, [one.draft for one in batch])
+            if batch.before is not None:
+                await batch.before.done.wait()
+                batch.before = None
+            await checkpoint()  # whoever was answered together may ask together again
+            self._shut(batch)
+            batch.results = await to_thread.run_sync(self._write_all, batch.drafts)
         finally:
-            # INVARIANT: every entry has an answer, and whoever waits next is told to lead.
-            for entry, result in zip(batch, results, strict=True):
-                entry.result = result
-            self._has_leader = bool(self._queue)
-            for entry in [*batch, *self._queue[:1]]:
-                entry.ready.set()
+            self._shut(batch)
+            batch.results = batch.results or [AuditUnavailable(INTERRUPTED)] * len(batch.drafts)
+            batch.done.set()
+
+    def _shut(self, batch: _Batch) -> None:
+        if self._open is batch:
+            self._open = None
 
     def _write_all(self, drafts: Sequence[Draft]) -> list[Receipt | AuditError]:
         safe = [self._redacted(draft) for draft in drafts]
@@ -111,7 +114,7 @@ class Journal:
         return Draft(record, draft.is_outcome)
 
 
-def _receipt(result: Receipt | AuditError | None) -> Receipt:
-    if isinstance(result, Receipt):
-        return result
-    raise result or AuditUnavailable(INTERRUPTED)
+def _receipt(result: Receipt | AuditError) -> Receipt:
+    if isinstance(result, AuditError):
+        raise result
+    return result
