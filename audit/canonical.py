@@ -7,7 +7,7 @@ this domain sorting by code point equals RFC 8785's sorting by UTF-16, and no nu
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -35,7 +35,7 @@ def encode(value: Json) -> bytes:
 
     Source: RFC 8785 §3.2.
     """
-    plain = value if _is_plain(value, 0) else _checked(value, "record", 0)
+    plain = value if _is_plain(value) else _checked(value, "record", 0)
     return _ENCODER.encode(plain).encode()
 
 
@@ -76,26 +76,30 @@ def os_value(data: bytes) -> Json:
         return {"$b64": base64.b64encode(data).decode()}
 
 
-def _is_plain(value: Json, depth: int) -> bool:
+def _is_plain(value: Json) -> bool:
     """Return whether a value is in the domain as it stands; False says only to look closer.
 
     Most records are, and every record is encoded once before it is durable: this is the short way.
     """
-    if isinstance(value, str):
-        return value.isascii()
-    if value is None:
-        return True
-    if isinstance(value, int):
-        return -INTEGER_BOUND < value < INTEGER_BOUND
-    if depth == MAX_DEPTH:
-        return False
-    if isinstance(value, dict):
-        return all(map(_is_known_key, value)) and _are_plain(value.values(), depth + 1)
-    return isinstance(value, list) and _are_plain(value, depth + 1)
+    level, keys = [value], set[object]()
+    for _ in range(MAX_DEPTH):
+        below: list[Json] = []
+        for one in level:
+            if isinstance(one, dict):
+                keys.update(one)
+                below += one.values()
+            elif isinstance(one, (list, tuple)):
+                below += one
+            elif not (one.isascii() if isinstance(one, str) else _is_plain_other(one)):
+                return False
+        if not below:
+            return all(map(_is_known_key, keys))
+        level = below
+    return False
 
 
-def _are_plain(values: Iterable[Json], depth: int) -> bool:
-    return all(_is_plain(value, depth) for value in values)
+def _is_plain_other(value: Json) -> bool:
+    return value is None or (isinstance(value, int) and -INTEGER_BOUND < value < INTEGER_BOUND)
 
 
 @lru_cache(4096)

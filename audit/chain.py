@@ -48,13 +48,29 @@ class Chain:
         Raises:
             RecordRefused: the line would be too long.
         """
-        line = b'{"@prev":"%s","@seq":%d,%s' % (self.tip, self.size, body[1:])
-        if len(line) > MAX_LINE_BYTES:
-            raise RecordRefused(
-                f"the record takes {len(line)} bytes of {MAX_LINE_BYTES}; shorten or hash its parts"
-            )
-        self._take(line)
-        return line
+        return self.extend_block((body,))[0]
+
+    def extend_block(self, bodies: Iterable[bytes]) -> list[bytes]:
+        """Return the next lines (without LF) for canonical objects, and move past them.
+
+        Raises:
+            RecordRefused: a line would be too long.
+        """
+        lines, leaves, tip = list[bytes](), list[bytes](), self.tip
+        for seq, body in enumerate(bodies, self.size):
+            line = _HEAD % (tip, seq) + body[1:]
+            if len(line) > MAX_LINE_BYTES:
+                raise RecordRefused(
+                    f"the record takes {len(line)} bytes of {MAX_LINE_BYTES}; shorten or hash its "
+                    "parts"
+                )
+            leaf = sha256(b"\x00" + line).digest()
+            lines.append(line)
+            leaves.append(leaf)
+            tip = hexlify(leaf)
+        self.frontier.extend(leaves)
+        self.tip = tip
+        return lines
 
     def follow_block(self, block: Sequence[bytes]) -> int:
         """Move past as many lines (with their newlines) as follow; return how many did.
@@ -89,11 +105,6 @@ class Chain:
         if not _ENDS(raw.removesuffix(b"\n") + b"\n") or len(raw) > MAX_LINE_BYTES + 1:
             return "it is not one complete object of at most 65,535 bytes"
         return "it is cut short"
-
-    def _take(self, line: bytes) -> None:
-        leaf = sha256(b"\x00" + line).digest()
-        self.frontier.append(leaf)
-        self.tip = leaf.hex().encode()
 
 
 def own_lines(block: Sequence[bytes], first: int) -> Iterator[tuple[int, bytes]]:

@@ -8,6 +8,7 @@ insists on owner and mode.
 import errno
 import os
 import stat
+from itertools import islice
 from pathlib import Path
 from typing import final
 
@@ -20,7 +21,8 @@ PRIVATE_DIRECTORY = 0o700
 PRIVATE_FILE = 0o600
 PUBLIC_FILE = 0o644
 _SEGMENT_DIGITS = 12
-_CHUNK_BYTES = 1 << 20
+_BLOCK_BYTES = 1 << 16
+_BLOCKS = 16  # of a small file
 
 
 def segment_name(first_seq: int) -> str:
@@ -81,7 +83,8 @@ class LogDirectory:
             OSError: it is missing, a symlink, or not readable.
         """
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        return LogDirectory(self.path / name, os.open(name, flags, dir_fd=self.descriptor))
+        descriptor = os.open(name, flags, dir_fd=self.descriptor)
+        return LogDirectory(self.path / name, descriptor)
 
     def names(self) -> list[str]:
         """Return the names in this directory, in no order."""
@@ -128,8 +131,10 @@ class LogDirectory:
             descriptor = self.file(name, os.O_RDONLY)
         except FileNotFoundError:
             return None
-        with os.fdopen(descriptor, "rb") as stream:
-            return stream.read(_CHUNK_BYTES)
+        try:
+            return b"".join(islice(iter(lambda: os.read(descriptor, _BLOCK_BYTES), b""), _BLOCKS))
+        finally:
+            os.close(descriptor)
 
     def replace(self, name: str, data: bytes, mode: int) -> None:
         """Make a file hold `data`, whole or not at all even if the power fails.

@@ -16,7 +16,15 @@ from dataclasses import dataclass
 from audit.canonical import decode_object
 from audit.directory import PUBLIC_FILE, LogDirectory
 from audit.errors import AuditError, NoteError, RecordRefused
-from audit.note import Checkpoint, PublicKey, Signer, open_checkpoint, open_note, proof_parts
+from audit.note import (
+    Checkpoint,
+    PublicKey,
+    Signer,
+    is_signed_by,
+    open_checkpoint,
+    open_note,
+    proof_parts,
+)
 from audit.record import Record
 
 EPOCHS = "epochs"
@@ -96,14 +104,18 @@ class KeyRing:
                 return (self.rotations[before - 1].new,) if before else self.first
         return self.current
 
-    def open(self, note: bytes) -> Checkpoint:
-        """Return the checkpoint in a note that the key in force signed.
+    def open(self, note: bytes, signer: Signer | None = None) -> Checkpoint:
+        """Return the checkpoint in a note that the key in force signed; `signer` may have.
 
         Raises:
             NoteError: it is malformed, or signed by none of these keys or in another's epoch.
         """
-        text, signed_by = open_note(note, self.keys)
-        checkpoint = Checkpoint.parse(text)
+        signed_by: Sequence[PublicKey]
+        if signer is not None and is_signed_by(note, signer):
+            checkpoint, signed_by = Checkpoint.of(note), [signer.public_key]
+        else:
+            text, signed_by = open_note(note, self.keys)
+            checkpoint = Checkpoint.parse(text)
         signers = [key for key in signed_by if key.name == checkpoint.origin]
         if not signers:
             raise NoteError(f"the log {checkpoint.origin!r} has not signed its own checkpoint")

@@ -52,6 +52,11 @@ class HeldSigner:
         """Return the key that verifies what this signer signs."""
         return self._public
 
+    @property
+    def is_here(self) -> bool:
+        """Return False: somebody else holds the key."""
+        return False
+
     def sign(self, message: bytes) -> bytes:
         """Return the raw signature, checked.
 

@@ -57,6 +57,11 @@ class FileSigner:
         """Return the key that verifies what this signer signs."""
         return self._public
 
+    @property
+    def is_here(self) -> bool:
+        """Return True: the key is in this process."""
+        return True
+
     def sign(self, message: bytes) -> bytes:
         """Return the raw signature, 64 bytes."""
         return self._key.sign(message)

@@ -29,7 +29,7 @@ from audit.writers import Writers
 BALLAST = "ballast"
 CLOSED = "it was closed"
 BALLAST_BYTES = 1 << 20
-MAX_BATCH = 512
+MAX_BATCH = 512  # callers
 MAX_SEGMENT_BYTES = 16 << 20  # what a start may have to read
 
 
@@ -44,19 +44,34 @@ class Receipt:
     note: str  # the signed checkpoint
 
 
-class _Entry:
-    """One caller's record on its way.
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A record to be appended; `is_outcome`: the action has already run."""
 
-    `result` is set once; `ready` when it is, or when this caller must commit what has queued up.
+    record: Mapping[str, Json]
+    is_outcome: bool = False
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One record on its way; `result` is set once."""
+
+    body: bytes
+    is_outcome: bool
+    result: Receipt | AuditError | None = None
+
+
+class _Call:
+    """One caller's records, committed together.
+
+    `ready` is set when they have their results, or when this caller must commit what queued up.
     """
 
-    __slots__ = ("body", "is_outcome", "ready", "result")
+    __slots__ = ("entries", "ready")
 
-    def __init__(self, body: bytes, *, is_outcome: bool) -> None:
-        self.body = body
-        self.is_outcome = is_outcome
+    def __init__(self, entries: Sequence[_Entry]) -> None:
+        self.entries = entries
         self.ready = threading.Event()
-        self.result: Receipt | AuditError | None = None
 
 
 @final
@@ -68,7 +83,7 @@ class AuditLog:
     ) -> None:
         self._directory = directory
         self._clock = clock
-        self._queue: list[_Entry] = []
+        self._queue: list[_Call] = []
         self._queue_lock = threading.Lock()
         self._has_leader = False  # a caller commits for all; INVARIANT: it is first in the queue
         self._turn = threading.Lock()  # held while the files are in use
@@ -112,23 +127,18 @@ class AuditLog:
             RecordRefused: outside the domain, or too long; nothing was written.
             AuditUnavailable: it is not durable; what it announces must not happen.
         """
-        if record.get("event") == ROTATE:
-            raise RecordRefused(f"{ROTATE} is written by a rotation alone; nothing was written")
-        entry = _Entry(self._body(record), is_outcome=is_outcome)
-        with self._queue_lock:
-            self._queue.append(entry)
-            if not self._has_leader:
-                self._pass_lead()
-        try:
-            entry.ready.wait()
-        except BaseException:
-            self._withdraw(entry)
-            raise
-        if entry.result is None:
-            self._lead()
-        if isinstance(entry.result, Receipt):
-            return entry.result
-        raise entry.result or AuditUnavailable(self._poisoned())
+        (result,) = self.append_all([Draft(record, is_outcome)])
+        if isinstance(result, AuditError):
+            raise result
+        return result
+
+    def append_all(self, drafts: Sequence[Draft]) -> list[Receipt | AuditError]:
+        """Return for each record what `append` returns or raises; they share one commit."""
+        now = timestamp(self._clock())
+        entries = [self._entry(draft, now) for draft in drafts]
+        if accepted := [entry for entry in entries if entry.result is None]:
+            self._enqueue(_Call(accepted))
+        return [entry.result or AuditUnavailable(self._poisoned()) for entry in entries]
 
     def rotate(self, make: Callable[[], Signer]) -> tuple[PublicKey, PublicKey]:
         """Hand the log over to the signer that `make` returns; return the old key and the new.
@@ -181,9 +191,20 @@ class AuditLog:
             self._tail.add([*self._recovery, *(self._body(record) for record in records)])
             self._recovery = []
 
-    def _body(self, record: Mapping[str, Json]) -> bytes:
+    def _entry(self, draft: Draft, now: str) -> _Entry:
+        entry = _Entry(b"", draft.is_outcome)
+        try:
+            entry.body = self._body(draft.record, now)
+        except RecordRefused as refused:
+            entry.result = refused
+        if draft.record.get("event") == ROTATE:
+            entry.result = RecordRefused(f"{ROTATE} is written by a rotation alone; it was not")
+        return entry
+
+    def _body(self, record: Mapping[str, Json], now: str = "") -> bytes:
         check_top_level(record)
-        stamped: dict[str, Json] = {"v": VERSION, "ts": timestamp(self._clock()), **record}
+        ts = now or timestamp(self._clock())
+        stamped: dict[str, Json] = {"v": VERSION, "ts": ts, **record}
         if str(record.get("event")).endswith(INTENT) and "job_id" not in record:
             stamped["writer"] = self._writers.current.to_json()
         body = encode(stamped)
@@ -215,30 +236,43 @@ class AuditLog:
             record = log_recovered(cut=recovered.cut, kept=recovered.kept)
             self._recovery.append(self._body(record))
 
+    def _enqueue(self, call: _Call) -> None:
+        with self._queue_lock:
+            self._queue.append(call)
+            if not self._has_leader:
+                self._pass_lead()
+        try:
+            call.ready.wait()
+        except BaseException:
+            self._withdraw(call)
+            raise
+        if call.entries[0].result is None:
+            self._lead()
+
     def _lead(self) -> None:
-        batch: list[_Entry] = []
+        batch: list[_Call] = []
         try:
             with self._turn:
                 with self._queue_lock:
                     batch, self._queue = self._queue[:MAX_BATCH], self._queue[MAX_BATCH:]
-                self._commit_batch(batch)
+                self._commit_batch([entry for call in batch for entry in call.entries])
         finally:
             with self._queue_lock:
                 self._pass_lead()
-            for entry in batch:
-                entry.ready.set()
+            for call in batch:
+                call.ready.set()
 
     def _pass_lead(self) -> None:
         self._has_leader = bool(self._queue)
         if self._queue:
             self._queue[0].ready.set()
 
-    def _withdraw(self, entry: _Entry) -> None:
+    def _withdraw(self, call: _Call) -> None:
         """Take back what an interrupted caller queued; another must lead if it was to."""
         with self._queue_lock:
-            if entry in self._queue:
-                self._queue.remove(entry)
-                if entry.ready.is_set():
+            if call in self._queue:
+                self._queue.remove(call)
+                if call.ready.is_set():
                     self._pass_lead()
 
     def _commit_batch(self, batch: Sequence[_Entry]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import final
 
 from audit.directory import LogDirectory
-from audit.errors import AuditError
+from audit.errors import AuditError, AuditUnavailable
 
 OPENINGS = "openings.jsonl"
 SALT_BYTES = 32
@@ -45,6 +45,9 @@ class Openings:
         descriptor = self._directory.own_file(OPENINGS, flags)
         try:
             os.write(descriptor, line.encode())
+        except OSError as error:
+            place = self._directory.path / OPENINGS
+            raise AuditUnavailable(f"{place}: {error.strerror}. Nothing ran.") from error
         finally:
             os.close(descriptor)
         return digest

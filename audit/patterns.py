@@ -10,10 +10,13 @@ digests, UUIDs.
 import base64
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 from urllib.parse import quote, quote_from_bytes
+
+Span: TypeAlias = tuple[int, int, str]  # start, end, kind
 
 MIN_KNOWN_BYTES = 4  # a shorter value would hide half of all output
 _MIN_PART_BYTES = 6  # of a base64 form whose neighbours are unknown
@@ -105,8 +108,11 @@ _OWN = re.compile(
     rb"(?<![A-Za-z0-9])(?:%s)"
     % b"|".join(b"(?P<%s>%s)" % (kind.encode(), form) for kind, form in _OWN_FORM.items())
 )
-# Each is at least this long, and most words of a text are not: only such runs are looked at.
-_RUN = re.compile(rb"(?<![A-Za-z0-9_~.+/=:-])[A-Za-z0-9_~.+/=:-]{20,}+")
+# Each is at least this long, and most words of a text are not: only such runs are looked at. None
+# is of these digits alone, of which the digests in a record are.
+_RUN = re.compile(
+    rb"(?<![A-Za-z0-9_~.+/=:-])(?![0-9a-f]++(?![A-Za-z0-9_~.+/=:-]))[A-Za-z0-9_~.+/=:-]{20,}+"
+)
 PRIVATE_KEY_END = rb"-----END (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----"
 
 # What stands where a value could, and is none: a reference, a placeholder, a word, code.
@@ -147,6 +153,7 @@ _WEAK = (
 _SIGN = rb"""\\?["']?(?:=|:[ \t]?|[ \t]*[=:][ \t]*(?=\\?["']))"""
 _TYPE = rb"(?![a-z_.]+[,)])"  # what follows a parameter's name is its type, or its argument
 _LINE = rb"[^\n|;&]{0,300}?"  # of a command, up to the option in question
+_CRYPT = rb"\$(?:1|2[abxy]|5|6|7|y|gy|apr1|argon2(?:id|i|d)|scrypt)\$"
 _KEY_BODY = rb"[A-Za-z0-9+/=\s\\:,.()#>|*-]"
 PRIVATE_KEY = "private_key"
 # What is left of a key whose beginning is not there: up to its end, or as far as it could go.
@@ -154,23 +161,30 @@ KEY_ENDING = re.compile(rb"[A-Za-z0-9+/=\s\\]*?%s" % PRIVATE_KEY_END)
 OPEN_KEY = re.compile(rb"%s*?(?:%s|(?!%s))" % (_KEY_BODY, PRIVATE_KEY_END, _KEY_BODY))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Shape:
     """A pattern, and what must stand somewhere in lower-cased text for it to match at all."""
 
     kind: str
-    needs: tuple[bytes, ...]
+    needs: tuple[bytes, ...]  # one of these words
     source: bytes
+    also: bytes  # and this pattern, where the words alone are everywhere
 
     @cached_property
     def pattern(self) -> re.Pattern[bytes]:
         """Return it compiled; most are never needed, and all of them would delay every start."""
         return re.compile(self.source)
 
+    def may_stand_in(self, lowered: bytes) -> bool:
+        """Return whether a text has what the pattern needs."""
+        return any(need in lowered for need in self.needs) and (
+            not self.also or re.search(self.also, lowered) is not None
+        )
 
-def _shape(kind: str, needs: str, *parts: bytes) -> Shape:
+
+def _shape(kind: str, needs: str, *parts: bytes, also: bytes = b"") -> Shape:
     """Return a shape whose letters may be of either case; `needs` are words."""
-    return Shape(kind, tuple(needs.encode().split()), b"(?i)" + b"".join(parts))
+    return Shape(kind, tuple(needs.encode().split()), b"(?i)" + b"".join(parts), also)
 
 
 SHAPES = (
@@ -181,7 +195,8 @@ SHAPES = (
            b"|".join(map(re.escape, _inside_base64(b"PRIVATE KEY"))), rb"))[A-Za-z0-9+/=]{40,})"),
     _shape(PRIVATE_KEY, "putty-user-key",
            rb"PuTTY-User-Key-File-\d:(?s:.)*?(?:Private-MAC: \w+|\Z)"),
-    _shape(PRIVATE_KEY, "key", rb"\b(?:private|preshared)key\s*=\s*(?P<secret>[a-z0-9+/]{43}=)"),
+    _shape(PRIVATE_KEY, "privatekey presharedkey",
+           rb"\b(?:private|preshared)key\s*=\s*(?P<secret>[a-z0-9+/]{43}=)"),
     _shape("slack", "hooks.slack.com", rb"hooks\.slack\.com/services/(?P<secret>[a-z0-9/]{20,})"),
     _shape("discord", "/api/webhooks/", rb"/api/webhooks/\d+/(?P<secret>[a-z0-9_-]{40,})"),
     _shape("telegram", ":aa", rb"(?<![0-9])[0-9]{8,10}:(?-i:AA)[a-z0-9_-]{33}"),
@@ -202,8 +217,9 @@ SHAPES = (
            rb"(?m)(?:\bmachine\s+\S+|^[ \t]*default)\s+(?:login\s+\S+\s+)?",
            rb"password\s+(?P<secret>\S+)"),
     _shape("pgpass", ":", rb"(?m)^[\w.*-]+:(?:\d{2,5}|\*):[\w*-]+:[\w*-]+:",
-           rb"(?P<secret>(?=[^\s:]*[0-9])[^\s:]{4,})$"),
-    _shape("password", "-",
+           rb"(?P<secret>(?=[^\s:]*[0-9])[^\s:]{4,})$",
+           also=rb":(?:\d{2,5}|\*):[\w*-]+:[\w*-]+:"),
+    _shape("password", "pass secret token api",
            rb"(?<!\S)--?(?:[a-z0-9-]*-)?(?:password|passwd|pass|passphrase|secret|token|api-?key)",
            rb"(?:=|\s+)(?!-)", _VALUE),
     _shape("password", "pass:", rb"-pass(?:in|out)?[ \t]+pass:(?P<secret>\S+)"),
@@ -218,12 +234,12 @@ SHAPES = (
     _shape("password", "login", rb"\b(?:docker|podman|helm|oc)[ \t]+login\b", _LINE,
            rb"\s(?-i:-p)[ =]", _VALUE),
     _shape("password", "requirepass", rb"\brequirepass[ \t]+", _VALUE),
-    _shape("password", "'", rb"\b(?:password|identified by)[ \t]+'", _NOT_A_VALUE,
+    _shape("password", "password identified", rb"\b(?:password|identified by)[ \t]+'", _NOT_A_VALUE,
            rb"(?P<secret>[^'\n]+)'"),
     _shape("password", "password", rb"\bpassword is:?[ \t]+",
            rb"(?P<secret>(?=[^\s0-9]*[0-9])[^\s,]{6,})"),
-    _shape("password", "</", rb"<(?:\w+:)?(?:password|passphrase|secret)>", _NOT_A_VALUE,
-           rb"(?P<secret>[^<\s]+)<"),
+    _shape("password", "password> passphrase> secret>",
+           rb"<(?:\w+:)?(?:password|passphrase|secret)>", _NOT_A_VALUE, rb"(?P<secret>[^<\s]+)<"),
     _shape("password", "value=", rb"""\b(?:key|name)="[\w.:-]*(?:password|secret|token)"\s+""",
            rb"value=", _QUOTED),
     _shape("password", "pwd", rb"(?:;\s*|\bmysql_)pwd=", _VALUE),
@@ -235,21 +251,41 @@ SHAPES = (
     _shape("secret", "_auth", rb"(?<![a-z0-9])_auth[ \t]*=[ \t]*(?=[a-z+/_-]*[0-9])",
            rb"(?P<secret>[a-z0-9+/=_-]{12,}+)"),
     _shape("secret", '"auth"', rb"""\"auth\"\s*:\s*\"(?P<secret>[a-z0-9+/]{16,}={0,2})\""""),
-    _shape("shadow", "$", rb"\$(?:1|2[abxy]|5|6|7|y|gy|apr1|argon2(?:id|i|d)|scrypt)\$",
-           rb"[./a-z0-9$=,+]{20,}"),
+    _shape("shadow", "$", _CRYPT, rb"[./a-z0-9$=,+]{20,}", also=_CRYPT),
     _shape("shadow", "{ssha", rb"\{SSHA(?:256|512)?\}[a-z0-9+/=]{20,}"),
     _shape("url", "://", rb"\b[a-z][a-z0-9+.-]{0,30}://[^/\s:@\"']*:", _NOT_A_VALUE,
-           rb"(?P<secret>[^/\s@\"']+)@"),
+           rb"(?P<secret>[^/\s@\"']+)@", also=rb"://[^/\s:@\"']*:"),
 )  # fmt: skip
 
 
-def found(data: bytes) -> Iterator[tuple[int, int, str]]:
-    """Yield what looks like a secret: start, end and kind, in no order, overlapping perhaps."""
-    lowered = data.lower()
+_NEEDED = {word for shape in SHAPES for word in shape.needs}
+# The needed words that hold no other, with the shapes that need them or a longer one: mostly none
+# of these words stands in a text.
+_STEMS = {
+    stem: [shape for shape in SHAPES if any(stem in word for word in shape.needs)]
+    for stem in sorted(_NEEDED)
+    if not any(other in stem for other in _NEEDED - {stem})
+}
+
+
+def own_forms(data: bytes) -> Iterator[Span]:
+    """Yield the tokens that say themselves what they are."""
     for run in _RUN.finditer(data):
         for match in _OWN.finditer(data, *run.span()):
             yield (*match.span(), match.lastgroup or "")
-    for shape in SHAPES:
-        if any(need in lowered for need in shape.needs):
-            for match in shape.pattern.finditer(data):
-                yield (*match.span(match.lastgroup or 0), shape.kind)
+
+
+def shapes_of(data: bytes, shapes: Iterable[Shape] | None = None) -> list[Shape]:
+    """Return the shapes, of all or of these, that may stand in a text or in any part of it."""
+    lowered = data.lower()
+    if shapes is None:
+        stems = [stem for stem in _STEMS if stem in lowered]
+        shapes = dict.fromkeys(shape for stem in stems for shape in _STEMS[stem])
+    return [shape for shape in shapes if shape.may_stand_in(lowered)]
+
+
+def shaped(data: bytes, shapes: Iterable[Shape]) -> Iterator[Span]:
+    """Yield what looks like a secret by what stands before it, in no order, perhaps overlapping."""
+    for shape in shapes:
+        for match in shape.pattern.finditer(data):
+            yield (*match.span(match.lastgroup or 0), shape.kind)

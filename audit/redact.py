@@ -7,6 +7,7 @@ In results a secret reads `[redacted:KIND]`. In the log a value that is a secret
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TypeAlias, final
 
 from audit.canonical import Json
@@ -16,12 +17,18 @@ from audit.patterns import (
     OPEN_KEY,
     PRIVATE_KEY,
     PRIVATE_KEY_END,
-    found,
+    Shape,
+    Span,
     known_forms,
+    own_forms,
+    shaped,
+    shapes_of,
 )
 
 HOLD_BYTES = 4096  # a shape that starts before this many last bytes is wholly in view
 MAX_HELD_BYTES = 1 << 16
+MAX_CLEAN_LINES = 4096
+MAX_CLEAN_CHARS = 200
 _END_OF_KEY = re.compile(PRIVATE_KEY_END)
 _END_OF_WORD = re.compile(rb"[^A-Za-z0-9_.~+/=-]")
 MAX_BEFORE = 300  # characters of the words before one in a list
@@ -30,7 +37,6 @@ _END_MARK_BYTES = 64  # at least the length of any end that may be split between
 Value: TypeAlias = bytes | str
 Known: TypeAlias = Mapping[str, Value] | Sequence[tuple[str, Value]]  # values by kind
 Seal: TypeAlias = Callable[[bytes], str]
-Span: TypeAlias = tuple[int, int, str]
 
 
 @final
@@ -39,6 +45,7 @@ class Redactor:
 
     def __init__(self, known: Known = ()) -> None:
         self._known: list[tuple[str, re.Pattern[bytes]]] = []
+        self._clean: set[str] = set()  # lines of records in no part of which a secret can stand
         self.hold_bytes = HOLD_BYTES
         for kind, value in known.items() if isinstance(known, Mapping) else known:
             data = value.encode() if isinstance(value, str) else value
@@ -78,51 +85,77 @@ class Redactor:
         """Return a redactor for one stream that arrives in chunks."""
         return RedactionStream(self)
 
-    def redact_record(self, value: Json, seal: Seal) -> Json:
-        """Return a record's value as the log may hold it.
+    def redact_record(self, record: Mapping[str, Json], seal: Seal) -> Mapping[str, Json]:
+        """Return a record as the log may hold it: most hold no secret and stay what they are.
 
         Args:
-            value: any part of a record.
+            record: fields of the canonical domain.
             seal: gives the salted commitment to a whole secret (`Openings.seal`).
         """
-        if isinstance(value, str):
-            return self._sealed("", value, seal)
-        if isinstance(value, Mapping):
-            return {key: self.redact_record(item, seal) for key, item in value.items()}
-        if isinstance(value, Sequence):
-            return list(self._items(value, seal))
-        return value
+        new = [line for line in _all_text(record) if line not in self._clean]
+        text = "\n".join(new).encode(errors="surrogatepass")
+        known = [(kind, form) for kind, form in self._known if form.search(text)]
+        shapes, own = shapes_of(text), any(True for _ in own_forms(text))
+        if not (known or shapes or own):
+            self._remember(new)
+            return record
+        # Only these can stand in a part of it, so each part is searched for these alone.
+        spans = partial(_spans, known=known, shapes=shapes, has_own=own)
+        return _RecordRedaction(spans, seal).mapping(record)
+
+    def _remember(self, lines: Sequence[str]) -> None:
+        """Keep short lines: who asks, where and by which rules is the same in most records."""
+        if len(self._clean) > MAX_CLEAN_LINES:
+            self._clean.clear()
+        self._clean.update(line for line in lines if len(line) <= MAX_CLEAN_CHARS)
 
     def spans(self, data: bytes) -> list[Span]:
         """Return where secrets stand: start, end, kind; ascending, never overlapping."""
-        known = [
-            (*match.span(), kind)
-            for kind, pattern in self._known
-            for match in pattern.finditer(data)
-        ]
-        return _merged(sorted([*known, *found(data)]))
+        return _spans(data, self._known)
 
-    def _items(self, values: Sequence[Json], seal: Seal) -> Iterator[Json]:
+
+@final
+class _RecordRedaction:
+    """Goes through one record; `spans` says where secrets stand in any part of it."""
+
+    def __init__(self, spans: Callable[[bytes], list[Span]], seal: Seal) -> None:
+        self._spans = spans
+        self._seal = seal
+
+    def mapping(self, values: Mapping[str, Json]) -> dict[str, Json]:
+        """Return the values with each secret hidden."""
+        return {key: self._value(value) for key, value in values.items()}
+
+    def _value(self, value: Json) -> Json:
+        if isinstance(value, str):
+            return self._sealed("", value)
+        if isinstance(value, Mapping):
+            return self.mapping(value)
+        if isinstance(value, Sequence):
+            return list(self._items(value))
+        return value
+
+    def _items(self, values: Sequence[Json]) -> Iterator[Json]:
         before = ""
         for value in values:
             if isinstance(value, str):
                 # `--password` tells what comes next, and `mysql` what `-p` means.
-                yield self._sealed(before, value, seal)
+                yield self._sealed(before, value)
                 before = f"{before} {value}"[-MAX_BEFORE:].lstrip()
             else:
-                yield self.redact_record(value, seal)
+                yield self._value(value)
                 before = ""
 
-    def _sealed(self, before: str, text: str, seal: Seal) -> Json:
+    def _sealed(self, before: str, text: str) -> Json:
         head = f"{before} ".encode(errors="surrogatepass") if before else b""
         data = text.encode(errors="surrogatepass")
         spans = [
             (max(start - len(head), 0), end - len(head), kind)
-            for start, end, kind in self.spans(head + data)
+            for start, end, kind in self._spans(head + data)
             if end > len(head)
         ]
         if len(spans) == 1 and spans[0][:2] == (0, len(data)):
-            return {"$redacted": {"kind": spans[0][2], "sha256": seal(data)}}
+            return {"$redacted": {"kind": spans[0][2], "sha256": self._seal(data)}}
         return b"".join(_replaced(data, spans)).decode(errors="surrogatepass")
 
 
@@ -177,6 +210,35 @@ class RedactionStream:
             return
         self._held = self._held[found.end() if self._end is _END_OF_KEY else found.start() :]
         self._end = None
+
+
+def _all_text(record: Mapping[str, Json]) -> list[str]:
+    """Return the texts of a record; those of one list are one, as they are looked at."""
+    lines, rest = list[str](), list[Json](record.values())
+    while rest:
+        value = rest.pop()
+        if isinstance(value, str):
+            lines.append(value)
+        elif value is None or isinstance(value, int):
+            continue
+        elif isinstance(value, (dict, Mapping)):
+            rest += value.values()
+        elif isinstance(value, Sequence):
+            lines.append(" ".join([item for item in value if isinstance(item, str)]))
+            rest += [item for item in value if not isinstance(item, str)]
+    return lines
+
+
+def _spans(
+    data: bytes,
+    known: Sequence[tuple[str, re.Pattern[bytes]]],
+    shapes: Sequence[Shape] | None = None,
+    *,
+    has_own: bool = True,
+) -> list[Span]:
+    by_heart = ((*match.span(), kind) for kind, form in known for match in form.finditer(data))
+    own = own_forms(data) if has_own else ()
+    return _merged(sorted([*by_heart, *own, *shaped(data, shapes_of(data, shapes))]))
 
 
 def _merged(spans: Sequence[Span]) -> list[Span]:

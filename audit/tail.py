@@ -174,7 +174,7 @@ class Tail:
             self._open_segment(self.chain.size, os.O_CREAT | os.O_EXCL)
             self._keep_shortcut()
         chain = self.chain.copy()
-        lines = [chain.extend(body) for body in bodies]
+        lines = chain.extend_block(bodies)
         data = b"\n".join([*lines, b""])
         self._write(data)  # 1
         os.fdatasync(self._segment)  # 2
@@ -203,7 +203,7 @@ class Tail:
             DiskFull: no space; the log is as it was.
         """
         chain = self.chain.copy()
-        self._write(b"".join(chain.extend(body) + b"\n" for body in bodies))
+        self._write(b"\n".join([*chain.extend_block(bodies), b""]))
         os.fdatasync(self._segment)
 
     def rotate(self, new: Signer, body: Callable[[Record], bytes]) -> None:
@@ -262,7 +262,7 @@ class Tail:
         why = "there is none"
         for note in self._read_notes():
             try:
-                heads.append(self.ring.open(note))
+                heads.append(self.ring.open(note, self.signer))
                 if self.chain.size:
                     break  # the one in place is the newest; the durable copy is for starting up
             except NoteError as error:
@@ -288,7 +288,7 @@ class Tail:
         cut = None
         for block in self._new_blocks():
             unread = max(signed.size - self.chain.size, 0)
-            for lines in (block[:unread], block[unread:]):
+            for lines in filter(None, (block[:unread], block[unread:])):
                 is_signed = self.chain.size < signed.size
                 count = len(lines) if is_signed else _before_rotation(lines)
                 broken = self._take(lines[:count]) or b"".join(lines[count : count + 1])

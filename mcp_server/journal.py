@@ -2,20 +2,39 @@
 
 May touch: the audit log and its openings. INVARIANT: nothing reaches the log around this door, so
 no secret that the redactor knows is ever written.
+Calls that wait at the same time share one commit: the first of them writes for all, from one worker
+thread, once those before them are written.
 """
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
-from anyio import to_thread
+from anyio import CancelScope, Event, to_thread
+from anyio.lowlevel import checkpoint
 
 from audit.canonical import Json
 from audit.directory import LogDirectory
-from audit.log import AuditLog, Receipt
+from audit.errors import AuditError, AuditUnavailable
+from audit.log import AuditLog, Draft, Receipt
 from audit.openings import Openings
 from audit.redact import Redactor
+
+MAX_BATCH = 512
+INTERRUPTED = "the write to the audit log was interrupted. Nothing ran."
+
+
+class _Batch:
+    """Records of calls that wait at the same time; whoever opened it writes it.
+
+    INVARIANT: `done` is set once each record has its result, and batches are written in turn.
+    """
+
+    def __init__(self, before: "_Batch | None") -> None:
+        self.before = before
+        self.drafts: list[Draft] = []
+        self.results: Sequence[Receipt | AuditError] = ()
+        self.done = Event()
 
 
 class Journal:
@@ -25,6 +44,8 @@ class Journal:
         self._log = log
         self._openings = Openings(LogDirectory.open(directory))
         self._redactor = redactor
+        self._open: _Batch | None = None  # which still takes records
+        self._last: _Batch | None = None
 
     def write(self, record: Mapping[str, Json], *, is_outcome: bool = False) -> Receipt:
         """Return once the record is on disk.
@@ -32,11 +53,8 @@ class Journal:
         Raises:
             AuditError: it is not, so what it announces must not happen.
         """
-        safe = {
-            key: self._redactor.redact_record(value, self._openings.seal)
-            for key, value in record.items()
-        }
-        return self._log.append(safe, is_outcome=is_outcome)
+        (result,) = self._write_all([Draft(record, is_outcome)])
+        return _receipt(result)
 
     def note(self, record: Mapping[str, object]) -> None:
         """Write a record of another room, whose receipt nobody needs.
@@ -47,9 +65,56 @@ class Journal:
         self.write(cast("Mapping[str, Json]", record))
 
     async def append(self, record: Mapping[str, Json], *, is_outcome: bool = False) -> Receipt:
-        """Write from a worker thread, so that no other call waits for the disk."""
-        return await to_thread.run_sync(partial(self.write, record, is_outcome=is_outcome))
+        """Return once the record is on disk; no other call waits for the disk meanwhile.
+
+        A cancelled caller learns of it only then: what is queued is written.
+
+        Raises:
+            AuditError: as `write`.
+        """
+        if (batch := self._open) is None or len(batch.drafts) == MAX_BATCH:
+            batch = self._open = self._last = _Batch(self._last)
+        place = len(batch.drafts)
+        batch.drafts.append(Draft(record, is_outcome))
+        with CancelScope(shield=True):
+            await (batch.done.wait() if place else self._write_batch(batch))
+        return _receipt(batch.results[place])
 
     def close(self) -> None:
         """Make the log's last checkpoint durable."""
         self._log.close()
+
+    async def _write_batch(self, batch: _Batch) -> None:
+        try:
+            if batch.before is not None:
+                await batch.before.done.wait()
+                batch.before = None
+            await checkpoint()  # whoever was answered together may ask together again
+            self._shut(batch)
+            batch.results = await to_thread.run_sync(self._write_all, batch.drafts)
+        finally:
+            self._shut(batch)
+            batch.results = batch.results or [AuditUnavailable(INTERRUPTED)] * len(batch.drafts)
+            batch.done.set()
+
+    def _shut(self, batch: _Batch) -> None:
+        if self._open is batch:
+            self._open = None
+
+    def _write_all(self, drafts: Sequence[Draft]) -> list[Receipt | AuditError]:
+        safe = [self._redacted(draft) for draft in drafts]
+        written = iter(self._log.append_all([one for one in safe if isinstance(one, Draft)]))
+        return [next(written) if isinstance(one, Draft) else one for one in safe]
+
+    def _redacted(self, draft: Draft) -> Draft | AuditError:
+        try:
+            record = self._redactor.redact_record(draft.record, self._openings.seal)
+        except AuditError as error:
+            return error
+        return Draft(record, draft.is_outcome)
+
+
+def _receipt(result: Receipt | AuditError) -> Receipt:
+    if isinstance(result, AuditError):
+        raise result
+    return result

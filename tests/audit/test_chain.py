@@ -15,6 +15,7 @@ def test_lines_followed_one_by_one_and_in_blocks_lead_to_one_root():
     writer, by_line, by_block = Chain(), Chain(), Chain()
     lines = [writer.extend(b'{"n":%d}' % number) for number in range(1000)]
     raw = [line + b"\n" for line in lines]
+    assert Chain().extend_block(b'{"n":%d}' % number for number in range(1000)) == lines
     for line in raw:
         assert by_line.follow_block([line]) == 1
     assert by_block.follow_block(raw[:7]) + by_block.follow_block(raw[7:]) == 1000

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from audit.patterns import SHAPES
+from audit.patterns import SHAPES, shapes_of
 from audit.redact import Redactor
 from tests.audit.corpus_of_secrets import leaked, rows, score
 
@@ -49,9 +49,24 @@ def test_a_secret_is_hidden_in_chunks_as_it_is_whole_and_the_rest_stays(row):
 def test_a_shape_that_needs_a_word_matches_nothing_without_it():
     for row in (*rows("secrets.txt"), *rows("harmless.txt")):
         data = row.text.encode()
+        may_stand = shapes_of(data)
         for shape in SHAPES:
-            if not any(need in data.lower() for need in shape.needs):
+            if shape not in may_stand:
                 assert shape.pattern.search(data) is None, (shape.pattern, row.template)
+
+
+def test_in_a_record_the_same_is_found_as_where_every_shape_is_looked_for():
+    words = " ".join(need.decode() for shape in SHAPES for need in shape.needs)
+    everything = f"{words} a:22:b:c: ://a: $6$ ghp_{'a' * 40} by-heart two words"
+    assert set(shapes_of(everything.encode())) == set(SHAPES)
+    redactor = Redactor([("known", "by-heart"), ("known", "two words")])
+    for row in (*rows("secrets.txt"), *rows("harmless.txt")):
+        argv = ["tool", *row.text.split(" "), 7, "two", "words", {"by-heart": row.text}]
+        record = {"text": row.text, "argv": argv, "nested": {"deep": (argv, None)}}
+        found = redactor.redact_record(record, len)
+        whole = redactor.redact_record({**record, "more": everything}, len)
+        assert {**whole, "more": found.get("more")} == {**found, "more": None}, row.template
+        assert not leaked(row, str(found["text"]))
 
 
 @pytest.mark.untraced

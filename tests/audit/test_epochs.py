@@ -395,7 +395,14 @@ def test_a_ring_has_no_gaps_and_each_checkpoint_is_its_epoch_s(tmp_path):
         KeyRing.link([one.public_key], [rotation, rotation])
     with pytest.raises(NoteError, match="Give the key"):
         KeyRing.link([three.public_key], [rotation])
+    for size, signer, other in ((1, one, two), (2, two, one)):
+        text = Checkpoint(ORIGIN, size, bytes(32)).text()
+        assert ring.open(sign_note(text, signer), signer).size == size
+        with pytest.raises(NoteError, match="was in force"):
+            ring.open(sign_note(text, other), other)
     stranger = FileSigner.open(tmp_path / "4" / "key", name="stranger")
     note = sign_note(Checkpoint(ORIGIN, 1, bytes(32)).text(), stranger)
     with pytest.raises(NoteError, match="own checkpoint"):
         KeyRing((stranger.public_key,)).open(note)
+    with pytest.raises(NoteError, match="own checkpoint"):
+        KeyRing((stranger.public_key,)).open(note, stranger)

@@ -10,7 +10,7 @@ import pytest
 
 from audit.directory import LogDirectory
 from audit.errors import AuditError, AuditTampered, AuditUnavailable, RecordRefused
-from audit.log import AuditLog
+from audit.log import AuditLog, Draft
 from audit.query import records
 from audit.verify import Code, verify
 from tests.audit.house import ORIGIN, Clock, House
@@ -429,6 +429,19 @@ def test_a_reserve_that_fails_otherwise_stops_the_log(house, monkeypatch):
     monkeypatch.setattr(os, "posix_fallocate", fail)
     with pytest.raises(AuditUnavailable, match="Input/output error"):
         house.open()
+
+
+def test_records_appended_together_have_one_moment_and_each_its_own_answer(house):
+    log = house.open()
+    drafts = [Draft({"event": "a"}), Draft({"event": "key.rotate"}), Draft({"event": "b"})]
+    first, refused, last = log.append_all(drafts)
+    assert isinstance(refused, RecordRefused)
+    assert (first.seq, last.seq) == (1, 2)
+    assert first.note == last.note
+    assert log.append_all([Draft({"A": 1})])[0].args == log.append_all([Draft({"A": 1})])[0].args
+    log.close()
+    assert [type(answer) for answer in log.append_all(drafts[::2])] == [AuditUnavailable] * 2
+    assert len({record["ts"] for record in records(house.path)}) == 2
 
 
 def test_a_closed_log_refuses_and_closes_twice(house):

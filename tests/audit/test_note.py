@@ -11,6 +11,7 @@ from audit.merkle import leaf_hash, tree_root
 from audit.note import (
     Checkpoint,
     PublicKey,
+    is_signed_by,
     make_proof,
     open_checkpoint,
     open_note,
@@ -122,6 +123,23 @@ def test_a_checkpoint_counts_only_if_the_log_s_own_key_signed_it():
         open_checkpoint(other, KEYS)
     assert open_checkpoint(NOTE, KEYS).size == 7
     assert unpad_note(pad_note(NOTE)) == NOTE
+
+
+@pytest.mark.threat("T15")
+def test_a_signer_at_hand_knows_its_own_notes_and_no_others():
+    assert is_signed_by(NOTE, SIGNER)
+    assert not is_signed_by(NOTE, STRANGER)
+    text, separator, line = NOTE.partition(b"\n\n")
+    cosigned = sign_note(text + b"\n", STRANGER).partition(b"\n\n")[2]
+    for other in (
+        text.replace(b"7", b"8") + separator + line,
+        text + separator + line.replace(b"=", b""),
+        text + separator + line + cosigned,
+        text + separator + cosigned,
+        text,
+        b"",
+    ):
+        assert not is_signed_by(other, SIGNER)
 
 
 def open_proof(data, keys):

@@ -1,4 +1,5 @@
 import base64
+import errno
 import re
 
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.directory import LogDirectory
-from audit.errors import AuditError, AuditTampered
+from audit.errors import AuditError, AuditTampered, AuditUnavailable
 from audit.openings import Openings, commitment, salts
 from audit.redact import MAX_HELD_BYTES, Redactor
 
@@ -175,9 +176,32 @@ def test_a_whole_secret_in_a_record_becomes_a_salted_commitment(tmp_path):
     assert commitment(bytes.fromhex(salt), b"hunter2x") == mark["sha256"]
 
 
+def test_a_record_without_a_secret_stays_what_it_is_also_where_its_words_are_known(monkeypatch):
+    monkeypatch.setattr("audit.redact.MAX_CLEAN_LINES", 3)
+    redactor, clean = Redactor({"db": "correct-horse"}), {"cwd": "/w", "argv": ["a", "b"], "n": 0.5}
+    for number in range(9):
+        record = {**clean, "number": f"call {number}"}
+        assert redactor.redact_record(record, len) is record
+        found = redactor.redact_record({**record, "text": f"{number} correct-horse"}, len)
+        assert found == {**record, "text": f"{number} [redacted:db]"}
+    more = redactor.knowing({"place": "call 8"}).redact_record(record, "{}".format)
+    assert more == {**clean, "number": {"$redacted": {"kind": "place", "sha256": "b'call 8'"}}}
+
+
 def test_two_commitments_to_one_value_do_not_show_that_they_are_equal(tmp_path):
     openings = Openings(LogDirectory.prepare(tmp_path / "log"))
     assert openings.seal(b"x") != openings.seal(b"x")
+
+
+def test_a_commitment_whose_salt_cannot_be_kept_is_none(tmp_path, monkeypatch):
+    openings = Openings(LogDirectory.prepare(tmp_path / "log"))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.write", full)
+    with pytest.raises(AuditUnavailable, match=r"openings\.jsonl: No space left"):
+        openings.seal(b"x")
 
 
 @pytest.mark.threat("T23")
