@@ -269,8 +269,9 @@ def aged(rig: Rig, count: int, age_s: float, kept_bytes: int = 0) -> list[str]:
         (place := rig.base / "sets" / set_id).mkdir()
         aged_record = replace(record, set_id=set_id, about=about)
         lines = to_text(aged_record).split(b"\n")
-        head = json.loads(lines[0]) | ({"kept_bytes": kept_bytes} if kept_bytes else {})
-        (place / "record").write_bytes(b"\n".join([json.dumps(head).encode(), *lines[1:]]))
+        first = json.loads(lines[0])
+        first["head"] |= {"kept_bytes": kept_bytes} if kept_bytes else {}
+        (place / "record").write_bytes(b"\n".join([json.dumps(first).encode(), *lines[1:]]))
         made.append(set_id)
     return made
 
