@@ -66,7 +66,7 @@ def _add_step(form: _Form, inside: Descent, standing: Standing) -> None:
         raise SetError(f"{step.path!r} of the change set is gone; it cannot be approved") from error
     form.add(len(found))
     for path, status in found:
-        place = inside.parent(f"{standing.slot}/{path}" if path else standing.slot)
+        place = inside.parent(f"{standing.slot}/{path}") if path else (parent, name)
         mode = stat.S_IMODE(status.st_mode)
         if stat.S_ISDIR(status.st_mode):  # it may have been opened to be read here
             mode = modes.get(path, mode)
