@@ -16,8 +16,11 @@ from pathlib import Path
 
 import anyio
 
-from benchmarks.measure import Row, in_turns_async, ratio
-from sandbox.action import Command, Limits, digest
+from benchmarks.measure import Row, absolute, in_turns_async, ratio
+from sandbox.action import Command, Landing, Limits, digest
+from sandbox.changes.store import ChangeStore
+from sandbox.changes.transaction import apply
+from sandbox.outcome import CommandOutcome
 from sandbox.permit import PermitOffice
 from sandbox.probe import probe
 from sandbox.profile import Profile, ProfileName
@@ -59,6 +62,7 @@ TASKS = (
     Task("30k packages' files", "tar -xf packages.tar", "write", "rm -rf node_modules"),
     Task("rewrite 10k", "sed -i s/x/y/ tree/*/*", "write", "git checkout -q tree"),
 )
+REWRITE = next(task for task in TASKS if task.name == "rewrite 10k")
 TEN = "for n in 1 2 3 4 5 6 7 8 9 10; do echo $n > ten$n; done"
 
 
@@ -68,6 +72,7 @@ class _Bench:
     def __init__(self, base: Path) -> None:
         self.workspace = base / "workspace"
         self.workspace.mkdir()
+        self.store = ChangeStore(base / "state" / "changes")
         self._office, self._host = PermitOffice(), probe()
         self.runner = CommandRunner(self._office, self._host, lambda _: False, base / "state")
 
@@ -77,11 +82,12 @@ class _Bench:
         cwd = str(self.workspace)
         return Command(tuple(argv), None, False, cwd, (), None, shown, limits, (), "0" * 64)
 
-    async def run(self, command: Command) -> None:
+    async def run(self, command: Command) -> CommandOutcome:
         permit = self._office.issue(command, approved_digest=digest(command), approval_id=None)
         outcome = await self.runner.run(permit)
         if outcome.status != "ok":
             raise RuntimeError(f"{command.argv} did not run: {outcome.message}")
+        return outcome
 
     async def plain(self, argv: Sequence[str]) -> None:
         await anyio.to_thread.run_sync(partial(self._plain, argv))
@@ -133,26 +139,30 @@ async def _rows(base: Path) -> list[Row]:
     started = [*await _starts(bench), *await _cold(bench)]
     bench.fill()
     worked = [row for task in TASKS for row in await _work(bench, task)]
+    worked.append(await _approved(bench))
     bench.runner.close()
     return started + worked
 
 
 async def _starts(bench: _Bench) -> list[Row]:
-    true = ("/bin/true",)
+    true, writing = ("/bin/true",), ("/bin/bash", "-c", TEN)
     works: list[Callable[[], Awaitable[object]]] = [
         partial(bench.plain, true),
         partial(bench.in_bwrap, true),
         partial(bench.run, bench.command(true, "read")),
         partial(bench.run, bench.command(true, "write")),
-        partial(bench.run, bench.command(("/bin/bash", "-c", TEN), "write")),
+        partial(bench.run, bench.command(writing, "write")),
         partial(bench.run, bench.command(true, "live")),
         partial(bench.run, bench.command(true, "inspect")),
+        partial(bench.plain, writing),
     ]
-    process, bubblewrap, read, write, ten, live, inspect = await in_turns_async(works, START_ROUNDS)
+    samples = await in_turns_async(works, START_ROUNDS)
+    process, bubblewrap, read, write, ten, live, inspect, outside = samples
     return [
         ratio("warm read /bin/true", read, process, "a plain process"),
         ratio("warm write /bin/true", write, process, "a plain process"),
         ratio("warm write, ten files committed", ten, process, "a plain process"),
+        ratio("warm write, ten files committed", ten, outside, "the same outside"),
         ratio("warm live /bin/true", live, process, "a plain process"),
         ratio("inspect /bin/true", inspect, process, "a plain process"),
         ratio("plain bubblewrap /bin/true", bubblewrap, process, "a plain process"),
@@ -202,3 +212,20 @@ async def _work(bench: _Bench, task: Task) -> list[Row]:
             f"{task.name} in plain bubblewrap", bubblewrap, process, "a plain process", tail=False
         ),
     ]
+
+
+async def _approved(bench: _Bench) -> Row:
+    """Return how long ten thousand changed files take from a yes to the workspace."""
+    command = bench.command(("/bin/bash", "-c", REWRITE.text), "write")
+    held = replace(command, landing=Landing(preview=True))
+    samples: list[float] = []
+    for _ in range(WORK_ROUNDS):
+        await bench.plain(("/bin/bash", "-c", REWRITE.again))
+        effects = (await bench.run(held)).effects
+        if effects is None:
+            raise RuntimeError(f"{REWRITE.text} changed nothing")
+        shown = bench.store.digest(effects.set_id)
+        began = time.perf_counter()
+        apply(bench.store, effects.set_id, approved=shown)
+        samples.append(time.perf_counter() - began)
+    return absolute("approve 10k changed files", samples)

@@ -156,6 +156,8 @@ class Descent:
             PathRefusedError: a component is a symlink, no directory, empty, or `..`.
             OSError: a component is absent or not permitted.
         """
+        if self._held and self._held[-1][0] == path:
+            return self._held[-1][1]
         path = "" if path == "." else path
         while self._held and not f"{path}/".startswith(f"{self._held[-1][0]}/"):
             os.close(self._held.pop()[1])

@@ -85,6 +85,14 @@ class _Listing:
         self.unsure.update(other.unsure)
 
 
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """What lies below one root, and the directories that were looked into."""
+
+    found: _Listing
+    seen: list[_Listing]
+
+
 class Walker:
     """Finds what to cover below some roots, for one predicate of denied reads.
 
@@ -99,6 +107,7 @@ class Walker:
         self.busy = Busy()
         self._edition: object = None
         self._known: dict[str, tuple[_Place, _Listing]] = {}
+        self._trees: dict[_Place, _Tree] = {}
         self._found: dict[tuple[_Place, ...], _Listing] = {}
 
     def find(self, roots: Iterable[str], max_entries: int | None = None) -> Masks:
@@ -113,10 +122,10 @@ class Walker:
             listing, waiting = self._tops(tops)
             key = tuple(waiting)
             found = self._found.get(key)
-            if found is None or found.entries > bound or not _holds(found.unsure):
-                self._found[key] = found = self._walk(waiting, bound)
-                if None in found.unsure.values():
-                    del self._found[key]
+            if found is None or not _holds(found.unsure):
+                found = self._walk(waiting, bound)
+                if found.entries <= bound and None not in found.unsure.values():
+                    self._found[key] = found
         listing.add(found)
         return _masks(listing, tops, complete=found.entries <= bound)
 
@@ -126,8 +135,11 @@ class Walker:
         changed = self._watch.changed()
         if changed is None or edition != self._edition or len(self._known) > MAX_REMEMBERED:
             self._known.clear()
+            self._trees.clear()
         for path in changed or ():
             self._known.pop(path, None)
+            for top in [top for top in self._trees if is_within(path, top.path)]:
+                del self._trees[top]
         if changed != [] or not self._known:
             self._found.clear()
         self._edition = edition
@@ -148,20 +160,34 @@ class Walker:
         return listing, waiting
 
     def _walk(self, tops: list[_Place], bound: int) -> _Listing:
-        """Return everything found below, the top levels first."""
-        found, waiting = _Listing(), deque(tops)
+        """Return everything found below all roots; those that did not change are remembered."""
+        found, seen = _Listing(), list[_Listing]()
+        for top in tops:
+            tree = self._trees.get(top)
+            if tree is None or not _holds(tree.found.unsure):
+                self._trees.pop(top, None)
+                tree = self._tree(top, bound)
+                if tree.found.entries <= bound:
+                    self._trees[top] = tree
+            found.entries += tree.found.entries
+            found.add(tree.found)
+            seen += tree.seen
+        _add_other_names(found, seen)
+        return found
+
+    def _tree(self, top: _Place, bound: int) -> _Tree:
+        """Return everything found below one root, the top levels first."""
+        found, waiting = _Listing(), deque([top])
         seen: list[_Listing] = []
-        roots = len(waiting)  # each is looked into, however many entries the others have
-        while waiting and (found.entries <= bound or roots > 0):
-            place, roots = waiting.popleft(), roots - 1
+        while waiting and found.entries <= bound:
+            place = waiting.popleft()
             listing = self._list(place)
             found.entries += listing.entries
             if listing.is_notable:
                 found.add(listing)
             waiting += listing.below
             seen += [] if place.denied else [listing]
-        _add_other_names(found, seen)
-        return found
+        return _Tree(found, seen)
 
     def _list(self, place: _Place) -> _Listing:
         path = place.path

@@ -10,7 +10,8 @@ import stat
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from sandbox.changes.objects import listed, metadata, walk
 from sandbox.changes.record import Record, Stamp, Standing, Turn, stamp
@@ -22,8 +23,7 @@ from sandbox.dirfd import lstat
 _LOOK_IN = 0o500
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(NamedTuple):
     """One step that can be turned."""
 
     turn: Turn
@@ -142,7 +142,7 @@ class Check:
         )
         theirs = now if to_apply else standing.theirs
         numbers = (*standing.numbers, self._number)
-        self.planned[index] = Planned(turn, replace(standing, numbers=numbers, theirs=theirs))
+        self.planned[index] = Planned(turn, standing._replace(numbers=numbers, theirs=theirs))
 
     def _absent(self, standing: Standing) -> tuple[tuple[Stamp, ...], int] | None:
         """Return that nothing leaves, if the place is free."""
@@ -223,7 +223,7 @@ class Check:
         undressed = standing.undressed if standing.is_applied else now
         numbers = (*standing.numbers, self._number)
         turn = Turn(index, "dress", standing.slot, standing.slot, status.st_ino)
-        self.planned[index] = Planned(turn, replace(standing, numbers=numbers, undressed=undressed))
+        self.planned[index] = Planned(turn, standing._replace(numbers=numbers, undressed=undressed))
 
 
 def differences(
@@ -233,6 +233,8 @@ def differences(
 
     Modes of directories do not matter where we opened some.
     """
+    if tuple(expected) == tuple(now):
+        return []
     before, after = ({each.path: each for each in stamps} for stamps in (expected, now))
     hidden: set[str] = set()
     if os.geteuid():  # what is closed to its owner was looked into by nobody

@@ -157,11 +157,11 @@ class _Splitter:
             return self._merged(standing, theirs)
         if is_ours:
             slot = standing.slot if standing.is_applied else self._copy(standing, standing.ours[0])
-            bare = replace(standing, slot=slot, is_bare=True, ours=standing.ours[:1])
+            bare = standing._replace(slot=slot, is_bare=True, ours=standing.ours[:1])
             return [bare, *self._children(standing, "place", standing.ours)]
         if is_theirs:
             slot = self._copy(standing, theirs[0]) if standing.is_applied else standing.slot
-            bare = replace(standing, slot=slot, is_bare=True, theirs=standing.theirs[:1])
+            bare = standing._replace(slot=slot, is_bare=True, theirs=standing.theirs[:1])
             return [*self._children(standing, "take", theirs), bare]
         return [standing]
 
@@ -207,8 +207,8 @@ class _Splitter:
         if ours_kept == theirs_kept:
             return children
         step = Step("dress", path)
-        bare = replace(standing, step=step, ours=(), theirs=())
-        return [replace(bare, dressed=ours_kept, undressed=theirs_kept), *children]
+        bare = standing._replace(step=step, ours=(), theirs=())
+        return [bare._replace(dressed=ours_kept, undressed=theirs_kept), *children]
 
     def _metadata(self, standing: Standing, theirs: Stamp) -> tuple[Metadata, Metadata]:
         held = self._held(standing)

@@ -7,12 +7,14 @@ one form. Whose times a file has is left out: no program does anything else beca
 import hashlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Sequence
+from operator import itemgetter
 
-from sandbox.changes.objects import reading, walk, xattrs
+from sandbox.changes.objects import reading, walk, xattrs, xattrs_open
 from sandbox.changes.record import Record, Standing
 from sandbox.changes.record_text import SetError
-from sandbox.dirfd import Descent, Metadata
+from sandbox.changes.renames import Place
+from sandbox.dirfd import Descent
 
 TAG = b"permitgate-changes-v1\0"
 _CHUNK_BYTES = 1 << 20
@@ -44,57 +46,56 @@ class _Form:
         self.hash = hashlib.sha256(TAG)
 
     def add(self, *fields: bytes | int) -> None:
-        for field in fields:
-            value = b"%d" % field if isinstance(field, int) else field
-            self.hash.update(b"%d:" % len(value))
-            self.hash.update(value)
+        values = [b"%d" % field if isinstance(field, int) else field for field in fields]
+        self.hash.update(b"".join([b"%d:%b" % (len(value), value) for value in values]))
 
 
 def _add_step(form: _Form, inside: Descent, standing: Standing) -> None:
     step = standing.step
     form.add(step.move.encode(), os.fsencode(step.path), standing.is_bare)
     if standing.dressed is not None:
-        _add_metadata(form, standing.dressed)
+        kept = standing.dressed
+        form.add(kept.mode, kept.uid, kept.gid, *_fields(kept.xattrs))
     if step.move not in {"place", "exchange"}:
         return
     modes = {each.path: each.mode for each in standing.ours}
     try:
         parent, name = inside.parent(standing.slot)
-        found = sorted(walk(parent, name, "open"), key=lambda each: each[0])
+        found = sorted(walk(parent, name, "open"), key=itemgetter(0))
     except FileNotFoundError as error:
         raise SetError(f"{step.path!r} of the change set is gone; it cannot be approved") from error
     form.add(len(found))
     for path, status in found:
-        holder, last = inside.parent(f"{standing.slot}/{path}" if path else standing.slot)
+        place = inside.parent(f"{standing.slot}/{path}") if path else (parent, name)
         mode = stat.S_IMODE(status.st_mode)
         if stat.S_ISDIR(status.st_mode):  # it may have been opened to be read here
             mode = modes.get(path, mode)
-        form.add(os.fsencode(path), mode, status.st_uid, status.st_gid)
-        _add_xattrs(form, xattrs(holder, last))
-        _add_content(form, holder, last, status)
+        _add_object(form, place, status, (os.fsencode(path), mode, status.st_uid, status.st_gid))
 
 
-def _add_metadata(form: _Form, kept: Metadata) -> None:
-    form.add(kept.mode, kept.uid, kept.gid)
-    _add_xattrs(form, kept.xattrs)
-
-
-def _add_xattrs(form: _Form, kept: Iterable[tuple[str, bytes]]) -> None:
-    fields = [field for name, value in kept for field in (os.fsencode(name), value)]
-    form.add(len(fields), *fields)
-
-
-def _add_content(form: _Form, parent: int, name: str, status: os.stat_result) -> None:
+def _add_object(
+    form: _Form, place: Place, status: os.stat_result, head: Sequence[bytes | int]
+) -> None:
     if stat.S_ISLNK(status.st_mode):
-        form.add(b"link", os.fsencode(os.readlink(name, dir_fd=parent)))
+        target = os.fsencode(os.readlink(place[1], dir_fd=place[0]))
+        form.add(*head, *_fields(xattrs(*place)), b"link", target)
     elif stat.S_ISDIR(status.st_mode):
-        form.add(b"directory")
+        form.add(*head, *_fields(xattrs(*place)), b"directory")
     else:
-        form.add(b"file", status.st_size)
-        left = status.st_size
-        with reading(parent, name) as file:
-            while chunk := os.read(file, _CHUNK_BYTES):
-                form.hash.update(chunk)
-                left -= len(chunk)
-        if left:
-            raise SetError(f"{name!r} of the change set is being written; it cannot be approved")
+        with reading(*place) as file:
+            form.add(*head, *_fields(xattrs_open(file)), b"file", status.st_size)
+            _add_bytes(form, file, place[1], status.st_size)
+
+
+def _add_bytes(form: _Form, file: int, name: str, size: int) -> None:
+    """Add a file's bytes; one more than it has is asked for, to see that it does not grow."""
+    while size >= 0 and (chunk := os.read(file, min(size, _CHUNK_BYTES) + 1)):
+        form.hash.update(chunk)
+        size -= len(chunk)
+    if size:
+        raise SetError(f"{name!r} of the change set is being written; it cannot be approved")
+
+
+def _fields(kept: Sequence[tuple[str, bytes]]) -> list[bytes | int]:
+    fields = [field for name, value in kept for field in (os.fsencode(name), value)]
+    return [len(fields), *fields]

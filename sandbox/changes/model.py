@@ -1,11 +1,11 @@
 """The words of a change set: what changed, and the renames that make it so.
 
 May touch: nothing. Paths are relative to the root, as `os.fsdecode` gives them, so a name that is
-not UTF-8 survives.
+not UTF-8 survives. What a set has ten thousands of are tuples: made, written and read in no time.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Kind = Literal["file", "directory", "symlink"]
 Operation = Literal["created", "modified", "deleted", "attributes"]
@@ -14,8 +14,7 @@ Operation = Literal["created", "modified", "deleted", "attributes"]
 Move = Literal["place", "exchange", "take", "dress"]
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """One name of the workspace that is not as it was: what people read and policy decides on."""
 
     path: str
@@ -28,8 +27,7 @@ class Change:
     mtime_ns: int = 0  # afterwards; a file that is younger now was changed by somebody else
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One rename, or one `dress`: all changes below `path` happen with it."""
 
     move: Move

@@ -146,15 +146,17 @@ def reading(parent: int, name: str) -> Iterator[int]:
 def xattrs(parent: int, name: str) -> tuple[tuple[str, bytes], ...]:
     """Return the extended attributes of an object, without those of overlayfs."""
     path = at(parent, name)
+    names = [each for each in _names(path) if not _is_noted(each)]
+    return tuple((each, os.getxattr(path, each, follow_symlinks=False)) for each in sorted(names))
+
+
+def xattrs_open(file: int) -> tuple[tuple[str, bytes], ...]:
+    """Return the same of an open file."""
     try:
-        names = os.listxattr(path, follow_symlinks=False)
+        names = [each for each in os.listxattr(file) if not _is_noted(each)]
     except OSError:  # the filesystem has none
         return ()
-    return tuple(
-        (each, os.getxattr(path, each, follow_symlinks=False))
-        for each in sorted(names)
-        if not _is_noted(each)
-    )
+    return tuple((each, os.getxattr(file, each)) for each in sorted(names))
 
 
 def _is_noted(xattr: str) -> bool:
@@ -164,12 +166,8 @@ def _is_noted(xattr: str) -> bool:
 def metadata_open(file: int) -> Metadata:
     """Return what an open file keeps besides its bytes."""
     status = os.fstat(file)
-    try:
-        names = sorted(os.listxattr(file))
-    except OSError:  # the filesystem has none
-        names = []
-    kept = tuple((each, os.getxattr(file, each)) for each in names if not _is_noted(each))
-    return Metadata(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, kept)
+    mode = stat.S_IMODE(status.st_mode)
+    return Metadata(mode, status.st_uid, status.st_gid, xattrs_open(file))
 
 
 def metadata(parent: int, name: str) -> Metadata:

@@ -12,14 +12,15 @@ from typing import Literal, NamedTuple
 from sandbox.changes.model import About, Change, ChangeSet, Found, Reason, State, Step
 from sandbox.dirfd import Metadata
 
-_LETTERS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l"}
+Letter = Literal["f", "d", "l", "o"]  # a file, directory, link, anything else
+_LETTERS: dict[int, Letter] = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l"}
 
 
 class Stamp(NamedTuple):
     """One object as it was seen; who changes it changes this too."""
 
     path: str  # relative to the step's, "" for that itself
-    kind: str  # f, d, l, o for a file, directory, link, anything else
+    kind: Letter
     size: int
     mtime_ns: int
     mode: int
@@ -37,8 +38,7 @@ def stamp(path: str, status: stat_result) -> Stamp:
     return Stamp(path, kind, size, status.st_mtime_ns, stat.S_IMODE(status.st_mode))
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """One step of a set and where it stands."""
 
     step: Step
@@ -65,11 +65,10 @@ class Standing:
         return sum(each.size for each in (self.theirs if self.is_applied else self.ours))
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """One rename of a transition, or one dressing; inodes say afterwards whether it happened."""
 
-    index: int  # of the standing
+    nth: int  # standing
     kind: Literal["in", "out", "swap", "dress"]
     slot: str  # where it meets the workspace: in the set's directory, or in the staging directory
     source: str  # where the coming object lies in the set's directory
@@ -77,8 +76,7 @@ class Turn:
     going: int = 0  # inode of what leaves it
 
 
-@dataclass(frozen=True, slots=True)
-class Touched:
+class Touched(NamedTuple):
     """A directory of the workspace whose entries, mode or owner a transition changes."""
 
     path: str

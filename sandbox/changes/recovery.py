@@ -123,7 +123,7 @@ class _Settling:
             self._close_again()
         self._clear(has_happened=has_happened)
         standings = self._record.standings
-        paths = tuple(sorted(standings[turn.index].step.path for turn in kept))
+        paths = tuple(sorted(standings[turn.nth].step.path for turn in kept))
         return Settled(self._record.about.root, has_happened, paths)
 
     def _take_back(self, journal: Record, last: Transition, stage: int | None) -> list[Turn]:
@@ -135,7 +135,7 @@ class _Settling:
             kept = [
                 turn
                 for turn in reversed(last.turns)
-                if not turns.take_back(turn, journal.standings[turn.index])
+                if not turns.take_back(turn, journal.standings[turn.nth])
             ]
         self._mend_held(last)
         if kept:
@@ -166,7 +166,7 @@ class _Settling:
 
     def _stands(self, turn: Turn, journal: Record) -> bool:
         """Return whether the workspace is as a step left it."""
-        status = self._place.status(journal.standings[turn.index].step.path)
+        status = self._place.status(journal.standings[turn.nth].step.path)
         if turn.kind == "dress":
             return False
         return (
@@ -219,11 +219,11 @@ class _Settling:
 
 def _as_left(journal: Record, last: Transition, kept: Sequence[Turn]) -> Record:
     """Return the record when some steps could not be taken back: they count as turned."""
-    stayed = {turn.index for turn in kept}
+    stayed = {turn.nth for turn in kept}
     back = {
-        turn.index: _as_before(journal.standings[turn.index], turn)
+        turn.nth: _as_before(journal.standings[turn.nth], turn)
         for turn in last.turns
-        if turn.index not in stayed
+        if turn.nth not in stayed
     }
     return replace(journal.with_standings(back), last=replace(last, turns=tuple(kept)))
 
@@ -231,5 +231,5 @@ def _as_left(journal: Record, last: Transition, kept: Sequence[Turn]) -> Record:
 def _as_before(standing: Standing, turn: Turn) -> Standing:
     numbers = standing.numbers[:-1]
     slot = turn.source if turn.coming and turn.kind != "dress" else standing.slot
-    before = replace(standing, numbers=numbers, slot=slot)
-    return before if numbers else replace(before, theirs=(), undressed=None)
+    before = standing._replace(numbers=numbers, slot=slot)
+    return before if numbers else before._replace(theirs=(), undressed=None)

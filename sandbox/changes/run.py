@@ -6,7 +6,6 @@ May touch: the change store and, through it, the workspace. Takes a permit and n
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from anyio import to_thread
 
@@ -83,8 +82,7 @@ _OPPOSITE: dict[Operation, Operation] = {"created": "deleted", "deleted": "creat
 
 def backwards(change: Change) -> Change:
     """Return what undoing a change does."""
-    return replace(
-        change,
+    return change._replace(
         operation=_OPPOSITE.get(change.operation, change.operation),
         bytes_before=change.bytes_after,
         bytes_after=change.bytes_before,

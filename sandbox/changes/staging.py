@@ -7,7 +7,6 @@ mount, so what comes is copied in before, and what left is copied out after.
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 
 from sandbox.changes.check import Planned
 from sandbox.changes.copies import Copies
@@ -65,18 +64,18 @@ class Bringing:
         if turn.kind == "dress":
             return planned
         self._number += 1
-        turn = replace(turn, slot=str(self._number))
+        turn = turn._replace(slot=str(self._number))
         if turn.coming:
             self._copies.copy(self._site.own.parent(turn.source), turn.slot)
             now = dict(walk(self._staging, turn.slot, "open"))
-            turn = replace(turn, coming=now[""].st_ino)
+            turn = turn._replace(coming=now[""].st_ino)
             if standing.is_applied:  # it will be
-                standing = replace(standing, ours=_as_copied(standing.ours, now))
+                standing = standing._replace(ours=_as_copied(standing.ours, now))
             else:
-                standing = replace(standing, theirs=_as_copied(standing.theirs, now))
+                standing = standing._replace(theirs=_as_copied(standing.theirs, now))
         if turn.going:
             self.parts += 1
-            standing = replace(standing, slot=f"{_PART}/{self.parts}")
+            standing = standing._replace(slot=f"{_PART}/{self.parts}")
         return Planned(turn, standing)
 
 
@@ -99,7 +98,7 @@ def copy_out(
     copies = Copies(site.own_fd, durable=durable)
     for turn in turns:
         if turn.going:
-            slot = record.standings[turn.index].slot
+            slot = record.standings[turn.nth].slot
             remove(*site.slot(slot))
             copies.copy((staging, turn.slot), slot)
 

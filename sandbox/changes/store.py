@@ -172,8 +172,11 @@ class ChangeStore:
         Raises:
             SetError: there is no such set, or what it brings is not there.
         """
-        record = self.record(set_id)
-        with opened(self.place(set_id)) as own:
+        return self.digest_of(self.record(set_id))
+
+    def digest_of(self, record: Record) -> str:
+        """Return the digest of a set as `digest` does; its record was just read."""
+        with opened(self.place(record.set_id)) as own:
             return digest(own, record)
 
     @contextmanager

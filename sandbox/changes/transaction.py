@@ -55,6 +55,7 @@ class How:
     steps: Sequence[int] | None = None  # instead of paths: these, by their index
     is_whole: bool = True  # or nothing, if somebody else changed a place
     is_durable: bool = False  # on disk when it ends
+    approved: str | None = None  # the digest that a person approved; another one is an error
 
 
 def apply(
@@ -78,11 +79,9 @@ def apply(
         SetError: there is no such set, nothing to apply, or the digest is another.
         SandboxError: no space or no permission; nothing was changed.
     """
-    how = How(to_apply=True, paths=paths, is_whole=False, is_durable=durable)
+    how = How(True, paths, is_whole=False, is_durable=durable, approved=approved)
     with store.locked():
         recover_locked(store)
-        if approved is not None and store.digest(set_id) != approved:
-            raise SetError(f"change set {set_id} is not what was approved; nothing was changed")
         return turn(store, set_id, how)
 
 
@@ -126,6 +125,8 @@ def turn(store: ChangeStore, set_id: str, how: How) -> Applied:
     if store.active.has(set_id):
         raise SetError(f"change set {set_id} could not be recovered yet; nothing was changed")
     record = store.record(set_id)
+    if how.approved is not None and store.digest_of(record) != how.approved:
+        raise SetError(f"change set {set_id} is not what was approved; nothing was changed")
     transition = _Transition(store, record, how)
     try:
         with site(record.about.root, store.place(set_id)) as place:
@@ -178,7 +179,7 @@ class _Transition:
         return Applied(
             self._record.set_id,
             self._number,
-            self._record.changes_of([each.turn.index for each in done]),
+            self._record.changes_of([each.turn.nth for each in done]),
             tuple(sorted({*changed, *overtaken})),
         )
 
@@ -271,7 +272,7 @@ class _Transition:
         """Find the directories that are touched, before anything touches them."""
         how = self._how
         touching = Touching(place, self._record, self._opened, to_apply=how.to_apply)
-        turning = {each.turn.index for each in planned}
+        turning = {each.turn.nth for each in planned}
         is_last = all(
             each.is_applied == how.to_apply or index in turning
             for index, each in enumerate(self._record.standings)
@@ -282,7 +283,7 @@ class _Transition:
         self._record = replace(self._record, times=touching.times)
 
     def _after(self, before: Record, planned: Iterable[Planned], stage: int | None) -> Record:
-        standings = {each.turn.index: each.standing for each in planned}
+        standings = {each.turn.nth: each.standing for each in planned}
         turns = tuple(each.turn for each in planned)
         last = Transition(
             self._number,

@@ -205,7 +205,7 @@ def _status(held_by: Descent, slot: str) -> os.stat_result | None:
 
 
 def _aside_name(turn: Turn) -> str:
-    return f"aside-{turn.index}"
+    return f"aside-{turn.nth}"
 
 
 def touch(site: Site, touched: Sequence[Touched]) -> None:

@@ -371,7 +371,7 @@ def _same_bytes(pair: _Pair, size: int) -> bool:
         return False
     try:
         with reading(pair.up, pair.name) as mine:
-            while chunk := os.read(mine, _CHUNK_BYTES):
+            while chunk := os.read(mine, min(size, _CHUNK_BYTES)):
                 if os.read(theirs, len(chunk)) != chunk:
                     return False
             return True

@@ -68,6 +68,16 @@ def test_a_walk_that_reaches_its_bound_says_so(tmp_path):
 
 
 @pytest.mark.threat("T10")
+def test_a_walk_that_reached_its_bound_is_not_remembered(tmp_path):
+    for number in range(5):
+        (tmp_path / f"{number}").mkdir()
+        (tmp_path / f"{number}/.env").touch()
+    walker = Walker(is_env)
+    assert not walker.find([str(tmp_path)], max_entries=4).complete
+    assert len(walker.find([str(tmp_path)]).files) == 5
+
+
+@pytest.mark.threat("T10")
 def test_a_remembered_directory_is_listed_again_once_it_changed(tmp_path):
     os.utime(tmp_path, (1, 1))
     walker = Walker(is_env)

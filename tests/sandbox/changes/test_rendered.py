@@ -3,7 +3,6 @@
 import re
 import time
 import tracemalloc
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -90,7 +89,7 @@ def test_the_last_line_has_the_totals():
 def test_a_directory_is_not_listed_when_what_is_in_it_is():
     directory = Change("d", "created", "directory", mode_after=0o755)
     inner = Change("d/e/f", "created", "file")
-    lines = listed(directory, replace(directory, path="d-e"), replace(directory, path="d/e"), inner)
+    lines = listed(directory, directory._replace(path="d-e"), directory._replace(path="d/e"), inner)
     assert [line.split()[1] for line in lines[:-1]] == ["d-e/", "d/e/f"]
 
 

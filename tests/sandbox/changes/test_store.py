@@ -16,13 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.changes.history import History
-from sandbox.changes.model import About, Change, Found, Keep, Reason
+from sandbox.changes.model import About, Change, Found, Keep, Reason, Step
 from sandbox.changes.pruning import YOUNGEST_S
-from sandbox.changes.record import Record
+from sandbox.changes.record import Record, Stamp, Standing
 from sandbox.changes.record_text import SetError, from_text, head_from_text, to_text
 from sandbox.changes.recovery import recover
 from sandbox.changes.store import ChangeStore
 from sandbox.changes.transaction import apply, revert
+from sandbox.dirfd import Metadata
 from tests.sandbox.changes.overlaid import tree, write
 from tests.sandbox.changes.rig import Rig
 
@@ -269,8 +270,9 @@ def aged(rig: Rig, count: int, age_s: float, kept_bytes: int = 0) -> list[str]:
         (place := rig.base / "sets" / set_id).mkdir()
         aged_record = replace(record, set_id=set_id, about=about)
         lines = to_text(aged_record).split(b"\n")
-        head = json.loads(lines[0]) | ({"kept_bytes": kept_bytes} if kept_bytes else {})
-        (place / "record").write_bytes(b"\n".join([json.dumps(head).encode(), *lines[1:]]))
+        first = json.loads(lines[0])
+        first["head"] |= {"kept_bytes": kept_bytes} if kept_bytes else {}
+        (place / "record").write_bytes(b"\n".join([json.dumps(first).encode(), *lines[1:]]))
         made.append(set_id)
     return made
 
@@ -387,6 +389,37 @@ def test_a_record_reads_as_it_was_written(path: str, root: str, summary: str, si
         record, about=replace(about, summary=summary.encode(errors="backslashreplace").decode())
     )
     assert head_from_text(text.split(b"\n")[0]) == from_text(text).head
+
+
+@pytest.mark.threat("T21")
+@pytest.mark.parametrize(
+    ("wanted", "written"),
+    [
+        (b'"version":2', b'"version":1'),
+        (b'"since_ns":1', b'"since_ns":"1"'),
+        (b'"since_ns":1', b'"since_ns":1,"until_ns":2'),
+        (b'["","f",1,', b'["","f",true,'),
+        (b'["","f",1,', b'["","f",1,1,'),
+        (b'["","f",1,', b'["","x",1,'),
+        (b'"00ff"', b'"0g"'),
+        (b'"source":"exec"', b'"source":"other"'),
+    ],
+)
+def test_a_record_is_read_strictly(wanted: bytes, written: bytes):
+    about = About("/w", 1, 2, "exec", "a command", "s", 0.5)
+    ours = (Stamp("", "f", 1, 2, 0o644),)
+    kept = Metadata(0o755, 0, 0, (("user.a\udcff", b"\x00\xff"),))
+    standings = (
+        Standing(Step("place", "a"), "upper/a", ours=ours),
+        Standing(Step("dress", "d"), "upper/d", dressed=kept),
+    )
+    steps = tuple(each.step for each in standings)
+    record = Record("0" * 32, about, Found(steps=steps), standings)
+    text = to_text(record)
+    assert from_text(text) == record
+    assert text.count(wanted) == 1
+    with pytest.raises(SetError, match="damaged"):
+        from_text(text.replace(wanted, written))
 
 
 @given(st.binary())
