@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -251,7 +252,10 @@ def _appending(base: Path) -> list[Row]:
 
         alone = in_turns(write, lambda: log.append(_record(1)), APPENDED)
         journal = Journal(log, base / "log", Redactor())
-        together = in_turns(all_write, lambda: anyio.run(_all_append, journal), VERIFIED, warm_up=1)
+        all_append = partial(
+            anyio.run, _all_append, journal, list(map(_record, range(TASKS * EACH)))
+        )
+        together = in_turns(all_write, all_append, VERIFIED, warm_up=1)
         journal.close()
         writers = _Writers(base / "log")
         two = in_turns(all_write, writers.append, VERIFIED, warm_up=1)
@@ -264,16 +268,16 @@ def _appending(base: Path) -> list[Row]:
     ]
 
 
-async def _all_append(journal: Journal) -> None:
+async def _all_append(journal: Journal, records: Sequence[Record]) -> None:
     """Append from many tasks at a time, as the calls of a server do: redacted, then durable."""
 
-    async def append(records: Sequence[Record]) -> None:
-        for record in records:
+    async def append(some: Sequence[Record]) -> None:
+        for record in some:
             await journal.append(record)
 
     async with anyio.create_task_group() as tasks:
         for first in range(0, TASKS * EACH, EACH):
-            tasks.start_soon(append, list(map(_record, range(first, first + EACH))))
+            tasks.start_soon(append, records[first : first + EACH])
 
 
 def _per_record(name: str, samples: tuple[Samples, Samples], written: int, appended: int) -> Row:
