@@ -2,7 +2,8 @@
 
 `command()` is an executable that behaves as the installed command does: a process of its own with
 the caller's arguments, directory, environment and streams, that ends when the caller's is ended.
-It stands in where many starts are wanted; what speaks of the installed command uses that.
+It stands in where many starts are wanted; what speaks of the installed command uses that, and so
+does a start in other namespaces, or with variables that the interpreter reads.
 Run as a script this file is the process that forks.
 """
 
@@ -33,7 +34,8 @@ STREAMS = 3
 SHIM = """\
 #!{python} -IS
 import marshal, os, signal, socket, struct, sys
-if {namespaces!r} != [os.readlink("/proc/self/ns/" + name) for name in {names!r}]:
+is_elsewhere = {namespaces!r} != [os.readlink("/proc/self/ns/" + name) for name in {names!r}]
+if is_elsewhere or any(name.startswith("PYTHON") for name in os.environ):
     os.execv({installed!r}, [{installed!r}, *sys.argv[1:]])
 door = socket.socket(socket.AF_UNIX)
 door.connect({address!r})
