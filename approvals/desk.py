@@ -8,7 +8,7 @@ record `recover` can finish (a vote) or burn (a use).
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -24,6 +24,7 @@ from approvals.records import (
     half_moves,
     move_record,
     opened_facts,
+    proven_facts,
     signed_facts,
     vote_facts,
 )
@@ -57,6 +58,7 @@ MOVES: Mapping[tuple[State, str], frozenset[State]] = MappingProxyType(
         (State.APPROVED, "resolved"): frozenset({State.LAPSED, State.REVOKED}),
     }
 )
+DECISIONS = frozenset({State.APPROVED, State.DENIED})
 MAX_PENDING = 10
 COOL_DOWN_S = 60
 STORE_POLL_S = 1.0
@@ -115,6 +117,16 @@ class Desk:
             self._applied(move, pending.id, State.PENDING if created else None)
         self.bell.ring()
         return pending if created else self._load(live_id)
+
+    def open_once(self, question: Question) -> Pending:
+        """Return the request that asked this before, whatever became of it, or a new one.
+
+        Raises:
+            ApprovalError: as for `open`.
+        """
+        with self._moving:
+            self.expire()
+            return self._store.last_asked(question) or self.open(question)
 
     def get(self, request_id: str) -> Pending:
         """Return one request as it stands now.
@@ -186,6 +198,21 @@ class Desk:
             by = voters.signer(text.encode(), armored, now_ms / 1000)
             vote = Vote(Answer.APPROVE, by)
             return self._cast(pending, vote, signed_facts(by, text, armored, now_ms))
+
+    def vote_proven(self, request_id: str, votes: Sequence[Vote], proof: str) -> State:
+        """Count what people answered elsewhere, as `proof` tells, and return the state it led to.
+
+        Raises:
+            NotPending: the request is unknown, answered or too late.
+            ApprovalError: as for `vote`, or the log could not keep the proof.
+        """
+        facts = proven_facts(proof)
+        with self._moving:
+            for vote in votes:
+                pending = self.get(request_id)
+                _must_be(pending, State.PENDING)
+                self._cast(pending, vote, facts)
+            return self.get(request_id).state
 
     def grant(
         self, request_id: str, terms: Terms, principal: Principal, seen_digest: str
@@ -378,7 +405,8 @@ class Desk:
         return move
 
     def _applied(self, move: str, request_id: str, state: State | None) -> None:
-        self._write(applied_record(move, request_id, state))
+        decided = self._load(request_id) if state in DECISIONS else None
+        self._write(applied_record(move, request_id, state, decided))
 
     def _write(self, record: Mapping[str, object]) -> None:
         try:
@@ -430,11 +458,11 @@ def _refusal(pending: Pending, vote: Vote, held: Roles) -> str:
 
 
 def _refused_yes(pending: Pending, vote: Vote, held: Roles) -> str:
-    by, requester, need = vote.by, pending.question.requester, pending.question.need
+    by, need = vote.by, pending.question.need
     if vote.answer is Answer.APPROVE_FOR_SESSION and not pending.question.for_session:
         return "nothing of it can be permitted for a session: say yes to this once, or no."
-    if (by.channel, by.uid, by.name) == (requester.channel, requester.uid, requester.name):
-        return f"{by.identity} asked for it and cannot approve it."
+    if part := _part_in_it(by, pending.question):
+        return f"{by.identity} {part} and cannot approve it."
     if by.level < need.level:
         return f"a yes of level {by.level:d} does not reach the level {need.level:d} it needs."
     lacks = (each for each in need.roles if not any(by.name in held.get(one, ()) for one in each))
@@ -443,3 +471,12 @@ def _refused_yes(pending: Pending, vote: Vote, held: Roles) -> str:
     if any(old.by.person == by.person for old in pending.votes):
         return f"{by.person} has said yes already; the quorum needs someone else."
     return ""
+
+
+def _part_in_it(by: Principal, question: Question) -> str:
+    """Return what somebody has to do with the asking, for which no yes of theirs counts."""
+    requester = question.requester
+    if (by.channel, by.uid, by.name) == (requester.channel, requester.uid, requester.name):
+        return "asked for it"
+    is_behind = by.name.casefold() in map(str.casefold, question.set_off_by)
+    return "set it off" if is_behind else ""

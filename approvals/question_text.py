@@ -46,6 +46,7 @@ def question_from(text: str) -> Question:
             for one in raw.get("offers", ())
         ),
         act=act_from(raw),
+        set_off_by=tuple(raw.get("set_off_by", ())),
     )
 
 

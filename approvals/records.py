@@ -34,12 +34,26 @@ def move_record(
     }
 
 
-def applied_record(move: str, request_id: str, state: State | None) -> dict[str, object]:
-    """Return the record that confirms one move: the state it led to, or `lost`."""
+def applied_record(
+    move: str, request_id: str, state: State | None, decided: Pending | None = None
+) -> dict[str, object]:
+    """Return the record that confirms one move: the state it led to, or `lost`.
+
+    With what was `decided`, this one record tells a stranger to what and by whom.
+    """
+    decision = {} if decided is None else _decision(decided)
     return {
         "event": "approval.applied",
         "move": move,
-        "approval": {"id": request_id, "state": state.value if state else "lost"},
+        "approval": {"id": request_id, "state": state.value if state else "lost", **decision},
+    }
+
+
+def _decision(pending: Pending) -> dict[str, object]:
+    return {
+        "request_digest": pending.request_digest,
+        "action_digest": visible(pending.question.action_digest, SHORT),
+        "votes": list(map(vote_facts, pending.votes)),
     }
 
 
@@ -98,6 +112,20 @@ def signed_facts(by: Principal, text: str, armored: str, at_ms: int) -> dict[str
         "signature": armored,
     }
     return {"signed": signed}
+
+
+def proven_facts(proof: str) -> dict[str, object]:
+    """Return what a vote that was given elsewhere records besides: the proof of it, whole.
+
+    Raises:
+        ApprovalError: it is too long to be kept.
+    """
+    if len(proof) > MAX_LOGGED_STATEMENT:
+        raise ApprovalError(
+            f"the proof of the answer has {len(proof)} characters and the log keeps "
+            f"{MAX_LOGGED_STATEMENT}, so nobody could check it later. It does not count."
+        )
+    return {"proof": proof}
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,12 @@ class Store:
             twin_id = db.execute(tables.LIVE_TWIN, _twin_of(question)).scalar()
         return self.load(twin_id) if twin_id else None
 
+    def last_asked(self, question: Question) -> Pending | None:
+        """Return the last request of this session and requester for the same action, if any."""
+        with self._reading() as db:
+            last_id = db.execute(tables.LAST_ASKED, _twin_of(question)).scalar()
+        return self.load(last_id) if last_id else None
+
     def due(self, now_ms: int) -> list[tuple[str, State]]:
         """Return (id, state) of pending requests past expiry and approved ones past use-by."""
         with self._reading() as db:

@@ -25,6 +25,7 @@ from mcp_server import known_secrets
 from mcp_server.approver import Approver
 from mcp_server.caller import Caller
 from mcp_server.config import Config
+from mcp_server.decision_proofs import decision_proof
 from mcp_server.freeze import Freezer
 from mcp_server.gate import Gate, Rooms
 from mcp_server.host_grants import HostGrants
@@ -117,6 +118,7 @@ class App:
             owner=Principal("page", uid, "owner", Level.OWNER),
             approvers=settings.approvers,
             redact=self.redactor.redact_text,
+            proof_of=partial(decision_proof, self.log_directory),
         )
         try:
             await serve(site, settings.page.address)
@@ -219,10 +221,12 @@ def _own_ports(config: Config) -> frozenset[int]:
 
 
 def _own_files(config: Config, where: Places) -> tuple[str, ...]:
-    """Return what no command may read: what is answered with, or speaks to people for us."""
+    """Return what no command may read: what answers and notices are given by, or asked for by."""
     told_with = (target.secret for target in config.approvals.notify)
-    approvers = config.approvals.approvers
-    named = (where.approvals, where.config_file, where.http_token, approvers, *told_with)
+    approvers, server = config.approvals.approvers, config.approvals.server
+    asking = None if server is None else server.token_file
+    ours = (where.approvals, where.config_file, where.http_token)
+    named = (*ours, approvers, asking, *told_with)
     return tuple(str(path.resolve()) for path in named if path is not None)
 
 

@@ -28,13 +28,15 @@ from approvals.terminal_view import as_lines
 from mcp_server.calls import Call, Frozen
 from mcp_server.client import Answer as ClientAnswer
 from mcp_server.client import Client, Resumed
-from mcp_server.config import ApprovalSettings
+from mcp_server.config import ApprovalSettings, ServerSettings
 from mcp_server.questions import question_for
 from mcp_server.reach import Channel, highest_level, lacking, levels, people
 from policy.model import Decision
 
 if TYPE_CHECKING:
     from mcp_types import InputRequiredResult
+
+    from mcp_server.approval_server import ApprovalServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class Approver:
         self._desk = desk
         self._settings = settings
         self._uid, self._redact = owner
+        self._server = None if settings.server is None else _server(desk, settings.server, owner[0])
 
     async def decide(
         self, call: Call, decision: Decision, frozen: Frozen, client: Client
@@ -116,6 +119,9 @@ class Approver:
         pending = await to_thread.run_sync(self._request, question, client.resumed)
         if pending is None:
             return Refused("The call answers another request; call again afresh.")
+        if self._server is not None and "server" in channels and pending.state is State.PENDING:
+            await self._server.ask(pending, is_alone=list(channels) == ["server"])
+            pending = await to_thread.run_sync(self._desk.get, pending.id)
         if pending.state is State.PENDING:
             suspended = await self._answered(pending, channels, client)
             if suspended is not None:
@@ -141,7 +147,9 @@ class Approver:
         return [
             channel
             for channel, level in levels(self._settings).items()
-            if question.need.level <= level and (channel != "elicitation" or client.can_be_asked)
+            if question.need.level <= level
+            and (channel != "elicitation" or client.can_be_asked)
+            and (channel != "server" or not question.need.roles)  # nobody's role is known there
         ]
 
     def _nobody(self, question: Question) -> str:
@@ -200,6 +208,8 @@ class Approver:
                 group.cancel_scope.cancel()
 
             group.start_soon(watch)
+            if self._server is not None and "server" in channels:
+                group.start_soon(self._server.follow, pending)
             group.start_soon(client.keep_alive, text)
             if "elicitation" in channels:
                 offers = bool(pending.question.for_session)
@@ -233,6 +243,12 @@ class Approver:
             return Waiting(pending.id)
         said = f" They said: {reason}" if (reason := reason_of(pending)) else ""
         return Refused(f"The request was {pending.state.value}.{said}", pending.id)
+
+
+def _server(desk: Desk, settings: ServerSettings, uid: int) -> "ApprovalServer":
+    from mcp_server.approval_server import ApprovalServer  # noqa: PLC0415  # loads slowly
+
+    return ApprovalServer(desk, settings, uid)
 
 
 def _elsewhere(channels: Sequence[Channel]) -> Sequence[Channel]:

@@ -18,7 +18,8 @@ from policy.document import PolicyError
 from policy.model import Effect
 from policy.rules import Policy
 
-Channel = Literal["elicitation", "terminal", "signature", "page", "api"]
+Channel = Literal["elicitation", "terminal", "signature", "page", "api", "server"]
+MOST_ELSEWHERE = 10  # people that another server may ask for one request
 
 
 def voters(settings: ApprovalSettings) -> Voters:
@@ -50,6 +51,8 @@ def levels(settings: ApprovalSettings) -> dict[Channel, Level]:
         found["page"] = settings.owner_level
     if settings.approvers is not None:
         found["api"] = Level.SEPARATE
+    if settings.server is not None:
+        found["server"] = Level.SEPARATE
     return found
 
 
@@ -121,6 +124,9 @@ def people(settings: ApprovalSettings) -> tuple[Person, ...]:
     if settings.approvers is not None:
         named = [one.name for one in approvers(settings.approvers) if one.role == "approver"]
         found += [Person(name, f"somebody else, {name}", Level.SEPARATE) for name in named]
+    if settings.server is not None:  # who they are is known there; none holds a role here
+        everybody = (f"somebody elsewhere, {number}" for number in range(MOST_ELSEWHERE))
+        found += [Person("", voter, Level.SEPARATE) for voter in everybody]
     for name, level in known.reach(time.time()).items():
         voter = f"somebody else, {name}" if name in settings.separate else "the owner"
         found.append(Person(name, voter, level))
