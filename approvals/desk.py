@@ -296,6 +296,11 @@ class Desk:
                 after = State.EXPIRED if before is State.PENDING else State.LAPSED
                 self._move(self._load(request_id), "resolved", after)
 
+    def rest(self) -> None:
+        """Return once no move of this desk is half made."""
+        with self._moving:
+            return
+
     def recover(self, records: Iterable[Mapping[str, object]]) -> int:
         """Finish or burn every half move of the log; return how many there were.
 

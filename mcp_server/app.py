@@ -25,7 +25,7 @@ from mcp_server import known_secrets
 from mcp_server.approver import Approver
 from mcp_server.caller import Caller
 from mcp_server.config import Config
-from mcp_server.decision_proofs import decision_proof
+from mcp_server.decision_proofs import DecisionProofs
 from mcp_server.freeze import Freezer
 from mcp_server.gate import Gate, Rooms
 from mcp_server.host_grants import HostGrants
@@ -118,7 +118,7 @@ class App:
             owner=Principal("page", uid, "owner", Level.OWNER),
             approvers=settings.approvers,
             redact=self.redactor.redact_text,
-            proof_of=partial(decision_proof, self.log_directory),
+            proof_of=DecisionProofs(self.log_directory).of,
         )
         try:
             await serve(site, settings.page.address)

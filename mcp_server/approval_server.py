@@ -6,7 +6,8 @@ decides about exactly the bytes that this request was asked with. The server, th
 whoever holds the token can keep an answer back; they cannot make one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Annotated, Literal
 
@@ -16,7 +17,16 @@ from anyio import to_thread
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from approvals.desk import Desk
-from approvals.request import Answer, ApprovalError, Level, Pending, Principal, State, Vote
+from approvals.request import (
+    Answer,
+    ApprovalError,
+    Level,
+    NotPending,
+    Pending,
+    Principal,
+    State,
+    Vote,
+)
 from approvals.statement import visible
 from approvals.web.shapes import Asked, AskedFact, Problem, Shown, Use, asked_digest
 from audit.errors import AuditError
@@ -80,7 +90,7 @@ class ApprovalServer:
         self._base = settings.url.rstrip("/") + PATH
 
     async def ask(self, pending: Pending, *, is_alone: bool) -> None:
-        """Have a request shown there, or join it, and count an answer that it has already.
+        """Have a request shown there, and count an answer that it has already.
 
         Raises:
             Unanswered: the server did not answer, and nobody else is asked.
@@ -114,17 +124,20 @@ class ApprovalServer:
         if shown.state is State.PENDING:
             return False
         digest = asked_digest(_asked(pending, self._settings))
-        # Once the yes is spent there, it is counted here even if the time to wait is over.
-        with anyio.CancelScope(shield=True):
-            if shown.state is State.APPROVED:
-                use = Use(action_digest=digest).model_dump_json().encode()
-                shown = await self._sent("POST", f"/{shown.id}/use", use)
-            if shown.proof is None:
-                raise self._error(f"the request there is {shown.state.value}")
-            votes = self._proven(shown.proof, digest)
-            cast = partial(self._desk.vote_proven, pending.id, votes, shown.proof)
-            await to_thread.run_sync(cast)
+        # A yes is spent there before it counts here. Should the power fail in between, the same
+        # question finds it spent, and its proof: it still counts, for this request alone.
+        if shown.state is State.APPROVED:
+            use = Use(action_digest=digest).model_dump_json().encode()
+            shown = await self._sent("POST", f"/{shown.id}/use", use)
+        if shown.proof is None or shown.state not in (State.CONSUMED, State.DENIED):
+            raise self._error(f"the request there is {shown.state.value}")
+        cast = partial(self._cast, pending, self._proven(shown.proof, digest), shown.proof)
+        await to_thread.run_sync(cast)
         return True
+
+    def _cast(self, pending: Pending, votes: Sequence[Vote], proof: str) -> None:
+        with suppress(NotPending):  # another channel was first
+            self._desk.vote_proven(pending.id, votes, proof)
 
     def _proven(self, proof: str, digest: str) -> list[Vote]:
         """Return the votes of the decision that a proof proves to be about this digest."""

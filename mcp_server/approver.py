@@ -200,7 +200,7 @@ class Approver:
     ) -> "ClientAnswer | InputRequiredResult | None":
         """Ask the client while the desk is watched for an answer from elsewhere."""
         answer: ClientAnswer | InputRequiredResult | None = None
-        text = f"waiting for approval {pending.id}: permitgate approvals show {pending.id}"
+        text = f"waiting for approval {pending.id}: {self._where(pending.id, channels)}"
         async with anyio.create_task_group() as group:
 
             async def watch() -> None:
@@ -220,6 +220,12 @@ class Approver:
                 await anyio.sleep_forever()
             group.cancel_scope.cancel()
         return answer
+
+    def _where(self, request_id: str, channels: Sequence[Channel]) -> str:
+        """Return where it can be answered."""
+        here = "" if list(channels) == ["server"] else f"permitgate approvals show {request_id}"
+        there = self._settings.server.url if self._settings.server and "server" in channels else ""
+        return ", or ".join(filter(None, (here, there)))
 
     async def _record(self, pending: Pending, answer: ClientAnswer, client: Client) -> None:
         """Put the client's answer on the desk as a client-attested vote."""

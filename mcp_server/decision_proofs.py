@@ -11,6 +11,28 @@ from audit.query import Query, records
 from audit.record import inner
 
 DECIDED = ("approved", "denied")
+MOST_KEPT = 256
+
+
+class DecisionProofs:
+    """The proofs of one log's decisions; each is made once, and the latest are kept."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._kept: dict[str, str] = {}
+
+    def of(self, approval_id: str) -> str | None:
+        """Return the proof of a request's decision, or None where nobody decided it.
+
+        Raises:
+            AuditError: as `decision_proof`.
+        """
+        found = self._kept.get(approval_id) or decision_proof(self._log, approval_id)
+        if found is not None:
+            self._kept[approval_id] = found
+            while len(self._kept) > MOST_KEPT:
+                self._kept.pop(next(iter(self._kept)), None)
+        return found
 
 
 def decision_proof(log: Path, approval_id: str) -> str | None:

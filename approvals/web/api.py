@@ -22,6 +22,7 @@ MOST_LISTED = 2000
 MOST_ANSWERED = 50
 LONGEST_WAIT_S = 60
 JSON = "application/json"
+UNDECIDED = frozenset({State.PENDING, State.EXPIRED, State.CANCELLED})
 
 
 async def list_requests(request: Request) -> Response:
@@ -93,8 +94,10 @@ async def whole(site: Site, who: Speaker, pending: Pending) -> Response:
 
 
 def _shown(site: Site, who: Speaker, pending: Pending) -> Shown:
-    has_proof = who.token is not None and pending.state is not State.PENDING
-    return shown(pending, site.proof_of(pending.id) if has_proof else None)
+    if who.token is None or pending.state in UNDECIDED:
+        return shown(pending)
+    site.desk.rest()  # the record of a decision may still be on its way
+    return shown(pending, site.proof_of(pending.id))
 
 
 def _query(request: Request, known: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import anyio
 import typer
+from typing_extensions import override
 
 from mcp_server.app import App, Wishes, open_app
 from mcp_server.cli.exits import Exit
@@ -24,6 +25,7 @@ from mcp_server.tools.execute import ExecArguments, execute
 
 MAX_EXIT = 255
 SIGNALLED = 128
+QUIET_S = 0.5  # a grant or a yes that is there already is waited for without a word
 NOT_RUN_EXITS = {
     "pending": Exit.PENDING,
     "denied": Exit.DENIED,
@@ -43,6 +45,16 @@ class Asking:
     headless: Headless | None  # None: as configured
     wait_s: float | None  # None: as configured, where it waits
     proof: Path | None = None  # where the proof of people's decision goes
+
+
+class _Waiting(NoClient):
+    """The command line, which says what it waits for."""
+
+    @override
+    async def keep_alive(self, text: str) -> None:
+        await anyio.sleep(QUIET_S)
+        typer.echo(f"permitgate: {text}", err=True)
+        await anyio.sleep_forever()
 
 
 def execute_one(asking: Asking, choice: Choice, *, as_json: bool) -> int:
@@ -100,7 +112,7 @@ async def _run(app: App, asking: Asking) -> ExecResult:
     )
     async with anyio.create_task_group() as group:
         group.start_soon(app.serve_owner)
-        answered = await execute(app, arguments, NoClient())
+        answered = await execute(app, arguments, _Waiting())
         group.cancel_scope.cancel()
     if not isinstance(answered, Answered) or not isinstance(answered.result, ExecResult):
         raise CallRefusedError("the command line cannot be asked; use the owner's terminal")

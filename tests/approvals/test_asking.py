@@ -23,7 +23,7 @@ from tests.approvals.conftest import question
 from tests.approvals.web_rig import House, serving
 
 ALL = "/api/v1/approvals"
-pytestmark = pytest.mark.threat("T07")
+pytestmark = pytest.mark.threat("T30")
 BODY = {
     "reference": "run 7",
     "actor": "Alice",

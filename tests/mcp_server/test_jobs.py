@@ -4,24 +4,26 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count
 from pathlib import Path
-from unittest import mock
 
 import httpx2
 import pytest
 import yaml
 from anyio.from_thread import start_blocking_portal
 
+from approvals.request import Level, Need
+from approvals.web import api
 from approvals.web.approvers import new_token
+from approvals.web.shapes import shown
 from audit.keys import FileSigner
 from audit.note import PublicKey
 from audit.prove import verify_proof
-from mcp_server.decision_proofs import decision_proof
+from mcp_server.config import ApprovalSettings, ConfigError, parse_config
+from mcp_server.reach import lacking, levels, people
 from tests.approvals.web_rig import free_port
 from tests.mcp_server.indoors import Indoors
 from tests.mcp_server.rig import PERMITGATE, Rig, until
@@ -29,8 +31,9 @@ from tests.mcp_server.test_approval_page import configured
 from tests.mcp_server.test_cli import Line
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "ci"
+ACTORS = ("--actor", "alice", "--actor", "bob")
 _numbers = count()
-pytestmark = pytest.mark.threat("T07")
+pytestmark = pytest.mark.threat("T30")
 
 
 @dataclass
@@ -39,14 +42,19 @@ class Team:
 
     indoors: Indoors
     url: str
-    proof_of: Callable[[str], str | None]
 
     @property
     def approvers(self) -> Path:
         return self.indoors.base / "config" / "permitgate" / "approvers.json"
 
-    def agent(self, name: str = "release-job", **more: bool) -> str:
-        return new_token(self.approvers, name, "agent", ("alice", "Bob[bot]"), **more)
+    def agent(self, name: str = "release-job") -> str:
+        made = self.line.run("approvals", "token", name, "--agent", *ACTORS)
+        assert made.returncode == 0, made.stderr
+        return made.stdout.strip()
+
+    @property
+    def line(self) -> Line:
+        return Line(Rig(self.indoors.base))
 
     def decided(self) -> str:
         """Return the proof of some other decision."""
@@ -92,12 +100,8 @@ def serving(base: Path) -> Iterator[Team]:
     port = free_port()
     config = configured(base, port, "wait_s: 0")
     indoors = Indoors.make(base, config)
-    honest = partial(decision_proof, indoors.app.log_directory)
-    team = Team(indoors, f"http://127.0.0.1:{port}", honest)
-    with (
-        mock.patch("mcp_server.app.decision_proof", lambda _, one: team.proof_of(one)),
-        start_blocking_portal() as portal,
-    ):
+    team = Team(indoors, f"http://127.0.0.1:{port}")
+    with start_blocking_portal() as portal:
         task = portal.start_task_soon(indoors.app.serve_owner)
         try:
             with httpx2.Client(trust_env=False) as web:
@@ -202,6 +206,9 @@ def test_the_workflows_own_steps_ask_wait_run_and_prove(team, runner):
         code, said = runner.run(name)
         assert code == 0, said
     job = runner.start("Release")
+    assert re.fullmatch(
+        rf"permitgate: waiting for approval ap_[0-9a-f]+: {team.url}\n", job.stdout.readline()
+    )
     waits = team.waits()
     assert "\nactor-says alice set it off, so says the agent\n" in waits["statement"]
     assert team.says("alice", waits) == 409  # who set it off
@@ -270,27 +277,38 @@ def test_a_yes_from_elsewhere_runs_the_job_once_and_both_logs_hold_up(team, job)
     assert job.line.run("audit", "verify", "--deep", str(log), *key).returncode == 0
 
 
-@pytest.mark.parametrize("lie", ["key", "other", "none", "cut"])
-def test_a_yes_that_the_log_does_not_prove_runs_nothing(team, job, monkeypatch, lie):
-    other = team.decided()
+def test_a_yes_that_the_log_does_not_prove_runs_nothing_and_the_proven_one_is_not_lost(
+    team, job, monkeypatch
+):
+    other, key = team.decided(), team.indoors.app.public_key
     assert job.run()[0] == 10
     assert team.says("carol", team.waits()) == 200
-    if lie == "key":
-        key = team.indoors.app.public_key
-        own = job.config.with_name("own")
-        own.mkdir(mode=0o700)
-        strange = FileSigner.open(own / "pem", name=key.partition("+")[0]).public_key
-        job.change(key, strange.vkey)
-    elif lie == "other":
-        monkeypatch.setattr(team, "proof_of", lambda _: other)
-    elif lie == "none":
-        monkeypatch.setattr(team, "proof_of", lambda _: None)
-    else:
-        monkeypatch.setattr(team, "proof_of", lambda _: other[: len(other) // 2])
+    for lie, why in (
+        (other, "what it proves is about another request"),
+        (other[: len(other) // 2], "its proof proves no decision"),
+        (None, "the request there is consumed"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(api, "shown", lambda pending, _, lie=lie: shown(pending, lie))
+            code, said = job.run()
+        assert (code, why in said, job.runner.released) == (11, True, ""), said
+    private = job.config.with_name("own")
+    private.mkdir(mode=0o700)
+    strange = FileSigner.open(private / "pem", name=key.partition("+")[0]).public_key.vkey
+    job.change(key, strange)
     code, said = job.run()
-    why = {"other": "about another request", "none": "the request there is consumed"}
-    assert (code, why.get(lie, "proves no decision") in said) == (11, True), said
-    assert not job.runner.released
+    assert (code, "its proof proves no decision" in said, job.runner.released) == (11, True, "")
+    job.change(strange, key)
+    assert (job.run()[0], job.runner.released) == (0, "app\n")
+
+
+def test_a_yes_that_was_taken_back_runs_nothing(team, job):
+    assert job.run()[0] == 10
+    waits = team.waits()
+    assert team.says("carol", waits) == 200
+    team.indoors.app.desk.revoke(waits["id"])
+    code, said = job.run()
+    assert (code, "the request there is revoked" in said, job.runner.released) == (11, True, "")
 
 
 def test_whose_job_it_is_not_gets_nothing(team, job):
@@ -306,7 +324,21 @@ def test_whose_job_it_is_not_gets_nothing(team, job):
     kept.chmod(0o644)
     code, said = job.run()
     assert (code, "others may read this secret" in said) == (11, True)
+    kept.chmod(0o600)
+    kept.write_text(job.runner.given["secrets.PERMITGATE_AGENT_TOKEN"])
+    job.change('actor: "alice"', 'actor: "mallory"')
+    code, said = job.run()
+    assert (code, "mallory is not one of those who can set release-job off" in said) == (11, True)
     assert not job.runner.released
+
+
+@pytest.mark.threat("T23")
+def test_no_command_of_the_job_reads_its_token(job):
+    kept, inside = job.config.with_name("agent-token"), job.runner.rig.workspace / "token"
+    kept.rename(inside)
+    job.change(str(kept), str(inside))
+    read = job.line.run("exec", "--", "cat", "token", PERMITGATE_CONFIG=str(job.config))
+    assert (read.returncode, read.stdout, "is hidden" in read.stderr) == (13, "", True)
 
 
 def test_nobody_there_is_a_no_and_with_others_to_ask_it_is_asked_of_them(team, job):
@@ -319,3 +351,30 @@ def test_nobody_there_is_a_no_and_with_others_to_ask_it_is_asked_of_them(team, j
     job.change(f"{job.runner.rig.workspace}/examples/ci/release.yaml", str(own))
     assert job.run()[0] == 10
     assert not job.runner.released
+
+
+def test_what_a_token_cannot_be_is_said(team):
+    for flags, why in (
+        (("--agent",), "--actor NAME"),
+        (("--reader", *ACTORS), "--actor NAME"),
+        (("--agent", "--reader", *ACTORS), "one of --reader and --agent"),
+    ):
+        refused = team.line.run("approvals", "token", "job", *flags)
+        assert (refused.returncode, refused.stdout, why in refused.stderr) == (2, "", True)
+
+
+def test_people_elsewhere_reach_what_they_can_and_hold_no_role(tmp_path):
+    key = FileSigner.open(tmp_path / "keys" / "pem", name="a").public_key.vkey
+    settings = {"url": "https://a.example", "token_file": "/t", "key": key, "actor": "alice"}
+    approvals = ApprovalSettings.model_validate_json(
+        json.dumps({"channels": [], "server": settings})
+    )
+    assert levels(approvals) == {"server": Level.SEPARATE}
+    assert lacking(people(approvals), Need(Level.SEPARATE, quorum=2), {}) == ""
+    for need in (Need(Level.PRESENT), Need(Level.SEPARATE, roles=(("lead",),))):
+        assert "0 of the configured people" in lacking(
+            people(approvals), need, {"lead": ("carol",)}
+        )
+    for change in ({"url": "http://a.example"}, {"key": "a+b"}, {"token_file": "t"}):
+        with pytest.raises(ConfigError, match=r"approvals\.server"):
+            parse_config(json.dumps({"approvals": {"server": {**settings, **change}}}), "c")
