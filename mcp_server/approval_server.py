@@ -212,6 +212,7 @@ def _asked(pending: Pending, settings: ServerSettings) -> bytes:
     try:
         asked = Asked(
             reference=pending.request_digest,
+            agent=settings.agent,
             actor=settings.actor,
             tool=question.tool,
             facts=tuple(AskedFact(key=key, text=_plain(text)) for key, text in facts),

@@ -100,6 +100,7 @@ class ServerSettings(_Strict):
     url: Url
     token_file: AbsolutePath  # of `permitgate approvals token NAME --agent` there
     key: str  # of `permitgate audit key` there
+    agent: str = Field(min_length=1, max_length=64)  # the NAME of that token
     actor: str = Field(min_length=1, max_length=64)  # who set this agent off
     ca_file: AbsolutePath | None = None
 

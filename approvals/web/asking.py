@@ -55,6 +55,8 @@ def _question(
     site: Site, requester: Principal, agent: Approver, asked: Asked, digest: str
 ) -> Question:
     """Return what people are asked: the agent's words first, then what is known of it."""
+    if asked.agent != agent.name:
+        raise Fault(403, "forbidden", f"This is the token of {agent.name}. Nobody was asked.")
     if asked.actor.casefold() not in map(str.casefold, agent.actors):
         raise Fault(
             403,

@@ -131,6 +131,9 @@ class Asked(_Shape):
         description="What makes this request another one than any before it: a run and its "
         "attempt, or a digest. The same body again finds the request that it opened.",
     )  # fmt: skip
+    agent: str = Field(
+        max_length=64, description="The name of the token that asks, so that the digest names it."
+    )
     actor: str = Field(max_length=64, description="Who set the agent off: one of the token's.")
     tool: str = Field(min_length=1, max_length=80)
     facts: tuple[AskedFact, ...] = Field(min_length=1, max_length=64)

@@ -25,6 +25,7 @@ from tests.approvals.web_rig import House, serving
 ALL = "/api/v1/approvals"
 pytestmark = pytest.mark.threat("T30")
 BODY = {
+    "agent": "job",
     "reference": "run 7",
     "actor": "Alice",
     "tool": "deploy",
@@ -38,10 +39,24 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield house
 
 
-def agent(house: House, name: str, *, owner_answers: bool = False) -> httpx2.Client:
+class Agent(httpx2.Client):
+    """A client with the token of an agent."""
+
+    name = "job"
+
+
+def agent(house: House, name: str, *, owner_answers: bool = False) -> Agent:
     file = house.directory / "approvers.json"
     token = new_token(file, name, "agent", ("alice", "bot[bot]"), owner_answers=owner_answers)
-    return house.client(Authorization=f"Bearer {token}")
+    header = {"Authorization": f"Bearer {token}"}
+    client = Agent(base_url=house.url, headers=header, timeout=10, trust_env=False)
+    client.name = name
+    return client
+
+
+def of(web: httpx2.Client, changes: dict[str, object]) -> bytes:
+    """Return the body by which this client asks."""
+    return body(**{"agent": web.name if isinstance(web, Agent) else "job", **changes})
 
 
 def body(**changes: object) -> bytes:
@@ -50,7 +65,7 @@ def body(**changes: object) -> bytes:
 
 def asks(web: httpx2.Client, **changes: object) -> httpx2.Response:
     header = {"Content-Type": "application/json"}
-    return web.post(ALL, content=body(**changes), headers=header)
+    return web.post(ALL, content=of(web, changes), headers=header)
 
 
 def answers(house: House, name: str, shown: dict[str, str], said: str = "approve") -> list[object]:
@@ -61,7 +76,7 @@ def answers(house: House, name: str, shown: dict[str, str], said: str = "approve
 
 
 def uses(web: httpx2.Client, shown: dict[str, str], **changes: object) -> list[object]:
-    sent = {"action_digest": asked_digest(body(**changes))}
+    sent = {"action_digest": asked_digest(of(web, changes))}
     used = web.post(f"{ALL}/{shown['id']}/use", json=sent)
     return [used.status_code, used.json().get("state") or used.json()["error"]]
 
@@ -144,6 +159,7 @@ def test_the_owner_answers_where_the_token_says_that_they_set_nothing_off(house)
     ("changes", "status", "why"),
     [
         ({"actor": "mallory"}, 403, "mallory is not one of those"),
+        ({"agent": "job"}, 403, "This is the token of job-7"),
         ({"facts": [{"key": "not-by", "text": "nobody"}]}, 400, "ours to state"),
         ({"facts": [{"key": "request", "text": "0"}]}, 409, "not a free lowercase key"),
         ({"facts": [{"key": "A b", "text": "0"}]}, 400, "facts.0.key"),

@@ -61,6 +61,7 @@ class Team:
         with self.by(self.agent("some-job")) as agent:
             asked = {
                 "reference": str(next(_numbers)),
+                "agent": "some-job",
                 "actor": "alice",
                 "tool": "t",
                 "facts": [{"key": "a", "text": "b"}],
@@ -311,8 +312,8 @@ def test_whose_job_it_is_not_gets_nothing(team, job):
     assert team.says("carol", team.waits()) == 200
     kept = job.config.with_name("agent-token")
     kept.write_text(team.agent("another-job"))
-    assert job.run()[0] == 10  # its own question, and nobody answered that
-    team.says("carol", team.waits(), "deny")
+    code, said = job.run()
+    assert (code, "This is the token of another-job" in said) == (11, True)
     kept.write_text("pgt_guess")
     code, said = job.run()
     assert (code, "No approver has this token" in said) == (11, True)
@@ -361,6 +362,7 @@ def test_what_a_token_cannot_be_is_said(team):
 def test_people_elsewhere_reach_what_they_can_and_hold_no_role(tmp_path):
     key = FileSigner.open(tmp_path / "keys" / "pem", name="a").public_key.vkey
     settings = {"url": "https://a.example", "token_file": "/t", "key": key, "actor": "alice"}
+    settings["agent"] = "job"
     approvals = ApprovalSettings.model_validate_json(
         json.dumps({"channels": [], "server": settings})
     )
