@@ -84,6 +84,7 @@ class App:
     desk: Desk
     freezer: Freezer
     road: Road
+    approver: Approver
     runners: Runners
     grants: HostGrants
     sinks: Sinks
@@ -195,10 +196,11 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
         logger.warning("%s", line)
     if wishes.auth != "cli":
         runners.changes.prune()  # what a killed server left, and what became too old
+    approver = Approver(desk, config.approvals, (owner.uid, redactor.redact_text))
     gate = Gate(
         Rooms(
             classify=partial(_classified, live),
-            asker=Approver(desk, config.approvals, (owner.uid, redactor.redact_text)),
+            asker=approver,
             office=office,
             journal=journal,
             runner=runners,
@@ -210,8 +212,8 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
         _own_ports(config),
     )  # fmt: skip
     return App(
-        config, where, caller, live, host, journal, desk, freezer, Road(gate), runners, grants,
-        sinks(config, where), tells, redactor,
+        config, where, caller, live, host, journal, desk, freezer, Road(gate), approver, runners,
+        grants, sinks(config, where), tells, redactor,
     )  # fmt: skip
 
 

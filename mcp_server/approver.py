@@ -5,6 +5,7 @@ and its approval is already consumed: burnt for this action digest whatever happ
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from approvals.request import (
     Approval,
     ApprovalError,
     Level,
+    Need,
     NotPending,
     Pending,
     Principal,
@@ -110,6 +112,27 @@ class Approver:
             return Refused(str(error))
         return verdict
 
+    async def wait(self, pending: Pending, wait_s: float) -> State:
+        """Return the state of a waiting request once it is answered, here or elsewhere.
+
+        PENDING when that many seconds passed; with 0, what is known by now.
+        """
+        server = self._server
+        if server is None or not _is_for_elsewhere(pending.question.need):
+            return await wait_resolved(self._desk, pending.id, deadline_s=wait_s)
+
+        async def follow() -> None:
+            with suppress(ApprovalError):  # a refusal there leaves it to whoever answers here
+                await server.follow(pending)
+
+        with suppress(ApprovalError):
+            await server.ask(pending, is_alone=False)
+        async with anyio.create_task_group() as group:
+            group.start_soon(follow)
+            await wait_resolved(self._desk, pending.id, deadline_s=wait_s)
+            group.cancel_scope.cancel()
+        return (await to_thread.run_sync(self._desk.get, pending.id)).state
+
     async def _asked(self, question: Question, client: Client) -> Verdict:
         if self._settings.headless == "deny" and question.requester.channel == "cli":
             return Refused(NOBODY_ASKED)
@@ -149,7 +172,7 @@ class Approver:
             for channel, level in levels(self._settings).items()
             if question.need.level <= level
             and (channel != "elicitation" or client.can_be_asked)
-            and (channel != "server" or not question.need.roles)  # nobody's role is known there
+            and (channel != "server" or _is_for_elsewhere(question.need))
         ]
 
     def _nobody(self, question: Question) -> str:
@@ -249,6 +272,11 @@ class Approver:
             return Waiting(pending.id)
         said = f" They said: {reason}" if (reason := reason_of(pending)) else ""
         return Refused(f"The request was {pending.state.value}.{said}", pending.id)
+
+
+def _is_for_elsewhere(need: Need) -> bool:
+    """Return whether people elsewhere may answer: nobody's role is known there."""
+    return need.level <= Level.SEPARATE and not need.roles
 
 
 def _server(desk: Desk, settings: ServerSettings, uid: int) -> "ApprovalServer":

@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx2
 import pytest
 import yaml
+from anyio import to_thread
 from anyio.from_thread import start_blocking_portal
 
 from approvals.request import Level, Need
@@ -25,7 +26,7 @@ from audit.prove import verify_proof
 from mcp_server.config import ApprovalSettings, ConfigError, parse_config
 from mcp_server.reach import lacking, levels, people
 from tests.approvals.web_rig import free_port
-from tests.mcp_server.indoors import Indoors
+from tests.mcp_server.indoors import Indoors, append
 from tests.mcp_server.rig import Rig, until
 from tests.mcp_server.test_approval_page import configured
 from tests.mcp_server.test_cli import Line
@@ -42,6 +43,10 @@ class Team:
 
     indoors: Indoors
     url: str
+
+    @property
+    def key(self) -> str:
+        return self.indoors.app.public_key
 
     @property
     def approvers(self) -> Path:
@@ -73,7 +78,7 @@ class Team:
 
     def proves(self, proof: Path) -> bytes:
         """Return the record that a proof proves to be in the team's log."""
-        key = PublicKey.parse(self.indoors.app.public_key)
+        key = PublicKey.parse(self.key)
         return verify_proof(proof.read_bytes(), [key]).record
 
     def waits(self) -> dict[str, str]:
@@ -196,7 +201,7 @@ class Runner:
 def runner(team: Team, tmp_path: Path) -> Runner:
     given = {
         "vars.PERMITGATE_APPROVALS_URL": team.url,
-        "vars.PERMITGATE_APPROVALS_KEY": team.indoors.app.public_key,
+        "vars.PERMITGATE_APPROVALS_KEY": team.key,
         "secrets.PERMITGATE_AGENT_TOKEN": team.agent(),
     }
     return Runner(Rig.make(tmp_path / "job"), given)
@@ -274,14 +279,14 @@ def test_a_yes_from_elsewhere_runs_the_job_once_and_both_logs_hold_up(team, job)
     verified = job.line.run("audit", "verify", "--deep", PERMITGATE_CONFIG=str(job.config))
     assert verified.returncode == 0, verified.stdout
     log = team.indoors.app.log_directory
-    key = ("--key", team.indoors.app.public_key)
+    key = ("--key", team.key)
     assert job.line.run("audit", "verify", "--deep", str(log), *key).returncode == 0
 
 
 def test_a_yes_that_the_log_does_not_prove_runs_nothing_and_the_proven_one_is_not_lost(
     team, job, monkeypatch
 ):
-    other, key = team.decided(), team.indoors.app.public_key
+    other, key = team.decided(), team.key
     assert job.run()[0] == 10
     assert team.says("carol", team.waits()) == 200
     with monkeypatch.context() as patch:
@@ -375,3 +380,25 @@ def test_people_elsewhere_reach_what_they_can_and_hold_no_role(tmp_path):
     for change in ({"url": "http://a.example"}, {"key": "a+b"}, {"token_file": "t"}):
         with pytest.raises(ConfigError, match=r"approvals\.server"):
             parse_config(json.dumps({"approvals": {"server": {**settings, **change}}}), "c")
+
+
+async def test_an_agent_over_mcp_hears_of_a_yes_elsewhere_by_asking_for_the_status(team, tmp_path):
+    token = tmp_path / "token"
+    token.write_text(team.agent())
+    token.chmod(0o600)
+    server = {"url": team.url, "token_file": str(token), "agent": "release-job", "actor": "bob"}
+    settings = {"channels": [], "wait_s": 0, "server": {**server, "key": team.key}}
+    own = Indoors.make(tmp_path, json.dumps({"approvals": settings}))
+    async with own.connected("auto") as client:
+        asked = (await client.call_tool("exec", append())).structured_content
+        assert asked["status"] == "pending"
+        waiting = {"approval_id": asked["approval"]["id"]}
+        status = (await client.call_tool("approval_status", waiting)).structured_content
+        assert status["state"] == "pending"
+        waits = await to_thread.run_sync(team.waits)
+        assert await to_thread.run_sync(team.says, "carol", waits) == 200
+        status = (await client.call_tool("approval_status", waiting)).structured_content
+        assert (status["state"], status["result"]["status"]) == ("consumed", "ok")
+        assert status["result"]["approval"]["by"] == f"carol@{os.geteuid()} via server"
+    own.app.close()
+    assert own.runs() == 1
