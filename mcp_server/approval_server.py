@@ -41,7 +41,8 @@ ANSWER_S = 20.0
 WAIT_S = 30
 RETRY_S = 1.0
 MAX_ANSWER_BYTES = 4 << 20
-_OK = (200, 201)
+_TIMEOUT = httpx2.Timeout(ANSWER_S, read=ANSWER_S + WAIT_S)
+_OK = 200
 _LATER = frozenset({408, 429, 500, 502, 503, 504})
 _LEVELS: Mapping[Level, Literal["owner", "separate", "present"]] = {
     Level.ATTESTED: "owner",
@@ -163,7 +164,7 @@ class ApprovalServer:
                 "Content-Type": "application/json",
             }
             async with (
-                self._connected() as web,
+                httpx2.AsyncClient(trust_env=False, timeout=_TIMEOUT) as web,
                 web.stream(method, url, headers=headers, content=body) as answer,
             ):
                 status, said = answer.status_code, await self._read(answer)
@@ -175,17 +176,11 @@ class ApprovalServer:
         if status in _LATER:
             raise Unanswered(f"{url}: answered {status}. Nothing ran.")
         try:
-            if status in _OK:
+            if status == _OK:
                 return Shown.model_validate_json(said)
             raise self._error(Problem.model_validate_json(said).message)
         except ValidationError:
             raise self._error(f"answered {status}, and not as Permitgate does") from None
-
-    def _connected(self) -> httpx2.AsyncClient:
-        ca_file = self._settings.ca_file
-        context = httpx2.create_ssl_context(str(ca_file) if ca_file else True, trust_env=False)
-        timeout = httpx2.Timeout(ANSWER_S, read=ANSWER_S + WAIT_S)
-        return httpx2.AsyncClient(verify=context, trust_env=False, timeout=timeout)
 
     async def _read(self, answer: httpx2.Response) -> bytes:
         said = bytearray()

@@ -102,7 +102,6 @@ class ServerSettings(_Strict):
     key: str  # of `permitgate audit key` there
     agent: str = Field(min_length=1, max_length=64)  # the NAME of that token
     actor: str = Field(min_length=1, max_length=64)  # who set this agent off
-    ca_file: AbsolutePath | None = None
 
     @field_validator("key")
     @classmethod
