@@ -23,7 +23,7 @@ from tests.approvals.conftest import question
 from tests.approvals.web_rig import House, serving
 
 ALL = "/api/v1/approvals"
-pytestmark = pytest.mark.threat("T30")
+pytestmark = pytest.mark.threat("T31")
 BODY = {
     "agent": "job",
     "reference": "run 7",

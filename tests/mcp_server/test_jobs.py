@@ -34,7 +34,7 @@ from tests.mcp_server.test_cli import Line
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "ci"
 ACTORS = ("--actor", "alice", "--actor", "bob")
 _numbers = count()
-pytestmark = pytest.mark.threat("T30")
+pytestmark = pytest.mark.threat("T31")
 
 
 @dataclass
