@@ -8,7 +8,7 @@ record `recover` can finish (a vote) or burn (a use).
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 import anyio
@@ -21,8 +21,10 @@ from approvals.moves import Facts, Moves, Write
 from approvals.reach import Count, nothing_counted, reaches
 from approvals.records import (
     HalfMove,
+    decision_facts,
     half_move,
     opened_facts,
+    proven_facts,
     request_facts,
     signed_facts,
     vote_facts,
@@ -59,6 +61,7 @@ MOVES: Mapping[tuple[State, str], frozenset[State]] = MappingProxyType(
         (State.APPROVED, "resolved"): frozenset({State.LAPSED, State.REVOKED}),
     }
 )
+DECISIONS = frozenset({State.APPROVED, State.DENIED})
 MAX_PENDING = 10
 COOL_DOWN_S = 60
 STORE_POLL_S = 1.0
@@ -119,6 +122,16 @@ class Desk:
             self._applied(move, pending.id, State.PENDING if created else None)
         self.bell.ring()
         return pending if created else self._load(live_id)
+
+    def open_once(self, question: Question) -> Pending:
+        """Return the request that asked this before, whatever became of it, or a new one.
+
+        Raises:
+            ApprovalError: as for `open`.
+        """
+        with self._moving:
+            self.expire()
+            return self._store.last_asked(question) or self.open(question)
 
     def get(self, request_id: str) -> Pending:
         """Return one request as it stands now.
@@ -187,6 +200,21 @@ class Desk:
             by = voters.signer(text.encode(), armored, now_ms / 1000)
             vote = Vote(Answer.APPROVE, by)
             return self._cast(pending, vote, signed_facts(by, text, armored, now_ms))
+
+    def vote_proven(self, request_id: str, votes: Sequence[Vote], proof: str) -> State:
+        """Count what people answered elsewhere, as `proof` tells, and return the state it led to.
+
+        Raises:
+            NotPending: the request is unknown, answered or too late.
+            ApprovalError: as for `vote`, or the log could not keep the proof.
+        """
+        facts = proven_facts(proof)
+        with self._moving:
+            for vote in votes:
+                pending = self.get(request_id)
+                _must_be(pending, State.PENDING)
+                self._cast(pending, vote, facts)
+            return self.get(request_id).state
 
     def grant(
         self, request_id: str, terms: Terms, principal: Principal, seen_digest: str
@@ -271,6 +299,11 @@ class Desk:
             for request_id, before in self._store.due(self._now_ms()):
                 after = State.EXPIRED if before is State.PENDING else State.LAPSED
                 self._move(self._load(request_id), "resolved", after)
+
+    def rest(self) -> None:
+        """Return once no move of this desk is half made."""
+        with self._moving:
+            return
 
     def recover(self, records: Iterable[Facts]) -> int:
         """Finish or burn every half move of the log; return how many there were.
@@ -389,7 +422,8 @@ class Desk:
         return self._moves.announce(kind, session, {**request_facts(pending), **facts})
 
     def _applied(self, move: str, request_id: str, state: State | None) -> None:
-        self._moves.confirm(move, request_id, state.value if state else None)
+        decided = decision_facts(self._load(request_id)) if state in DECISIONS else {}
+        self._moves.confirm(move, request_id, state.value if state else None, decided)
 
     def _write(self, record: Facts) -> None:
         try:

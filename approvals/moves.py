@@ -8,6 +8,7 @@ they recover.
 import secrets
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Generic, Literal, TypeVar
 
 from approvals.statement import visible
@@ -46,9 +47,11 @@ class Moves(Generic[Half]):
         self._write({**event, self._of: facts})
         return move
 
-    def confirm(self, move: str, moved: str, state: str | None) -> None:
-        """Record which state a move led to; None where it moved nothing."""
-        facts = {"id": moved, "state": state or "lost"}
+    def confirm(
+        self, move: str, moved: str, state: str | None, decided: Facts = MappingProxyType({})
+    ) -> None:
+        """Record which state a move led to, and what it `decided`; None where it moved nothing."""
+        facts = {**decided, "id": moved, "state": state or "lost"}
         self._write({"event": f"{self._of}.applied", "move": move, self._of: facts})
 
     def half(self, records: Iterable[Facts]) -> list[Half]:

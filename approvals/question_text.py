@@ -51,6 +51,7 @@ def question_from(text: str) -> Question:
             for one in raw.get("offers", ())
         ),
         act=_act(raw),
+        set_off_by=tuple(raw.get("set_off_by", ())),
     )
 
 

@@ -27,6 +27,11 @@ def request_facts(pending: Pending) -> dict[str, object]:
     }
 
 
+def decision_facts(pending: Pending) -> dict[str, object]:
+    """Return what settles a request: to what and by whom, so that this record alone tells it."""
+    return {**request_facts(pending), "votes": list(map(vote_facts, pending.votes))}
+
+
 def opened_facts(pending: Pending) -> dict[str, object]:
     """Return what an opening records: who asks, what it needs, and the statement in full.
 
@@ -83,6 +88,20 @@ def signed_facts(by: Principal, text: str, armored: str, at_ms: int) -> dict[str
         "signature": armored,
     }
     return {"signed": signed}
+
+
+def proven_facts(proof: str) -> dict[str, object]:
+    """Return what a vote that was given elsewhere records besides: the proof of it, whole.
+
+    Raises:
+        ApprovalError: it is too long to be kept.
+    """
+    if len(proof) > MAX_LOGGED_STATEMENT:
+        raise ApprovalError(
+            f"the proof of the answer has {len(proof)} characters and the log keeps "
+            f"{MAX_LOGGED_STATEMENT}, so nobody could check it later. It does not count."
+        )
+    return {"proof": proof}
 
 
 @dataclass(frozen=True, slots=True)

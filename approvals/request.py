@@ -136,6 +136,7 @@ class Question:
     for_session: tuple[str, ...] = ()  # what a yes for the session would permit from then on
     offers: tuple[Offer, ...] = ()  # the scopes of which a grant can be made
     act: Act = NO_GRANT  # this action, as grants see it
+    set_off_by: tuple[str, ...] = ()  # names of people whose yes does not count for it
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,6 +118,12 @@ class Store:
         with self._reading() as db:
             return "-".join(map(str, db.execute(tables.EDITION).one()))
 
+    def last_asked(self, question: Question) -> Pending | None:
+        """Return the last request of this session and requester for the same action, if any."""
+        with self._reading() as db:
+            last_id = db.execute(tables.LAST_ASKED, _twin_of(question)).scalar()
+        return self.load(last_id) if last_id else None
+
     def due(self, now_ms: int) -> list[tuple[str, State]]:
         """Return (id, state) of pending requests past expiry and approved ones past use-by."""
         with self._reading() as db:

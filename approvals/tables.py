@@ -108,6 +108,8 @@ LIVE_TWIN = sa.select(REQUEST.c.id).where(
     REQUEST.c.level == sa.bindparam("of_level"),
     REQUEST.c.quorum == sa.bindparam("of_quorum"),
 )
+LAST_ASKED = sa.select(REQUEST.c.id).where(_of_session, _of_requester, _of_action)
+LAST_ASKED = LAST_ASKED.order_by(REQUEST.c.created_ms.desc()).limit(1)
 _denied = sa.select(sa.func.max(REQUEST.c.moved_ms)).where(
     _of_action, REQUEST.c.state == State.DENIED.value, _of_session | _of_requester
 )

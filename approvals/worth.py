@@ -6,7 +6,7 @@ May touch: values. INVARIANT: the requester never approves, and nobody is two vo
 from collections.abc import Mapping
 from dataclasses import replace
 
-from approvals.request import Answer, Level, Pending, Vote
+from approvals.request import Answer, Level, Pending, Principal, Question, Vote
 from approvals.statement import visible
 
 Roles = Mapping[str, frozenset[str]]  # names of principals by role
@@ -24,11 +24,11 @@ def refusal(pending: Pending, vote: Vote, held: Roles) -> str:
 
 
 def _refused_yes(pending: Pending, vote: Vote, held: Roles) -> str:
-    by, requester, need = vote.by, pending.question.requester, pending.question.need
+    by, need = vote.by, pending.question.need
     if vote.answer is Answer.APPROVE_FOR_SESSION and not pending.question.for_session:
         return "nothing of it can be permitted for a session: say yes to this once, or no."
-    if (by.channel, by.uid, by.name) == (requester.channel, requester.uid, requester.name):
-        return f"{by.identity} asked for it and cannot approve it."
+    if part := _part_in_it(by, pending.question):
+        return f"{by.identity} {part} and cannot approve it."
     if by.level < need.level:
         return f"a yes of level {by.level:d} does not reach the level {need.level:d} it needs."
     lacks = (each for each in need.roles if not any(by.name in held.get(one, ()) for one in each))
@@ -37,3 +37,12 @@ def _refused_yes(pending: Pending, vote: Vote, held: Roles) -> str:
     if any(old.by.person == by.person for old in pending.votes):
         return f"{by.person} has said yes already; the quorum needs someone else."
     return ""
+
+
+def _part_in_it(by: Principal, question: Question) -> str:
+    """Return what somebody has to do with the asking, for which no yes of theirs counts."""
+    requester = question.requester
+    if (by.channel, by.uid, by.name) == (requester.channel, requester.uid, requester.name):
+        return "asked for it"
+    is_behind = by.name.casefold() in map(str.casefold, question.set_off_by)
+    return "set it off" if is_behind else ""

@@ -25,6 +25,7 @@ from mcp_server import known_secrets
 from mcp_server.approver import Approver
 from mcp_server.caller import Caller
 from mcp_server.config import Config
+from mcp_server.decision_proofs import DecisionProofs
 from mcp_server.earlier import EarlierRequests
 from mcp_server.freeze import Freezer
 from mcp_server.gate import Gate, Rooms
@@ -84,6 +85,7 @@ class App:
     desk: Desk
     freezer: Freezer
     road: Road
+    approver: Approver
     runners: Runners
     grants: HostGrants
     sinks: Sinks
@@ -120,6 +122,7 @@ class App:
             owner=Principal("page", uid, "owner", Level.OWNER),
             approvers=settings.approvers,
             redact=self.redactor.redact_text,
+            proof_of=DecisionProofs(self.log_directory).of,
         )
         try:
             await serve(site, settings.page.address)
@@ -186,9 +189,8 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
     desk, earlier = _desk(config, where, journal)
     speed = pace(is_command=wishes.auth == "cli")
     tells = Notifier(desk, where.approvals, told, shown_page(config.approvals), speed)
-    host = probed(config, where)
+    host, office = probed(config, where), PermitOffice()
     sweep(where.state)
-    office = PermitOffice()
     denied = _Denied(live, caller, _own_files(config, where))
     words, grants = Words(denied, Judged(live, caller)), HostGrants(desk.grants)
     runners = Runners(office, host, words, where, config.changes)
@@ -196,10 +198,11 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
         logger.warning("%s", line)
     if wishes.auth != "cli":
         runners.changes.prune()  # what a killed server left, and what became too old
+    approver = Approver(desk, config.approvals, (owner.uid, redactor.redact_text))
     gate = Gate(
         Rooms(
             classify=partial(_classified, live),
-            asker=Approver(desk, config.approvals, (owner.uid, redactor.redact_text)),
+            asker=approver,
             office=office,
             journal=journal,
             runner=runners,
@@ -211,8 +214,8 @@ def open_app(config: Config, where: Places, wishes: Wishes) -> App:
         _own_ports(config),
     )  # fmt: skip
     return App(
-        config, where, caller, live, host, journal, desk, freezer, Road(gate), runners, grants,
-        sinks(config, where), tells, redactor, earlier,
+        config, where, caller, live, host, journal, desk, freezer, Road(gate), approver, runners,
+        grants, sinks(config, where), tells, redactor, earlier,
     )  # fmt: skip
 
 
@@ -222,10 +225,12 @@ def _own_ports(config: Config) -> frozenset[int]:
 
 
 def _own_files(config: Config, where: Places) -> tuple[str, ...]:
-    """Return what no command may read: what is answered with, or speaks to people for us."""
+    """Return what no command may read: what answers and notices are given by, or asked for by."""
     told_with = (target.secret for target in config.approvals.notify)
-    approvers = config.approvals.approvers
-    named = (where.approvals, where.config_file, where.http_token, approvers, *told_with)
+    approvers, server = config.approvals.approvers, config.approvals.server
+    asking = None if server is None else server.token_file
+    ours = (where.approvals, where.config_file, where.http_token)
+    named = (*ours, approvers, asking, *told_with)
     return tuple(str(path.resolve()) for path in named if path is not None)
 
 

@@ -5,6 +5,7 @@ and its approval is already consumed: burnt for this action digest whatever happ
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from approvals.request import (
     Approval,
     ApprovalError,
     Level,
+    Need,
     NotPending,
     Pending,
     Principal,
@@ -29,13 +31,15 @@ from approvals.terminal_view import as_lines
 from mcp_server.calls import Call, Frozen
 from mcp_server.client import Answer as ClientAnswer
 from mcp_server.client import Client, Form, Resumed
-from mcp_server.config import ApprovalSettings
+from mcp_server.config import ApprovalSettings, ServerSettings
 from mcp_server.questions import question_for
 from mcp_server.reach import Channel, Reach, lacking, reach
 from policy.model import Decision
 
 if TYPE_CHECKING:
     from mcp_types import InputRequiredResult
+
+    from mcp_server.approval_server import ApprovalServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ class Approver:
         self._desk = desk
         self._settings = settings
         self._uid, self._redact = owner
+        self._server = None if settings.server is None else _server(desk, settings.server, owner[0])
 
     async def decide(
         self, call: Call, decision: Decision, frozen: Frozen, client: Client
@@ -105,6 +110,27 @@ class Approver:
         except ApprovalError as error:
             return Refused(str(error))
         return verdict
+
+    async def wait(self, pending: Pending, wait_s: float) -> State:
+        """Return the state of a waiting request once it is answered, here or elsewhere.
+
+        PENDING when that many seconds passed; with 0, what is known by now.
+        """
+        server = self._server
+        if server is None or not _is_for_elsewhere(pending.question.need):
+            return await wait_resolved(self._desk, pending.id, deadline_s=wait_s)
+
+        async def follow() -> None:
+            with suppress(ApprovalError):  # a refusal there leaves it to whoever answers here
+                await server.follow(pending)
+
+        with suppress(ApprovalError):
+            await server.ask(pending, is_alone=False)
+        async with anyio.create_task_group() as group:
+            group.start_soon(follow)
+            await wait_resolved(self._desk, pending.id, deadline_s=wait_s)
+            group.cancel_scope.cancel()
+        return (await to_thread.run_sync(self._desk.get, pending.id)).state
 
     def _looked_up(
         self, question: Question, resumed: Resumed | None
@@ -125,6 +151,9 @@ class Approver:
         pending = await to_thread.run_sync(self._request, question, client.resumed)
         if pending is None:
             return Refused("The call answers another request; call again afresh.")
+        if self._server is not None and "server" in channels and pending.state is State.PENDING:
+            await self._server.ask(pending, is_alone=list(channels) == ["server"])
+            pending = await to_thread.run_sync(self._desk.get, pending.id)
         if pending.state is State.PENDING:
             suspended = await self._answered(pending, channels, client)
             if suspended is not None:
@@ -150,7 +179,9 @@ class Approver:
         return [
             channel
             for channel, level in now.levels.items()
-            if question.need.level <= level and (channel != "elicitation" or client.can_be_asked)
+            if question.need.level <= level
+            and (channel != "elicitation" or client.can_be_asked)
+            and (channel != "server" or _is_for_elsewhere(question.need))
         ]
 
     async def _answered(
@@ -194,7 +225,7 @@ class Approver:
     ) -> "ClientAnswer | InputRequiredResult | None":
         """Ask the client while the desk is watched for an answer from elsewhere."""
         answer: ClientAnswer | InputRequiredResult | None = None
-        text = f"waiting for approval {pending.id}: permitgate approvals show {pending.id}"
+        text = f"waiting for approval {pending.id}: {self._where(pending.id, channels)}"
         async with anyio.create_task_group() as group:
 
             async def watch() -> None:
@@ -202,6 +233,8 @@ class Approver:
                 group.cancel_scope.cancel()
 
             group.start_soon(watch)
+            if self._server is not None and "server" in channels:
+                group.start_soon(self._server.follow, pending)
             group.start_soon(client.keep_alive, text)
             if "elicitation" in channels:
                 form = await to_thread.run_sync(self._form, pending)
@@ -218,6 +251,12 @@ class Approver:
         text = "\n".join((*as_lines(pending), *offered))
         scopes = tuple(offer.scope for offer in question.offers)
         return Form(text, bool(question.for_session), scopes)
+
+    def _where(self, request_id: str, channels: Sequence[Channel]) -> str:
+        """Return where it can be answered."""
+        here = "" if list(channels) == ["server"] else f"permitgate approvals show {request_id}"
+        there = self._settings.server.url if self._settings.server and "server" in channels else ""
+        return ", or ".join(filter(None, (here, there)))
 
     async def _record(self, pending: Pending, answer: ClientAnswer, client: Client) -> None:
         """Put the client's answer on the desk as a client-attested vote."""
@@ -252,6 +291,17 @@ def _nobody(question: Question, now: Reach) -> str:
         f"of the configured channels ({now.named}) none "
         "reaches it from here. See `approvals.channels` in docs/configuration.md."
     )
+
+
+def _is_for_elsewhere(need: Need) -> bool:
+    """Return whether people elsewhere may answer: nobody's role is known there."""
+    return need.level <= Level.SEPARATE and not need.roles
+
+
+def _server(desk: Desk, settings: ServerSettings, uid: int) -> "ApprovalServer":
+    from mcp_server.approval_server import ApprovalServer  # noqa: PLC0415  # loads slowly
+
+    return ApprovalServer(desk, settings, uid)
 
 
 def _elsewhere(channels: Sequence[Channel]) -> Sequence[Channel]:

@@ -23,7 +23,7 @@ from pydantic import (
 
 from approvals.request import Level
 from mcp_server.notify_settings import NotifyTarget
-from mcp_server.sink_settings import SinkSettings
+from mcp_server.sink_settings import AbsolutePath, SinkSettings, Url
 from policy import document
 from sandbox import toolchain_table
 from sandbox.host import Choice
@@ -94,6 +94,29 @@ class PageSettings(_Strict):
         return self.public_url or f"http://{self.listen}"
 
 
+class ServerSettings(_Strict):
+    """Another Permitgate whose people are asked, and the key by which its log is believed."""
+
+    url: Url
+    token_file: AbsolutePath  # of `permitgate approvals token NAME --agent` there
+    key: str  # of `permitgate audit key` there
+    agent: str = Field(min_length=1, max_length=64)  # the NAME of that token
+    actor: str = Field(min_length=1, max_length=64)  # who set this agent off
+
+    @field_validator("key")
+    @classmethod
+    def _of_a_log(cls, value: str) -> str:
+        # Not above: `classify` reads the configuration too, and need not wait for cryptography.
+        from audit.errors import NoteError  # noqa: PLC0415
+        from audit.note import PublicKey  # noqa: PLC0415
+
+        try:
+            PublicKey.parse(value)
+        except NoteError as error:
+            raise ValueError(f"{error}; permitgate audit key prints it there") from None
+        return value
+
+
 class ApprovalSettings(_Strict):
     """How a human is asked."""
 
@@ -109,6 +132,7 @@ class ApprovalSettings(_Strict):
     roles: dict[RoleName, tuple[PersonName, ...]] = {}  # who holds which
     page: PageSettings | None = None  # off; then there is no API either
     approvers: Path | None = None  # who may answer through the API, by hashes of tokens
+    server: ServerSettings | None = None  # whose people are asked besides
     notify: tuple[NotifyTarget, ...] = Field(default=(), max_length=8)  # who hears what waits
 
     @model_validator(mode="after")

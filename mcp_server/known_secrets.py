@@ -36,7 +36,9 @@ def redactor(config: Config, where: Places) -> Redactor:
         if name not in os.environ:
             raise ConfigError(f"redaction.variables: {name} is not set where the server starts.")
         known.append(os.environ[name])
+    server = config.approvals.server
     ours = [where.http_token, *(target.secret for target in config.approvals.notify)]
+    ours += [] if server is None else [server.token_file]
     for sink in config.audit.sinks:
         if isinstance(sink, HttpSink | OtlpSink):
             ours += [path for path in (sink.token_file,) if path is not None]

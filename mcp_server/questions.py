@@ -48,6 +48,7 @@ def question_for(
         for_session=tuple(map(redact, _for_session(call, decision, frozen))),
         offers=offers_of(decision, frozen, redact),
         act=act_of(decision, frozen),
+        set_off_by=() if settings.server is None else (settings.server.actor,),
     )
 
 

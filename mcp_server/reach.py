@@ -18,7 +18,8 @@ from policy.document import PolicyError
 from policy.model import Effect
 from policy.rules import Policy
 
-Channel = Literal["elicitation", "terminal", "signature", "page", "api"]
+Channel = Literal["elicitation", "terminal", "signature", "page", "api", "server"]
+MOST_ELSEWHERE = 10  # people that another server may ask for one request
 
 
 def voters(settings: ApprovalSettings) -> Voters:
@@ -84,6 +85,8 @@ def _levels(settings: ApprovalSettings, signing: Mapping[str, Level]) -> dict[Ch
         found["page"] = settings.owner_level
     if settings.approvers is not None:
         found["api"] = Level.SEPARATE
+    if settings.server is not None:
+        found["server"] = Level.SEPARATE
     return found
 
 
@@ -99,6 +102,9 @@ def _people(
         yield Person("owner", "the owner", settings.owner_level)
     for name in named:
         yield Person(name, f"somebody else, {name}", Level.SEPARATE)
+    if settings.server is not None:  # who they are is known there; none holds a role here
+        for number in range(MOST_ELSEWHERE):
+            yield Person("", f"somebody elsewhere, {number}", Level.SEPARATE)
     for name, level in signing.items():
         voter = f"somebody else, {name}" if name in settings.separate else "the owner"
         yield Person(name, voter, level)

@@ -1,4 +1,4 @@
-"""The approvers' file: who may answer through the API, each known by the hash of a token.
+"""The approvers' file: who may answer or ask through the API, each by the hash of a token.
 
 May touch: the one file it is given, which only its owner can read or write. It is read on every
 request, so a name that is taken out of it answers nothing more.
@@ -7,17 +7,28 @@ request, so a name that is taken out of it answers nothing more.
 import hashlib
 import secrets
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from approvals.private import private_file, replace_private
 from approvals.request import ApprovalError
 
 MAX_FILE_BYTES = 1 << 20
 TOKEN_PREFIX = "pgt_"  # noqa: S105  # so that scanners of secrets can know one
-Role = Literal["approver", "reader"]
+Role = Literal["approver", "reader", "agent"]
 NAME = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}$"
+ActorName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.@\[\]-]{0,63}$")]
+
+
+_NO_NAME = (
+    "{!r} is no name for an approver: 1 to 64 letters, digits and . _ @ -, beginning with a letter "
+    "or digit. No token was made."
+)
+_NO_ACTORS = (
+    "the token of an agent names 1 to 64 people who can set it off (--actor NAME), each by the "
+    "name they have as an approver; no other token does. No token was made for {!r}."
+)
 
 
 class _Strict(BaseModel):
@@ -25,11 +36,23 @@ class _Strict(BaseModel):
 
 
 class Approver(_Strict):
-    """One person or system; a `reader` sees requests and answers none."""
+    """One person or system; a `reader` sees requests and answers none.
+
+    An `agent` opens requests, sees its own and answers none. `actors` are the people who can set
+    it off: none of them says yes to it. `owner_answers`: the owner is not one of them.
+    """
 
     name: str = Field(pattern=NAME)
     role: Role
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    actors: tuple[ActorName, ...] = Field(default=(), max_length=64)
+    owner_answers: bool = False
+
+    @model_validator(mode="after")
+    def _actors_of_an_agent(self) -> Self:
+        if (self.role == "agent") != bool(self.actors) or (self.owner_answers and not self.actors):
+            raise ValueError("an agent, and nobody else, has actors")
+        return self
 
 
 class _File(_Strict):
@@ -60,20 +83,24 @@ def approvers(path: Path) -> tuple[Approver, ...]:
     return _read(path).approvers
 
 
-def new_token(path: Path, name: str, role: Role) -> str:
+def new_token(
+    path: Path, name: str, role: Role, actors: tuple[str, ...] = (), *, owner_answers: bool = False
+) -> str:
     """Return a new token for `name`, whose earlier one ends; only its hash is kept.
 
     Raises:
-        ApprovalError: the name is not one, or the file cannot be used or written.
+        ApprovalError: a name is not one, or the file cannot be used or written.
     """
     token = TOKEN_PREFIX + secrets.token_urlsafe(32)
+    hashed = hashlib.sha256(token.encode()).hexdigest()
     try:
-        made = Approver(name=name, role=role, sha256=hashlib.sha256(token.encode()).hexdigest())
-    except ValidationError:
-        raise ApprovalError(
-            f"{name!r} is no name for an approver: 1 to 64 letters, digits and . _ @ -, "
-            "beginning with a letter or digit. No token was made."
-        ) from None
+        made = Approver(
+            name=name, role=role, sha256=hashed, actors=actors, owner_answers=owner_answers
+        )
+    except ValidationError as error:
+        is_about_name = error.errors(include_url=False, include_input=False)[0]["loc"] == ("name",)
+        why = _NO_NAME if is_about_name else _NO_ACTORS
+        raise ApprovalError(why.format(name)) from None
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     _write(path, (*_others(path, name), made))
     return token

@@ -12,16 +12,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from approvals.web.api import LONGEST_WAIT_S
-from approvals.web.shapes import Decided, Decision, Problem, Requests, Shown
+from approvals.web.shapes import Asked, Decided, Decision, Problem, Requests, Shown, Use
 
-_MODELS: tuple[type[BaseModel], ...] = (Decided, Decision, Problem, Requests, Shown)
+_MODELS: tuple[type[BaseModel], ...] = (
+    Asked, Decided, Decision, Problem, Requests, Shown, Use,
+)  # fmt: skip
 _REFUSED: Mapping[int, str] = {
     400: "The request is malformed.",
     401: "No session and no token that is known.",
-    403: "Another origin, or a token that may only read.",
+    403: "Another origin, or a token that may not do this.",
     404: "There is no such request.",
     409: "Answered already, too late, another digest, or a yes that does not count.",
-    413: "The body is longer than 64 KiB.",
+    413: "The body is longer than 64 KiB; 1 MiB where an agent asks.",
     415: "The body is not application/json.",
     421: "The Host is not ours.",
     429: "Too many failed attempts; see Retry-After.",
@@ -46,7 +48,6 @@ def document() -> dict[str, object]:
     wait = {"name": "wait", "in": "query",
             "schema": {"type": "integer", "minimum": 0, "maximum": LONGEST_WAIT_S,
                        "default": 0}}  # fmt: skip
-    said = {"required": True, "content": _json(Decision)}
     path = "/api/v1/approvals"
     return {
         "openapi": "3.1.0",
@@ -54,18 +55,24 @@ def document() -> dict[str, object]:
             "title": "Permitgate approvals",
             "version": "1",
             "description": "Requests of agents, and a person's answers. Tokens: permitgate "
-            "approvals token NAME.",
+            "approvals token NAME; of an agent that asks from elsewhere, with --agent.",
         },
         "security": [{"token": []}],
         "paths": {
             path: {
-                "get": _operation("The requests that wait, or were answered.", Requests, [state])
+                "get": _operation("The requests that wait, or were answered.", Requests, [state]),
+                "post": _operation("An agent asks people.", Shown, body=Asked),
             },
             path + "/{id}": {
                 "get": _operation("One request; waits for its answer.", Shown, [_ID, wait])
             },
             path + "/{id}/decisions": {
-                "post": {**_operation("Answer a request.", Decided, [_ID]), "requestBody": said}
+                "post": _operation("Answer a request.", Decided, [_ID], body=Decision)
+            },
+            path + "/{id}/use": {
+                "post": _operation(
+                    "Use the yes to an agent's request, once.", Shown, [_ID], body=Use
+                )
             },
         },
         "components": {
@@ -76,14 +83,20 @@ def document() -> dict[str, object]:
 
 
 def _operation(
-    summary: str, answer: type[BaseModel], parameters: Sequence[Mapping[str, object]]
+    summary: str,
+    answer: type[BaseModel],
+    parameters: Sequence[Mapping[str, object]] = (),
+    *,
+    body: type[BaseModel] | None = None,
 ) -> dict[str, object]:
     problems = {
         str(status): {"description": what, "content": _json(Problem)}
         for status, what in _REFUSED.items()
     }
     good = {"200": {"description": summary, "content": _json(answer)}}
-    return {"summary": summary, "parameters": parameters, "responses": {**good, **problems}}
+    sent = {} if body is None else {"requestBody": {"required": True, "content": _json(body)}}
+    responses = {**good, **problems}
+    return {"summary": summary, "parameters": parameters, **sent, "responses": responses}
 
 
 def _json(model: type[BaseModel]) -> dict[str, object]:

@@ -69,7 +69,8 @@ async def leave(request: Request) -> Response:
 
 async def news(request: Request) -> Response:
     """Stream a server-sent event whenever a request moved; it says only that one did."""
-    await speaker(request)
+    if (await speaker(request)).agent is not None:
+        raise Fault(403, "forbidden", "The token of an agent hears of its own requests alone.")
     return StreamingResponse(_events(site_of(request), request), media_type="text/event-stream")
 
 

@@ -3,6 +3,7 @@
 May touch: values. INVARIANT: every text of a request is `visible` ASCII before it is put in here.
 """
 
+import hashlib
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -12,6 +13,7 @@ from approvals.statement import all_warnings, preview_lines, statement, visible
 
 MAX_SUMMARY = 240
 MAX_WORDS = 500
+ASKED_TAG = b"permitgate-asked-v1\0"  # no action of a host begins with it
 Kind = Literal["added", "removed", "place", "plain"]
 
 
@@ -107,6 +109,52 @@ class Shown(Listed):
     )
     votes: tuple[Voted, ...]
     use_by_ms: int | None
+    action_digest: str = Field(description="Of an agent's request: of the body that asked for it.")
+    proof: str | None = Field(
+        description="Of an approved or denied request, for a token: that the decision is in the "
+        "log, for permitgate audit verify-proof."
+    )
+
+
+class AskedFact(_Shape):
+    """One line of the statement, as the agent says it."""
+
+    key: str = Field(pattern=r"^[a-z][a-z0-9_.-]{0,63}$")
+    text: str = Field(max_length=200_000)
+
+
+class Asked(_Shape):
+    """What an agent asks people about. Whatever a yes to it is good for happens at the agent's."""
+
+    reference: str = Field(
+        min_length=1, max_length=200,
+        description="What makes this request another one than any before it: a run and its "
+        "attempt, or a digest. The same body again finds the request that it opened.",
+    )  # fmt: skip
+    agent: str = Field(
+        max_length=64, description="The name of the token that asks, so that the digest names it."
+    )
+    actor: str = Field(max_length=64, description="Who set the agent off: one of the token's.")
+    tool: str = Field(min_length=1, max_length=80)
+    facts: tuple[AskedFact, ...] = Field(min_length=1, max_length=64)
+    preview: str = Field(default="", max_length=200_000)
+    warnings: tuple[str, ...] = Field(default=(), max_length=32)
+    level: Literal["owner", "separate", "present"] = Field(
+        default="separate", description="The least an answer must prove; the token may need more."
+    )
+    quorum: int = Field(default=1, ge=1, le=10)
+    ttl_s: int = Field(default=600, ge=1, le=86_400)
+    use_within_s: int = Field(default=120, ge=1, le=86_400)
+
+
+class Use(_Shape):
+    """A yes that is to be used now, once, by the agent that asked for it."""
+
+    action_digest: str = Field(
+        max_length=64,
+        description="SHA-256 of `permitgate-asked-v1`, a zero byte, and the body that asked, as "
+        "hexadecimal digits.",
+    )
 
 
 class Link(_Shape):
@@ -124,6 +172,11 @@ class Entered(_Shape):
 
 class Nothing(_Shape):
     """A body without content."""
+
+
+def asked_digest(body: bytes) -> str:
+    """Return the action digest of what the bytes of an `Asked` ask for, 64 lowercase hex digits."""
+    return hashlib.sha256(ASKED_TAG + body).hexdigest()
 
 
 def listed(pending: Pending) -> Listed:
@@ -149,7 +202,7 @@ def listed(pending: Pending) -> Listed:
     )
 
 
-def shown(pending: Pending) -> Shown:
+def shown(pending: Pending, proof: str | None = None) -> Shown:
     """Return a request whole.
 
     Raises:
@@ -166,6 +219,8 @@ def shown(pending: Pending) -> Shown:
         for_session=tuple(map(visible, question.for_session)),
         votes=tuple(map(_voted, pending.votes)),
         use_by_ms=pending.use_by_ms,
+        action_digest=question.action_digest,
+        proof=proof,
     )
 
 

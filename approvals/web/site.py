@@ -16,9 +16,9 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 
 from approvals.desk import Desk
-from approvals.request import Level, Principal
+from approvals.request import Level, Pending, Principal
 from approvals.statement import visible
-from approvals.web.approvers import approver_of
+from approvals.web.approvers import Approver, approver_of
 from approvals.web.entry import Failures, Sessions
 from approvals.web.faults import Fault
 
@@ -31,10 +31,28 @@ BODY_S = 10
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """Who a request speaks for; a reader may look and not answer."""
+    """Who a request speaks for, and whose token it is; None: the owner at the page."""
 
     principal: Principal
-    may_answer: bool
+    token: Approver | None = None
+
+    @property
+    def may_answer(self) -> bool:
+        """Return whether an answer of theirs is counted; a reader and an agent may not."""
+        return self.token is None or self.token.role == "approver"
+
+    @property
+    def agent(self) -> Approver | None:
+        """Return the token of an agent, which opens requests and sees its own alone."""
+        return self.token if self.token and self.token.role == "agent" else None
+
+    def sees(self, pending: Pending) -> bool:
+        """Return whether they may know that there is this request."""
+        return self.agent is None or pending.question.requester == self.principal
+
+
+def _no_proof(_request_id: str) -> None:
+    """Return no proof: there is no log to prove from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +60,8 @@ class Site:
     """One listener's desk, its address, and who may come in.
 
     `directory` holds the one-time links, `owner` is who the page speaks for, `approvers` the file
-    of API tokens or None; `redact` is applied to what people write.
+    of API tokens or None; `redact` is applied to what people and agents write. `proof_of` returns
+    the proof of a decision by its request's id, or None.
     """
 
     desk: Desk
@@ -51,6 +70,7 @@ class Site:
     owner: Principal
     approvers: Path | None = None
     redact: Callable[[str], str] = str
+    proof_of: Callable[[str], str | None] = _no_proof
     clock: Callable[[], float] = time.time
     sessions: Sessions = field(default_factory=Sessions)
     failures: Failures = field(default_factory=Failures)
@@ -82,7 +102,7 @@ async def speaker(request: Request) -> Speaker:
         )
     if request.method != "GET" and request.headers.get("origin") != site.origin:
         raise Fault(403, "wrong_origin", f"The page at {site.origin} alone may answer by cookie.")
-    return Speaker(site.owner, may_answer=True)
+    return Speaker(site.owner)
 
 
 async def _by_token(site: Site, request: Request, authorization: str) -> Speaker:
@@ -98,8 +118,9 @@ async def _by_token(site: Site, request: Request, authorization: str) -> Speaker
             "unauthorized",
             "No approver has this token. Make one: permitgate approvals token NAME",
         )
-    principal = Principal("api", site.owner.uid, found.name, Level.SEPARATE)
-    return Speaker(principal, may_answer=found.role == "approver")
+    is_agent = found.role == "agent"
+    channel, level = ("agent", Level.POLICY) if is_agent else ("api", Level.SEPARATE)
+    return Speaker(Principal(channel, site.owner.uid, found.name, level), found)
 
 
 def refuse_while_limited(site: Site, request: Request) -> None:
@@ -125,6 +146,15 @@ async def body(request: Request, shape: type[Shape]) -> Shape:
     Raises:
         Fault: another content type, more than 64 KiB, too slow, or not of that shape.
     """
+    return parsed(await content(request, MAX_BODY_BYTES), shape)
+
+
+async def content(request: Request, most_bytes: int) -> bytes:
+    """Return the body of a request as it was sent.
+
+    Raises:
+        Fault: not called JSON, longer than that, or too slow.
+    """
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise Fault(415, "wrong_media_type", "Send a body with Content-Type: application/json.")
     received = bytearray()
@@ -132,14 +162,21 @@ async def body(request: Request, shape: type[Shape]) -> Shape:
         with anyio.fail_after(BODY_S):
             async for chunk in request.stream():
                 received += chunk
-                if len(received) > MAX_BODY_BYTES:
-                    raise Fault(
-                        413, "too_large", f"The body is longer than {MAX_BODY_BYTES} bytes."
-                    )
+                if len(received) > most_bytes:
+                    raise Fault(413, "too_large", f"The body is longer than {most_bytes} bytes.")
     except (TimeoutError, ClientDisconnect):
         raise Fault(408, "malformed", f"The body did not arrive within {BODY_S} s.") from None
+    return bytes(received)
+
+
+def parsed(text: bytes, shape: type[Shape]) -> Shape:
+    """Return a JSON text, parsed strictly.
+
+    Raises:
+        Fault: it is not of that shape.
+    """
     try:
-        return shape.model_validate_json(bytes(received))
+        return shape.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "the body"

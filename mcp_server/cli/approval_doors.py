@@ -6,6 +6,7 @@ shown once; only its hash is kept.
 
 import sys
 import time
+from dataclasses import dataclass
 
 import typer
 
@@ -23,9 +24,19 @@ def print_link() -> None:
         typer.echo(f"It opens the page once, within {LINK_S} seconds.", err=True)
 
 
-def token(name: str, role: Role, *, ends: bool) -> None:
-    """Print a new token for `name`, or end the one there is."""
-    path = load_config(places().config_file).approvals.approvers
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A token that is wanted: whose, to do what, and for an agent, who can set it off."""
+
+    name: str
+    role: Role
+    actors: tuple[str, ...] = ()
+    owner_answers: bool = False
+
+
+def token(wanted: Wanted, *, ends: bool) -> None:
+    """Print a new token, or end the one that the name has."""
+    path, name = load_config(places().config_file).approvals.approvers, wanted.name
     if path is None:
         raise stop(
             Exit.USAGE,
@@ -36,6 +47,6 @@ def token(name: str, role: Role, *, ends: bool) -> None:
         was = "ended" if remove(path, name) else "was not there"
         typer.echo(f"The token of {name} {was}.")
         return
-    made = new_token(path, name, role)
+    made = new_token(path, name, wanted.role, wanted.actors, owner_answers=wanted.owner_answers)
     typer.echo(made)
-    typer.echo(f"{name} is {role} in {path}. The token is not shown again.", err=True)
+    typer.echo(f"{name} is {wanted.role} in {path}. The token is not shown again.", err=True)

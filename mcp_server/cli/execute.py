@@ -9,11 +9,13 @@ from pathlib import Path
 
 import anyio
 import typer
+from typing_extensions import override
 
 from mcp_server.app import App, Wishes, open_app
 from mcp_server.cli.exits import Exit
 from mcp_server.client import NoClient
 from mcp_server.config import ApprovalSettings, Headless, load_config
+from mcp_server.decision_proofs import decision_proof
 from mcp_server.owner import CallRefusedError, standing_in
 from mcp_server.places import places
 from mcp_server.present import rewritten_lines, says_the_same
@@ -23,6 +25,7 @@ from mcp_server.tools.execute import ExecArguments, execute
 
 MAX_EXIT = 255
 SIGNALLED = 128
+QUIET_S = 0.5  # a grant or a yes that is there already is waited for without a word
 NOT_RUN_EXITS = {
     "pending": Exit.PENDING,
     "denied": Exit.DENIED,
@@ -41,6 +44,17 @@ class Asking:
     network: tuple[str, ...]
     headless: Headless | None  # None: as configured
     wait_s: float | None  # None: as configured, where it waits
+    proof: Path | None = None  # where the proof of people's decision goes
+
+
+class _Waiting(NoClient):
+    """The command line, which says what it waits for."""
+
+    @override
+    async def keep_alive(self, text: str) -> None:
+        await anyio.sleep(QUIET_S)
+        typer.echo(f"permitgate: {text}", err=True)
+        await anyio.sleep_forever()
 
 
 def execute_one(asking: Asking, choice: Choice, *, as_json: bool) -> int:
@@ -56,11 +70,24 @@ def execute_one(asking: Asking, choice: Choice, *, as_json: bool) -> int:
         result = anyio.run(_run, app, asking)
     finally:
         app.close()
+    if asking.proof is not None and result.approval is not None:
+        _keep_proof(asking.proof, app, result.approval.id)
     if as_json:
         sys.stdout.write(result.model_dump_json() + "\n")
     else:
         _print(result)
     return _exit_code(result)
+
+
+def _keep_proof(path: Path, app: App, approval_id: str) -> None:
+    """Write how the decision is proven, where there is one."""
+    found = decision_proof(app.log_directory, approval_id)
+    if found is None:
+        return
+    try:
+        path.write_text(found, encoding="utf-8")
+    except OSError as error:
+        typer.echo(f"permitgate: --proof: {path}: {error.strerror}; it is not kept.", err=True)
 
 
 def _approvals(asking: Asking, configured: ApprovalSettings) -> ApprovalSettings:
@@ -85,7 +112,7 @@ async def _run(app: App, asking: Asking) -> ExecResult:
     )
     async with anyio.create_task_group() as group:
         group.start_soon(app.serve_owner)
-        answered = await execute(app, arguments, NoClient())
+        answered = await execute(app, arguments, _Waiting())
         group.cancel_scope.cancel()
     if not isinstance(answered, Answered) or not isinstance(answered.result, ExecResult):
         raise CallRefusedError("the command line cannot be asked; use the owner's terminal")

@@ -89,6 +89,10 @@ def execute(
             "--network", help="A host it connects to, HOST[:PORT] or @SET; again for more."
         ),
     ] = None,
+    proof: Annotated[
+        Path | None,
+        typer.Option("--proof", help="Write there the proof of the decision, if people made one."),
+    ] = None,
 ) -> None:
     """Run one command through the gate: exit 0, the command's own, 10 pending, 11 denied, 124."""
     with explained():
@@ -98,7 +102,7 @@ def execute(
             raise typer.BadParameter("give a command after --")
         if wait_s is not None and headless not in (None, "wait"):
             raise typer.BadParameter(f"--wait-s waits, and --headless {headless} does not")
-        asking = Asking(tuple(command), timeout_s, tuple(network or ()), headless, wait_s)
+        asking = Asking(tuple(command), timeout_s, tuple(network or ()), headless, wait_s, proof)
         raise typer.Exit(execute_one(asking, (tuple(policy or ()), workspace), as_json=as_json))
 
 
@@ -241,13 +245,28 @@ def approvals_token(
     reader: Annotated[
         bool, typer.Option("--reader", help="It may read requests, not answer them.")
     ] = False,
+    agent: Annotated[
+        bool, typer.Option("--agent", help="It may ask, and see its own requests; needs --actor.")
+    ] = False,
+    actor: Annotated[
+        list[str] | None,
+        typer.Option("--actor", help="Who can set that agent off: no yes of theirs counts."),
+    ] = None,
+    owner_answers: Annotated[
+        bool, typer.Option("--owner-answers", help="You are none of them, and may answer it.")
+    ] = False,
     remove: Annotated[bool, typer.Option("--remove", help="End NAME's token.")] = False,
 ) -> None:
     """Make a token for the API and print it, once; an earlier one of NAME ends."""
     with explained():
         from mcp_server.cli import approval_doors  # noqa: PLC0415
 
-        approval_doors.token(name, "reader" if reader else "approver", ends=remove)
+        if reader and agent:
+            raise typer.BadParameter("give one of --reader and --agent")
+        role: Literal["approver", "reader", "agent"]
+        role = "agent" if agent else "reader" if reader else "approver"
+        wanted = approval_doors.Wanted(name, role, tuple(actor or ()), owner_answers)
+        approval_doors.token(wanted, ends=remove)
 
 
 @approvals_app.command("notify-test")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from anyio import to_thread
 from pydantic import Field
 
-from approvals.desk import wait_resolved
 from approvals.request import NotPending, Pending, State
 from audit.log import Receipt
 from mcp_server.app import App
@@ -53,8 +52,8 @@ def tools(app: App) -> list[AnyTool]:
             }
         )
         state = pending.state
-        if state is State.PENDING and arguments.wait_s:
-            state = await wait_resolved(app.desk, approval_id, deadline_s=arguments.wait_s)
+        if state is State.PENDING:
+            state = await app.approver.wait(pending, arguments.wait_s)
         parked = app.road.parked(approval_id, app.caller.session)
         if state is not State.APPROVED or parked is None:
             now = await to_thread.run_sync(app.desk.get, approval_id)

@@ -337,7 +337,13 @@ def test_the_log_holds_who_asked_what_was_shown_and_who_answered(desk, log):
     assert applied == {
         "event": "approval.applied",
         "move": voted["move"],
-        "approval": {"id": pending.id, "state": "approved"},
+        "approval": {
+            "id": pending.id,
+            "state": "approved",
+            "request_digest": pending.request_digest,
+            "action_digest": ACTION,
+            "votes": [{"answer": "approve", "by": voted["approval"]["by"]}],
+        },
     }
 
 

@@ -440,6 +440,7 @@ def test_the_document_names_every_door_and_its_models_are_those_that_answer(hous
         "/api/v1/approvals",
         "/api/v1/approvals/{id}",
         "/api/v1/approvals/{id}/decisions",
+        "/api/v1/approvals/{id}/use",
     }
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from mcp_server.cli.exits import Exit
 from mcp_server.cli.main import app
-from mcp_server.config import Config, HostSettings, PageSettings, parse_config
+from mcp_server.config import Config, HostSettings, PageSettings, ServerSettings, parse_config
 from policy.load import FILE_KEYS, load, pack
 from policy.model import OPERATIONS
 from policy.obligations import LEVELS, LIMITS
@@ -126,6 +126,7 @@ def test_the_page_names_every_exit_code():
 SECTIONS = {
     "approvals": Config.model_fields["approvals"].annotation,
     "approvals.page": PageSettings,
+    "approvals.server": ServerSettings,
     "limits": Config.model_fields["limits"].annotation,
     "changes": Config.model_fields["changes"].annotation,
     "audit": Config.model_fields["audit"].annotation,

@@ -164,6 +164,13 @@ OBEYED = {
     "approvals.page.public_url": "test_the_page_answers_to_its_public_url_alone",
     "approvals.approvers": "test_an_approvers_token_reaches_the_level_separate",
     "approvals.notify": "test_a_question_is_told_beside_the_call_and_a_deaf_target_delays_none",
+    "approvals.server.url": "test_nobody_there_is_a_no_and_with_others_to_ask_it_is_asked_of_them",
+    "approvals.server.token_file": "test_whose_job_it_is_not_gets_nothing",
+    "approvals.server.agent": "test_whose_job_it_is_not_gets_nothing",
+    "approvals.server.actor": "test_whose_job_it_is_not_gets_nothing",
+    "approvals.server.key": (
+        "test_a_yes_that_the_log_does_not_prove_runs_nothing_and_the_proven_one_is_not_lost"
+    ),
     "approvals.strict_owner": "test_strict_owner_counts_the_owners_terminal_as_the_client",
     "approvals.roles": "test_a_quorum_of_a_role_is_asked_for_and_no_other_yes_counts",
     "approvals.signers": "test_a_key_file_signs_a_yes_of_its_own_level",

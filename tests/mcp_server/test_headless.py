@@ -59,8 +59,12 @@ def test_without_a_yes_nothing_runs_and_the_code_says_why(asking, config, flags,
 def test_a_job_that_left_is_run_again_after_the_yes_and_runs_once(asking):
     assert asking.run("exec", *WRITES).returncode == 10
     approval_id = approve(asking)
-    again = asking.run("exec", "--json", *WRITES)
+    proof = asking.rig.base / "proof"
+    again = asking.run("exec", "--json", "--proof", str(proof), *WRITES)
     assert (again.returncode, json.loads(again.stdout)["approval"]["id"]) == (0, approval_id)
+    proven = asking.run("audit", "verify-proof", str(proof)).stdout
+    assert f'"id":"{approval_id}"' in proven
+    assert '"answer":"approve","by":{"channel":"terminal"' in proven
     assert asking.run("exec", *WRITES).returncode == 10
     assert ran(asking) == 1
 
