@@ -111,7 +111,7 @@ def refuse_while_limited(site: Site, request: Request) -> None:
     wait_s = site.failures.wait_s(peer(request), site.clock())
     if wait_s:
         message = f"Too many failed attempts from here; try again in {wait_s} s."
-        raise Fault(429, "too_many", message, wait_s)
+        raise Fault(429, "too_many", message, {"Retry-After": str(wait_s)})
 
 
 def peer(request: Request) -> str:
