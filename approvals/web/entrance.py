@@ -70,7 +70,11 @@ async def leave(request: Request) -> Response:
 async def news(request: Request) -> Response:
     """Stream a server-sent event whenever a request moved; it says only that one did."""
     await speaker(request)
-    return StreamingResponse(_events(site_of(request), request), media_type="text/event-stream")
+    return StreamingResponse(
+        _events(site_of(request), request),
+        media_type="text/event-stream",
+        headers={"X-Accel-Buffering": "no"},  # nginx would collect some kilobytes first
+    )
 
 
 async def _events(site: Site, request: Request) -> AsyncIterator[str]:

@@ -36,6 +36,7 @@ class House:
     clock: Clock = field(default_factory=Clock)
     log: Log = field(default_factory=Log)
     owner: Principal = PAGE_OWNER
+    public: str = ""  # the origin, where a proxy shows it
     task: Future[object] | None = None
     ended: threading.Event = field(default_factory=threading.Event)
 
@@ -49,7 +50,7 @@ class House:
         return Site(
             desk=desk,
             directory=self.directory,
-            origin=f"http://127.0.0.1:{self.port}",
+            origin=self.public or f"http://127.0.0.1:{self.port}",
             owner=self.owner,
             approvers=self.directory / "approvers.json",
             redact=lambda text: text.replace("hunter2", "[secret]"),
@@ -125,10 +126,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(directory: Path, owner: Principal = PAGE_OWNER) -> Iterator[House]:
+def serving(directory: Path, owner: Principal = PAGE_OWNER, public: str = "") -> Iterator[House]:
     """Show the page of a new desk for the block."""
     with start_blocking_portal() as portal:
-        house = House(directory, portal, owner=owner)
+        house = House(directory, portal, owner=owner, public=public)
         house.task, _ = portal.start_task(house.listen)
         try:
             yield house
