@@ -10,7 +10,7 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from approvals.desk import Desk, wait_resolved
+from approvals.desk import wait_resolved
 from approvals.request import Answer, NotPending, Pending
 from approvals.statement import visible
 from approvals.web.faults import Fault
@@ -37,12 +37,12 @@ async def list_requests(request: Request) -> Response:
 async def one_request(request: Request) -> Response:
     """Answer one request whole; with `wait`, once it is answered or that many seconds passed."""
     await speaker(request)
-    desk, request_id = site_of(request).desk, request.path_params["id"]
+    site, request_id = site_of(request), request.path_params["id"]
     wait_s = _seconds(_query(request, "wait").get("wait", "0"))
-    pending = await _known(desk, request_id)
+    pending = await known(site, request_id)
     if wait_s:
-        await wait_resolved(desk, request_id, deadline_s=wait_s)
-        pending = await _known(desk, request_id)
+        await wait_resolved(site.desk, request_id, deadline_s=wait_s)
+        pending = await known(site, request_id)
     whole = await to_thread.run_sync(shown, pending)
     return Response(whole.model_dump_json(), media_type=JSON)
 
@@ -54,7 +54,7 @@ async def decide(request: Request) -> Response:
     if not who.may_answer:
         raise Fault(403, "forbidden", f"{who.principal.name} may read requests, not answer them.")
     said = await body(request, Decision)
-    await _known(site.desk, request_id)
+    await known(site, request_id)
     state = await to_thread.run_sync(
         site.desk.vote,
         request_id,
@@ -72,9 +72,14 @@ def _rows(site: Site, *, is_pending: bool) -> Requests:
     return Requests(now_ms=now_ms, approvals=tuple(map(listed, found[:MOST_LISTED])))
 
 
-async def _known(desk: Desk, request_id: str) -> Pending:
+async def known(site: Site, request_id: str) -> Pending:
+    """Return a request that there is.
+
+    Raises:
+        Fault: there is none of that name.
+    """
     try:
-        return await to_thread.run_sync(desk.get, request_id)
+        return await to_thread.run_sync(site.desk.get, request_id)
     except NotPending:
         raise Fault(404, "not_found", f"No request is named {visible(request_id, 80)}.") from None
 

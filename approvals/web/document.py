@@ -11,10 +11,15 @@ from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from approvals.terminal_grants import GrantRow
 from approvals.web.api import LONGEST_WAIT_S
-from approvals.web.shapes import Decided, Decision, Problem, Requests, Shown
+from approvals.web.grant_shapes import Granted, Granting, Grants, Offers
+from approvals.web.shapes import Decided, Decision, Nothing, Problem, Requests, Shown
 
-_MODELS: tuple[type[BaseModel], ...] = (Decided, Decision, Problem, Requests, Shown)
+_MODELS: tuple[type[BaseModel], ...] = (
+    Decided, Decision, Granted, Granting, GrantRow, Grants, Nothing, Offers, Problem, Requests,
+    Shown,
+)  # fmt: skip
 _REFUSED: Mapping[int, str] = {
     400: "The request is malformed.",
     401: "No session and no token that is known.",
@@ -46,7 +51,6 @@ def document() -> dict[str, object]:
     wait = {"name": "wait", "in": "query",
             "schema": {"type": "integer", "minimum": 0, "maximum": LONGEST_WAIT_S,
                        "default": 0}}  # fmt: skip
-    said = {"required": True, "content": _json(Decision)}
     path = "/api/v1/approvals"
     return {
         "openapi": "3.1.0",
@@ -65,7 +69,21 @@ def document() -> dict[str, object]:
                 "get": _operation("One request; waits for its answer.", Shown, [_ID, wait])
             },
             path + "/{id}/decisions": {
-                "post": {**_operation("Answer a request.", Decided, [_ID]), "requestBody": said}
+                "post": _operation("Answer a request.", Decided, [_ID], body=Decision)
+            },
+            path + "/{id}/offers": {
+                "get": _operation("What a yes could also grant, for approvers.", Offers, [_ID])
+            },
+            path + "/{id}/grants": {
+                "post": _operation(
+                    "Approve a request once, and grant more.", Granted, [_ID], body=Granting
+                )
+            },
+            "/api/v1/grants": {
+                "get": _operation("The grants that could still be used, for approvers.", Grants)
+            },
+            "/api/v1/grants/{id}/revoke": {
+                "post": _operation("End a grant.", GrantRow, [_ID], body=Nothing)
             },
         },
         "components": {
@@ -76,14 +94,20 @@ def document() -> dict[str, object]:
 
 
 def _operation(
-    summary: str, answer: type[BaseModel], parameters: Sequence[Mapping[str, object]]
+    summary: str,
+    answer: type[BaseModel],
+    parameters: Sequence[Mapping[str, object]] = (),
+    *,
+    body: type[BaseModel] | None = None,
 ) -> dict[str, object]:
     problems = {
         str(status): {"description": what, "content": _json(Problem)}
         for status, what in _REFUSED.items()
     }
     good = {"200": {"description": summary, "content": _json(answer)}}
-    return {"summary": summary, "parameters": parameters, "responses": {**good, **problems}}
+    sent = {} if body is None else {"requestBody": {"required": True, "content": _json(body)}}
+    responses = {**good, **problems}
+    return {"summary": summary, "parameters": list(parameters), **sent, "responses": responses}
 
 
 def _json(model: type[BaseModel]) -> dict[str, object]:

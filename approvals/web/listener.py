@@ -19,7 +19,7 @@ from starlette.routing import Route
 from typing_extensions import override
 
 from approvals.request import ApprovalError
-from approvals.web import api, document, entrance
+from approvals.web import api, document, entrance, granting
 from approvals.web.address import listening
 from approvals.web.faults import Fault, as_fault
 from approvals.web.guard import Guard
@@ -45,6 +45,10 @@ def application(site: Site) -> Starlette:
             Route("/api/v1/approvals", api.list_requests),
             Route(one, api.one_request),
             Route(f"{one}/decisions", api.decide, methods=["POST"]),
+            Route(f"{one}/offers", granting.offers),
+            Route(f"{one}/grants", granting.grant, methods=["POST"]),
+            Route("/api/v1/grants", granting.live),
+            Route("/api/v1/grants/{id}/revoke", granting.revoke, methods=["POST"]),
         ],
         exception_handlers=dict.fromkeys(
             (Fault, ApprovalError, HTTPException, Exception), as_fault

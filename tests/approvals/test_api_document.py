@@ -17,6 +17,7 @@ from approvals.request import Answer, Pending
 from approvals.web.document import document
 from approvals.web.entry import WINDOW_S
 from tests.approvals.conftest import ALICE
+from tests.approvals.test_grants import OFFERS
 from tests.approvals.web_rig import House, serving
 
 # Its plugin costs every other run of pytest half a second, so only this module loads it.
@@ -62,9 +63,13 @@ def test_what_is_documented_is_what_happens(case: Case, rig: Rig):
 
 def about_a_request(case: Case, rig: Rig) -> None:
     """Let a case that fits the schema be about a request that there is."""
+    if "approvals/{id}" not in case.path:
+        return
+    case.path_parameters["id"] = rig.answered.id
     if case.method == "POST":
-        pending = rig.house.asks()
+        pending = rig.house.asks(offers=OFFERS)
         case.path_parameters["id"] = pending.id
         case.body["seen_digest"] = pending.request_digest
-    elif case.path_parameters:
-        case.path_parameters["id"] = rig.answered.id
+        for key, value in case.body.items():
+            # An integer of JSON Schema may be written 5.0; here 5.0 is not one.
+            case.body[key] = int(value) if isinstance(value, float) else value
