@@ -9,8 +9,10 @@ from playwright.sync_api import Browser, expect
 
 from approvals.notice import opened as opened_notice
 from approvals.request import Answer, Level, Need, State
+from approvals.scope import Offer, Scope
 from tests import chromium
 from tests.approvals.conftest import ALICE
+from tests.approvals.test_grants import OFFERS, act
 from tests.approvals.web_rig import House, serving
 
 pytestmark = pytest.mark.untraced
@@ -135,6 +137,62 @@ def test_a_yes_for_the_session_is_offered_where_the_question_offers_it(house, op
     assert house.desk.get(offered.id).votes[0].answer is Answer.APPROVE_FOR_SESSION
 
 
+def test_a_grant_is_chosen_by_what_it_would_have_covered_and_revoked_among_the_grants(
+    house, opened
+):
+    given = {"offers": OFFERS, "act": act("ours net.connect", program=("git push",))}
+    asks(house, "git push one", session="s1", **given)
+    pending = asks(house, "git push two", session="s1", **given)
+    seen = opened()
+    seen.choose("git push two")
+    expect(seen.page.locator("#offers")).to_contain_text("git push with any arguments")
+    seen.page.keyboard.press("g")
+    program = seen.page.locator(".scope", has_text="git push with any arguments")
+    expect(program).to_contain_text("covered 1 of the 1 asked before")
+    program.click()
+    seen.page.get_by_label("Uses").fill("0")
+    expect(seen.page.locator("#granting-yes")).to_have_attribute("aria-disabled", "false")
+    seen.page.get_by_role("button", name="Approve and grant").click()
+    assert house.desk.grants.live() == []  # no uses, no grant
+    assert seen.violations() == []
+    seen.page.get_by_label("Uses").fill("3")
+    seen.page.get_by_role("button", name="Approve and grant").click()
+    expect(seen.page.locator("#told")).to_contain_text("is granted")
+    (made,) = house.desk.grants.live()
+    assert (made.request, made.scope, made.uses) == (pending.id, Scope.PROGRAM, 3)
+    seen.page.get_by_role("button", name="Grants").click()
+    expect(seen.page.locator(".grant")).to_contain_text("3 of 3 uses left")
+    assert seen.violations() == []
+    seen.page.get_by_role("button", name="Revoke").click()
+    expect(seen.page.locator("#empty")).to_have_text("Nothing is granted.")
+    assert house.desk.grants.live() == []
+    assert seen.said == []
+
+
+def test_the_card_says_first_what_is_asked_then_what_holds_it_then_why(house, opened):
+    tree = "ASK, risk 20\n  sh\n    fs.write a\n      ASK by x\n    fs.read b\n      ALLOW by y"
+    facts = (("change-set", "5e7"), ("lets-in", "created a"), ("lets-in", "modified b"))
+    more = (("why-asked", "It writes."), ("profile", "write (no network)"), ("stdin", "9 bytes"))
+    house.asks(facts=(*facts, *more), preview=f"{tree}\n\nA a  +1\n--- a\n+++ b\n+new")
+    seen = opened()
+    assert seen.rows() == ["created a, modified b"]
+    seen.choose("created a")
+    expect(seen.page.locator(".headline")).to_have_text("created a\nmodified b")
+    assert seen.page.locator("#body h3").all_inner_texts() == [
+        "What the sandbox will enforce",
+        "What it would change",
+        "Why it is asked, access by access",
+        "Also in it",
+        "The statement, word for word: a yes is to this and nothing else",
+    ]
+    expect(seen.page.locator(".diff .ask")).to_have_text("      ASK by x")
+    expect(seen.page.locator(".diff .allow")).to_have_text("      ALLOW by y")
+    expect(seen.page.locator(".diff .added")).to_have_text("+new")
+    assert seen.page.locator("dd").all_inner_texts() == [
+        "It writes.", "write (no network)", "9 bytes"
+    ]  # fmt: skip
+
+
 @pytest.mark.threat("T19")
 def test_a_click_that_a_script_made_up_or_that_was_meant_for_another_answers_nothing(house, opened):
     one, two = asks(house, "make one"), asks(house, "make two")
@@ -196,11 +254,17 @@ def test_what_an_agent_wrote_neither_runs_nor_loads_nor_steers_the_page(
         tool=everywhere,
         preview="\n".join(("+" + everywhere, "-" + everywhere, *HOSTILE)),
         for_session=HOSTILE,
+        offers=(Offer(Scope.EXACT, ("key",), HOSTILE),),
         warnings=HOSTILE,
     )
     seen = opened(width, scheme)
     seen.page.locator(".row").first.click()
     expect(seen.page.locator("#statement")).to_be_visible()
+    expect(seen.page.locator("#offers dd")).to_have_count(2)
+    expect(seen.page.locator("#approve")).to_be_enabled()
+    seen.page.locator("#grant").click()
+    expect(seen.page.locator("#granting-yes")).to_have_attribute("aria-disabled", "false")
+    seen.page.keyboard.press("Escape")
     assert seen.page.evaluate("globalThis.ran ?? null") is None
     assert (seen.said, seen.strange(house.url)) == ([], [])
     text = seen.page.locator("body").inner_text()
