@@ -16,6 +16,7 @@ from schemathesis import Case, GenerationMode
 from approvals.request import Answer, Pending
 from approvals.web.document import document
 from approvals.web.entry import WINDOW_S
+from approvals.web.listener import application
 from tests.approvals.conftest import ALICE
 from tests.approvals.test_grants import OFFERS
 from tests.approvals.web_rig import House, serving
@@ -44,10 +45,13 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         yield Rig(house, house.token(), denied)
 
 
-def test_the_document_is_served_as_it_is_and_is_openapi(rig):
+def test_the_document_is_openapi_and_names_every_door(rig):
     with rig.house.client() as web:
         assert web.get("/api/v1/openapi.json").json() == document()
     API.validate()
+    doors = {route.path for route in application(rig.house.site).routes}
+    named = {path for path in doors if path.startswith("/api/")} - {"/api/v1/openapi.json"}
+    assert set(document()["paths"]) == named
 
 
 @pytest.mark.threat("T18")
