@@ -345,6 +345,15 @@ def test_previews_say_which_lines_a_diff_adds_and_takes_away(directory):
         assert "".join(json.dumps(shown).splitlines()).isascii()
 
 
+def test_a_row_says_the_command_or_the_changes_wherever_they_stand(directory):
+    cwd, changes = ("cwd", "/srv"), (("lets-in", "created a"), ("lets-in", "modified b"))
+    with serving(directory) as house, house.client(**house.token()) as web:
+        for facts in ((cwd, ("command", "make")), (cwd, *changes), (cwd,), ()):
+            house.asks(facts=facts)
+        rows = web.get("/api/v1/approvals").json()["approvals"]
+    assert {row["summary"] for row in rows} == {"make", "created a, modified b", "/srv", ""}
+
+
 def test_a_clock_that_goes_back_keeps_nobody_out_for_longer(directory):
     with serving(directory) as house, house.page() as web:
         house.clock.now_s -= 3600

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Route, expect
 
 from approvals.notice import opened as opened_notice
 from approvals.request import Answer, Level, Need, State
@@ -42,7 +42,7 @@ class Seen(chromium.Seen):
         self.page.wait_for_selector("html[data-ready=inside]")
 
     def rows(self) -> list[str]:
-        return self.page.locator(".row .what").all_inner_texts()
+        return self.page.locator(".row .what").all_text_contents()
 
     def choose(self, text: str) -> None:
         self.page.locator(".row", has_text=text).click()
@@ -216,6 +216,27 @@ def test_a_click_that_a_script_made_up_or_that_was_meant_for_another_answers_not
     assert [house.desk.get(each.id).state for each in (one, two)] == [State.PENDING] * 2
 
 
+def test_a_request_that_arrives_after_another_tab_was_chosen_is_not_shown(house, opened):
+    asks(house, "make one")
+    seen = opened()
+    held: list[Route] = []
+    one = "**/api/v1/approvals/ap_*"
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    seen.page.route(one, hold)
+    with seen.page.expect_request(one):
+        seen.page.locator(".row").click()
+    seen.page.get_by_role("button", name="Grants").click()
+    expect(seen.page.get_by_text("Nothing is granted.")).to_be_visible()
+    with seen.page.expect_response(one):
+        held[0].continue_()
+    seen.page.unroute(one)
+    expect(seen.page.locator("#card")).to_be_hidden()
+    assert seen.said == []
+
+
 def test_too_weak_a_yes_says_so_and_the_request_stays(house, opened):
     pending = asks(house, "make strong", need=Need(Level.SEPARATE))
     seen = opened()
@@ -361,7 +382,7 @@ def test_a_thousand_requests_are_listed_searched_and_moved_through_quickly(house
     seen = opened()
     expect(seen.page.locator("#count")).to_have_text("1000")
     seen.page.locator("#filter").fill("target-0777")
-    assert seen.rows() == ["make target-0777"]
+    expect(seen.page.locator(".row .what")).to_have_text("make target-0777")
     seen.page.locator("#filter").fill("")
     seen.page.keyboard.press("Escape")
     for _ in range(5):

@@ -266,7 +266,7 @@ async function show(id) {
   } catch (error) {
     return tell(error.message);
   }
-  if (mine !== seen.asking) return; // another one was chosen meanwhile
+  if (mine !== seen.asking || id !== seen.chosen) return; // something else was chosen meanwhile
   const isOther = seen.shown?.id !== request.id;
   seen.shown = request;
   draw(request);
