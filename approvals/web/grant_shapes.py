@@ -19,14 +19,19 @@ class Offered(_Shape):
 
     scope: Scope
     covers: tuple[str, ...]
-    covered: int = Field(description="Earlier requests of this session that it would have covered.")
-    missed: int = Field(description="Those that it would not.")
+    covered: int | None = Field(
+        description="Earlier requests in the log that it would have covered; null: not counted."
+    )
+    missed: int | None = Field(description="Those that it would not.")
+    covered_such: tuple[str, ...] = Field(description="Some of those that it would have covered.")
+    missed_such: tuple[str, ...]
 
 
 class Offers(_Shape):
     """What a yes to one request can grant besides; empty: nothing."""
 
     offers: tuple[Offered, ...]
+    left_out: str = Field(description="What was not counted, and why; empty: nothing.")
 
 
 class Granting(_Shape):

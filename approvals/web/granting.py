@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from approvals.grants import Reach
+from approvals.reach import Reach
 from approvals.scope import Terms
 from approvals.statement import visible
 from approvals.terminal_grants import row
@@ -26,8 +26,8 @@ async def offers(request: Request) -> Response:
     """Answer what a yes to a request could grant besides."""
     _, site = await _approver(request)
     pending = await known(site, request.path_params["id"])
-    found = await to_thread.run_sync(site.desk.grants.reach, pending)
-    return _json(Offers(offers=tuple(map(_offered, found))))
+    found, left_out = await to_thread.run_sync(site.desk.reach, pending)
+    return _json(Offers(offers=tuple(map(_offered, found)), left_out=visible(left_out)))
 
 
 async def grant(request: Request) -> Response:
@@ -70,7 +70,9 @@ def _offered(reach: Reach) -> Offered:
         scope=reach.offer.scope,
         covers=tuple(map(visible, reach.offer.covers)),
         covered=reach.covered,
-        missed=reach.asked - reach.covered,
+        missed=reach.missed,
+        covered_such=reach.covered_such,
+        missed_such=reach.missed_such,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from approvals.reach import Counted, Earlier
 from approvals.request import State
 from tests.approvals.conftest import AGENT
 from tests.approvals.test_grants import OFFERS, act, push
@@ -31,10 +32,14 @@ def granting(pending, **changes: object) -> tuple[str, dict[str, object]]:
 def test_a_grant_is_offered_made_with_a_yes_listed_and_revoked(house):
     before = asks_to_push(house, session="s1")
     pending = asks_to_push(house, session="s1")
+    house.earlier = Earlier(1, (Counted(0), Counted(1, ({"ts": "2027"},)), Counted()), "too many")
     with house.page() as web:
-        offers = web.get(f"/api/v1/approvals/{pending.id}/offers").json()["offers"]
+        answered = web.get(f"/api/v1/approvals/{pending.id}/offers").json()
+        offers = answered["offers"]
+        assert (answered["left_out"], offers[1]["missed_such"]) == ("too many", [])
+        assert offers[1]["covered_such"] == ["2027  a longer statement"]
         assert [one["scope"] for one in offers] == ["exact", "program", "host"]
-        assert [(one["covered"], one["missed"]) for one in offers] == [(0, 1), (1, 0), (0, 1)]
+        assert [(one["covered"], one["missed"]) for one in offers] == [(0, 1), (1, 0), (None, None)]
         assert offers[1]["covers"] == ["git push with any arguments"]
         path, body = granting(pending)
         made = web.post(path, json=body).json()
@@ -48,7 +53,7 @@ def test_a_grant_is_offered_made_with_a_yes_listed_and_revoked(house):
         again = web.post(f"/api/v1/grants/{spent.grant}/revoke", json={})
         assert (again.status_code, again.json()["error"]) == (409, "not_pending")
         nothing = house.asks()
-        assert web.get(f"/api/v1/approvals/{nothing.id}/offers").json() == {"offers": []}
+        assert web.get(f"/api/v1/approvals/{nothing.id}/offers").json()["offers"] == []
     assert house.desk.covered(push("2" * 64, requester=AGENT)) is None
     assert house.desk.get(before.id).state is State.PENDING
 

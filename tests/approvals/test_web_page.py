@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Route, expect
 
 from approvals.notice import opened as opened_notice
+from approvals.reach import Counted, Earlier
 from approvals.request import Answer, Level, Need, State
 from approvals.scope import Offer, Scope
 from tests import chromium
@@ -153,9 +154,11 @@ def test_a_grant_is_chosen_by_what_it_would_have_covered_and_revoked_among_the_g
     given = {"offers": OFFERS, "act": act("ours net.connect", program=("git push",))}
     asks(house, "git push one", session="s1", **given)
     pending = asks(house, "git push two", session="s1", **given)
+    house.earlier = Earlier(1, (Counted(0), Counted(1, ({"ts": "2027"},)), Counted()))
     seen = opened()
     seen.choose("git push two")
     expect(seen.page.locator("#offers")).to_contain_text("git push with any arguments")
+    expect(seen.page.locator("#offers")).to_contain_text("covered: 2027  a longer statement")
     seen.page.keyboard.press("g")
     program = seen.page.locator(".scope", has_text="git push with any arguments")
     expect(program).to_contain_text("covered 1 of the 1 asked before")

@@ -15,6 +15,7 @@ from anyio.abc import TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from approvals.desk import Desk
+from approvals.reach import Earlier
 from approvals.request import Level, Pending, Principal
 from approvals.store import Store
 from approvals.web import listener
@@ -36,6 +37,7 @@ class House:
     clock: Clock = field(default_factory=Clock)
     log: Log = field(default_factory=Log)
     owner: Principal = PAGE_OWNER
+    earlier: Earlier = field(default_factory=Earlier)  # what its log counts
     public: str = ""  # the origin, where a proxy shows it
     task: Future[object] | None = None
     ended: threading.Event = field(default_factory=threading.Event)
@@ -43,7 +45,7 @@ class House:
     def __post_init__(self) -> None:
         self.port = free_port()
         self.store = Store(self.directory / "approvals.sqlite")
-        self.desk = Desk(self.store, self.log, clock=self.clock)
+        self.desk = Desk(self.store, self.log, clock=self.clock, count=lambda _: self.earlier)
         self.site = self.make_site(self.desk)
 
     def make_site(self, desk: Desk) -> Site:

@@ -389,14 +389,17 @@ function offerList(offers) {
   for (const one of offers) {
     list.append(made("dt", "", one.scope), made("dd", "", one.covers.join("\n")));
     list.append(made("dd", "soft", earlier(one)));
+    for (const such of one.covered_such) list.append(made("dd", "soft", `covered: ${such}`));
+    for (const such of one.missed_such) list.append(made("dd", "soft", `not: ${such}`));
   }
   return list;
 }
 
 function earlier(offer) {
+  if (offer.covered === null || offer.missed === null) return "What it would have covered was not counted.";
   const number = offer.covered + offer.missed;
-  if (!number) return "Nothing was asked before in this session.";
-  return `It would have covered ${offer.covered} of the ${number} asked before in this session.`;
+  if (!number) return "Nothing was asked before in this log.";
+  return `It would have covered ${offer.covered} of the ${number} asked before in this log.`;
 }
 
 function preview(lines) {
