@@ -26,6 +26,7 @@ if [ "${1:-}" = tests ]; then
     need lsof lsof
     need fuser psmisc
     need chromium chromium
+    need nginx nginx-light
 fi
 
 # An interpreter ordinary users can run too: the sandbox binds it, and the suite runs as both.

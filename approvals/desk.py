@@ -18,7 +18,7 @@ from approvals.bell import Bell
 from approvals.grant_store import GrantStore
 from approvals.grants import Grants
 from approvals.moves import Facts, Moves, Write
-from approvals.reach import Count, nothing_counted, reaches
+from approvals.reach import Count, Reach, nothing_counted, reaches
 from approvals.records import (
     HalfMove,
     decision_facts,
@@ -230,7 +230,11 @@ class Desk:
 
     def offer_lines(self, pending: Pending, how: str) -> tuple[str, ...]:
         """Return what a yes to a request can grant besides, for people; `how` they say so."""
-        return tuple(offer_lines(*reaches(pending, self._count_earlier), how))
+        return tuple(offer_lines(*self.reach(pending), how))
+
+    def reach(self, pending: Pending) -> tuple[tuple[Reach, ...], str]:
+        """Return what a yes to a request can grant, as far as the log counts, and what is left."""
+        return reaches(pending, self._count_earlier)
 
     def covered(self, question: Question) -> Approval | None:
         """Return the yes of a grant, one use of it taken; None where a human is to be asked.

@@ -11,11 +11,23 @@ from pydantic.json_schema import models_json_schema
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from approvals.terminal_grants import GrantRow
 from approvals.web.api import LONGEST_WAIT_S
-from approvals.web.shapes import Asked, Decided, Decision, Problem, Requests, Shown, Use
+from approvals.web.grant_shapes import Granted, Granting, Grants, Offers
+from approvals.web.shapes import (
+    Asked,
+    Decided,
+    Decision,
+    Nothing,
+    Problem,
+    Requests,
+    Shown,
+    Use,
+)
 
 _MODELS: tuple[type[BaseModel], ...] = (
-    Asked, Decided, Decision, Problem, Requests, Shown, Use,
+    Asked, Decided, Decision, Granted, Granting, GrantRow, Grants, Nothing, Offers, Problem,
+    Requests, Shown, Use,
 )  # fmt: skip
 _REFUSED: Mapping[int, str] = {
     400: "The request is malformed.",
@@ -74,6 +86,20 @@ def document() -> dict[str, object]:
                     "Use the yes to an agent's request, once.", Shown, [_ID], body=Use
                 )
             },
+            path + "/{id}/offers": {
+                "get": _operation("What a yes could also grant, for approvers.", Offers, [_ID])
+            },
+            path + "/{id}/grants": {
+                "post": _operation(
+                    "Approve a request once, and grant more.", Granted, [_ID], body=Granting
+                )
+            },
+            "/api/v1/grants": {
+                "get": _operation("The grants that could still be used, for approvers.", Grants)
+            },
+            "/api/v1/grants/{id}/revoke": {
+                "post": _operation("End a grant.", GrantRow, [_ID], body=Nothing)
+            },
         },
         "components": {
             "schemas": found["$defs"],
@@ -96,7 +122,7 @@ def _operation(
     good = {"200": {"description": summary, "content": _json(answer)}}
     sent = {} if body is None else {"requestBody": {"required": True, "content": _json(body)}}
     responses = {**good, **problems}
-    return {"summary": summary, "parameters": parameters, **sent, "responses": responses}
+    return {"summary": summary, "parameters": list(parameters), **sent, "responses": responses}
 
 
 def _json(model: type[BaseModel]) -> dict[str, object]:

@@ -71,7 +71,11 @@ async def news(request: Request) -> Response:
     """Stream a server-sent event whenever a request moved; it says only that one did."""
     if (await speaker(request)).agent is not None:
         raise Fault(403, "forbidden", "The token of an agent hears of its own requests alone.")
-    return StreamingResponse(_events(site_of(request), request), media_type="text/event-stream")
+    return StreamingResponse(
+        _events(site_of(request), request),
+        media_type="text/event-stream",
+        headers={"X-Accel-Buffering": "no"},  # nginx would collect some kilobytes first
+    )
 
 
 async def _events(site: Site, request: Request) -> AsyncIterator[str]:

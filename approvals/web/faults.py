@@ -3,6 +3,8 @@
 May touch: values. INVARIANT: whatever is raised below these handlers, nothing was approved by it.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from starlette.exceptions import HTTPException
@@ -18,24 +20,25 @@ Word = Literal[
     "approval_mismatch", "refused", "too_large", "wrong_media_type", "wrong_host", "wrong_origin",
     "too_many", "unavailable",
 ]  # fmt: skip
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 _BY_STATUS: dict[int, Word] = {404: "not_found", 405: "not_allowed"}
 
 
 class Fault(Exception):  # noqa: N818  # it is an answer, not an error of ours
     """A request that is refused with this status, word and sentence."""
 
-    def __init__(self, status: int, word: Word, message: str, retry_after_s: int = 0) -> None:
+    def __init__(
+        self, status: int, word: Word, message: str, headers: Mapping[str, str] = NO_HEADERS
+    ) -> None:
         super().__init__(message)
         self.status, self.word, self.message = status, word, message
-        self.retry_after_s = retry_after_s
+        self.headers = headers
 
     def response(self) -> JSONResponse:
         """Return the fault as JSON."""
         problem = Problem(error=self.word, message=visible(self.message))
-        headers = {"Retry-After": str(self.retry_after_s)} if self.retry_after_s else {}
-        if self.word == "unauthorized":
-            headers["WWW-Authenticate"] = "Bearer"
-        return JSONResponse(problem.model_dump(), self.status, headers)
+        challenge = {"WWW-Authenticate": "Bearer"} if self.word == "unauthorized" else {}
+        return JSONResponse(problem.model_dump(), self.status, {**challenge, **self.headers})
 
 
 async def as_fault(_request: Request, error: Exception) -> Response:
@@ -56,6 +59,7 @@ def fault_of(error: Exception) -> Fault:
             return Fault(409, "refused", str(error))
         case HTTPException(status_code=status):
             word = _BY_STATUS.get(status, "malformed")
-            return Fault(status, word, "There is nothing here by that name and method.")
+            said = "There is nothing here by that name and method."
+            return Fault(status, word, said, error.headers or NO_HEADERS)
         case _:
             return Fault(500, "unavailable", "The server failed; its log says how. Nothing moved.")

@@ -15,11 +15,13 @@ from anyio.abc import TaskStatus
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 from typing_extensions import override
 
 from approvals.request import ApprovalError
-from approvals.web import api, asking, document, entrance
+from approvals.web import api, asking, document, entrance, granting
 from approvals.web.address import listening
 from approvals.web.faults import Fault, as_fault
 from approvals.web.guard import Guard
@@ -42,11 +44,14 @@ def application(site: Site) -> Starlette:
             Route("/page/leave", entrance.leave, methods=["POST"]),
             Route("/page/news", entrance.news),
             Route("/api/v1/openapi.json", document.show),
-            Route("/api/v1/approvals", api.list_requests),
+            Route("/api/v1/approvals", _requests, methods=["GET", "POST"]),
             Route(one, api.one_request),
             Route(f"{one}/decisions", api.decide, methods=["POST"]),
-            Route("/api/v1/approvals", asking.ask, methods=["POST"]),
             Route(f"{one}/use", asking.use, methods=["POST"]),
+            Route(f"{one}/offers", granting.offers),
+            Route(f"{one}/grants", granting.grant, methods=["POST"]),
+            Route("/api/v1/grants", granting.live),
+            Route("/api/v1/grants/{id}/revoke", granting.revoke, methods=["POST"]),
         ],
         exception_handlers=dict.fromkeys(
             (Fault, ApprovalError, HTTPException, Exception), as_fault
@@ -56,6 +61,11 @@ def application(site: Site) -> Starlette:
     made.router.redirect_slashes = False
     made.state.site = site
     return made
+
+
+async def _requests(request: Request) -> Response:
+    """Hand on by method; two routes of one path would each tell of its own methods alone."""
+    return await (asking.ask if request.method == "POST" else api.list_requests)(request)
 
 
 async def serve(

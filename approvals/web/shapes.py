@@ -15,6 +15,8 @@ MAX_SUMMARY = 240
 MAX_WORDS = 500
 ASKED_TAG = b"permitgate-asked-v1\0"  # no action of a host begins with it
 Kind = Literal["added", "removed", "place", "plain"]
+_SAYS = ("command", "script", "text-verbatim")
+_CHANGES = ("lets-in", "puts-back", "brings-back", "makes", "changes")
 
 
 class _Shape(BaseModel):
@@ -54,7 +56,7 @@ class Listed(_Shape):
     request_digest: str
     state: State
     tool: str
-    summary: str = Field(description="The first fact of the statement, shortened.")
+    summary: str = Field(description="The command, the changes or else the first fact, shortened.")
     requester: str
     session: str
     level: int = Field(description="How much an answer must prove: 1 attested to 4 present.")
@@ -188,7 +190,7 @@ def listed(pending: Pending) -> Listed:
         request_digest=pending.request_digest,
         state=pending.state,
         tool=visible(question.tool, 80),
-        summary=visible(question.facts[0][1], MAX_SUMMARY) if question.facts else "",
+        summary=visible(_summary(question.facts), MAX_SUMMARY),
         requester=visible(question.requester.identity, MAX_SUMMARY),
         session=visible(question.session, 80),
         level=int(question.need.level),
@@ -222,6 +224,14 @@ def shown(pending: Pending, proof: str | None = None) -> Shown:
         action_digest=question.action_digest,
         proof=proof,
     )
+
+
+def _summary(facts: tuple[tuple[str, str], ...]) -> str:
+    """Return what a request is for, as the page's card says it first."""
+    for keys in (_SAYS, _CHANGES):
+        if found := [text for key, text in facts if key in keys]:
+            return ", ".join(found)
+    return facts[0][1] if facts else ""
 
 
 def _voted(vote: Vote) -> Voted:

@@ -27,6 +27,7 @@ Shape = TypeVar("Shape", bound=BaseModel)
 KEY_HEADER = "x-permitgate-key"
 MAX_BODY_BYTES = 64 << 10
 BODY_S = 10
+MAX_ADDRESS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +133,18 @@ def refuse_while_limited(site: Site, request: Request) -> None:
     wait_s = site.failures.wait_s(peer(request), site.clock())
     if wait_s:
         message = f"Too many failed attempts from here; try again in {wait_s} s."
-        raise Fault(429, "too_many", message, wait_s)
+        raise Fault(429, "too_many", message, {"Retry-After": str(wait_s)})
 
 
 def peer(request: Request) -> str:
-    """Return the address a request came from."""
+    """Return the address a request came from; behind a proxy with TLS, the one the proxy saw.
+
+    It only counts failures: a program on this machine that makes addresses up may guess on.
+    """
+    if site_of(request).origin.startswith("https:"):
+        forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+        if forwarded:
+            return forwarded[:MAX_ADDRESS]
     return request.client.host if request.client else ""
 
 

@@ -1,11 +1,13 @@
 """Every channel, and all that can become of a question: one run on a valid yes, else none.
 
-Whole servers in the test's process; the sandbox, the store, the log and the owner's socket are the
-real ones. A channel is a class below; what it has no method for stands in LEFT_OUT with the reason.
+Whole servers in the test's process; the sandbox, the store, the log, the owner's socket and the
+page's listener are the real ones. A channel is a class below; what it has no method for stands in
+LEFT_OUT with the reason.
 """
 
 import json
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -13,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import anyio
+import httpx2
 import pytest
 from anyio import to_thread
 from mcp.shared.exceptions import MCPError
@@ -23,10 +26,13 @@ from approvals.request import Answer, ApprovalError
 from approvals.statement import statement
 from approvals.terminal import peer_principal, respond
 from approvals.voters import NAMESPACE
+from approvals.web.approvers import new_token, remove
+from approvals.web.links import NoPage, make_link
 from mcp_server import elicit
 from mcp_server.elicit import FORM_KEY
 from mcp_server.reach import voters
 from tests.approvals.keys import keygen, sign
+from tests.approvals.web_rig import free_port
 from tests.mcp_server.indoors import Indoors, append
 
 # What can become of a question, and how often its command then runs.
@@ -49,6 +55,8 @@ LEFT_OUT = {
     ("form, handshake", "changed argument"): "call and question are one JSON-RPC request",
     ("terminal", "cancel"): "a person says no; only the side that asked cancels",
     ("signature", "cancel"): "a person says no; only the side that asked cancels",
+    ("page", "cancel"): "a person says no; only the side that asked cancels",
+    ("API", "cancel"): "a person says no; only the side that asked cancels",
     ("signature", "decline"): "a no needs no signature; the terminal's row has it",
 }
 SCRIPT = {"command": "bash asks/tool.sh"}
@@ -259,9 +267,12 @@ class Terminal:
 
     async def yes(self, request_id: str) -> None:
         """Say yes as this channel does."""
+        await self.say(Answer.APPROVE, request_id)
+
+    async def say(self, answer: Answer, request_id: str) -> None:
         shown = await to_thread.run_sync(terminal.show, self.sockets, request_id)
         said = partial(terminal.answer, seen_digest=shown.request_digest)
-        await to_thread.run_sync(said, self.sockets, request_id, Answer.APPROVE)
+        await to_thread.run_sync(said, self.sockets, request_id, answer)
 
     def line(self, request_id: str) -> dict[str, str]:
         digest = self.house.opened[0].app.desk.get(request_id).request_digest
@@ -274,9 +285,7 @@ class Terminal:
 
     async def decline(self) -> None:
         async with self.asked() as (client, request_id):
-            digest = self.line(request_id)["seen_digest"]
-            said = partial(terminal.answer, seen_digest=digest)
-            await to_thread.run_sync(said, self.sockets, request_id, Answer.DENY)
+            await self.say(Answer.DENY, request_id)
             assert await status(client, append()) == "declined"
 
     async def malformed(self) -> None:
@@ -401,11 +410,128 @@ class Signature(Terminal):
             assert await status(client, append()) == "pending"
 
 
+class Page(Terminal):
+    """The page in a browser: a link, then a cookie and a key from the page's own origin."""
+
+    def __init__(self, house: House) -> None:
+        super().__init__(house)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.approvers = house.base / "approvers.json"
+        self.settings = (
+            f"channels: [], wait_s: 0, page: {{listen: '127.0.0.1:{self.port}'}}, "
+            f"approvers: {self.approvers}"
+        )
+
+    @asynccontextmanager
+    async def serving(self, server: Indoors) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as group:
+            group.start_soon(server.app.serve_owner)
+            with anyio.fail_after(20):
+                while (link := self.link()) is None:  # noqa: ASYNC110  # nothing rings for it
+                    await anyio.sleep(0.005)
+            async with httpx2.AsyncClient(base_url=self.url, trust_env=False) as self.web:
+                await self.enter(link)
+                yield
+            group.cancel_scope.cancel()
+
+    def link(self) -> str | None:
+        try:
+            return make_link(self.sockets, time.time())
+        except NoPage:
+            return None
+
+    async def enter(self, link: str) -> None:
+        self.web.headers["Origin"] = self.url
+        token = link.partition("#login=")[2]
+        entered = await self.web.post("/page/enter", json={"token": token})
+        self.web.headers["X-Permitgate-Key"] = entered.json()["key"]
+
+    def body(self, request_id: str, answer: str = "approve") -> dict[str, str]:
+        return {"answer": answer, "seen_digest": self.line(request_id)["seen_digest"]}
+
+    async def post(self, request_id: str, **sent: object) -> str:
+        """Send an answer, or what is `sent` instead; return the state or the refusal's word."""
+        sent = sent or {"json": self.body(request_id)}
+        replied = await self.web.post(f"/api/v1/approvals/{request_id}/decisions", **sent)
+        return replied.json().get("state") or replied.json()["error"]
+
+    async def say(self, answer: Answer, request_id: str) -> None:
+        await self.post(request_id, json=self.body(request_id, answer.value))
+
+    async def malformed(self) -> None:
+        async with self.asked() as (client, request_id):
+            whole = self.body(request_id)
+            wrong = ({**whole, "always": True}, {**whole, "answer": "yes"}, [whole], "approve", {})
+            said = {await self.post(request_id, json=one) for one in wrong}
+            said.add(await self.post(request_id, content=b'{"answer": "approve"'))
+            assert said == {"malformed", "wrong_media_type"}
+            other = {**whole, "seen_digest": "0" * 64}
+            assert await self.post(request_id, json=other) == "approval_mismatch"
+            assert await status(client, append()) == "pending"
+
+    async def disconnect(self) -> None:
+        async with self.asked() as (client, request_id):
+            content = json.dumps(self.body(request_id)).encode()
+            told = {"Content-Type": "application/json", "Content-Length": str(len(content) + 1)}
+            asked = self.web.build_request(
+                "POST", f"/api/v1/approvals/{request_id}/decisions", headers=told
+            )
+            head = f"{asked.method} {asked.url.raw_path.decode()} HTTP/1.1\r\n" + "".join(
+                f"{name}: {value}\r\n" for name, value in asked.headers.items()
+            )
+            async with await anyio.connect_tcp("127.0.0.1", self.port) as stream:
+                await stream.send(head.encode() + b"\r\n" + content)  # and the last byte never
+            assert await status(client, append()) == "pending"
+
+    async def replay(self) -> None:
+        async with self.asked() as (client, request_id):
+            assert await self.post(request_id) == "approved"
+            assert await status(client, append()) == "ok"
+            assert await self.post(request_id) == "not_pending"
+            assert await status(client, append()) == "pending"  # another question
+
+    async def wrong_principal(self) -> None:
+        async with self.asked() as (client, request_id):
+            cookie, key = self.web.cookies["permitgate"], self.web.headers["X-Permitgate-Key"]
+            for headers, word in (
+                ({"X-Permitgate-Key": "A" * 43}, "unauthorized"),
+                ({"Cookie": f"permitgate={key}", "X-Permitgate-Key": cookie}, "unauthorized"),
+                ({"Origin": "https://evil.example"}, "wrong_origin"),
+            ):
+                body = self.body(request_id)
+                assert await self.post(request_id, json=body, headers=headers) == word
+            assert await status(client, append()) == "pending"
+
+
+class Api(Page):
+    """The API, with the token of an approver."""
+
+    async def enter(self, link: str) -> None:
+        self.bear(new_token(self.approvers, "alice", "approver"))
+
+    def bear(self, token: str) -> None:
+        self.web.headers["Authorization"] = f"Bearer {token}"
+
+    async def wrong_principal(self) -> None:
+        async with self.asked() as (client, request_id):
+            self.bear(new_token(self.approvers, "eve", "reader"))
+            assert await self.post(request_id) == "forbidden"
+            alice = new_token(self.approvers, "alice", "approver")
+            remove(self.approvers, "alice")
+            for token in (alice, "pgt_guess"):
+                self.bear(token)
+                assert await self.post(request_id) == "unauthorized"
+            assert await status(client, append()) == "pending"
+
+
 CHANNELS = {
     "form, handshake": Form,
     "form, 2026-07-28": ModernForm,
     "terminal": Terminal,
     "signature": Signature,
+    "page": Page,
+    "API": Api,
 }
 CELLS = [
     (channel, event) for channel in CHANNELS for event in RUNS if (channel, event) not in LEFT_OUT

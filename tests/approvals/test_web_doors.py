@@ -8,6 +8,7 @@ import socket
 import threading
 
 import anyio
+import httpx2
 import pytest
 
 from approvals.desk import Desk
@@ -344,8 +345,38 @@ def test_previews_say_which_lines_a_diff_adds_and_takes_away(directory):
         assert "".join(json.dumps(shown).splitlines()).isascii()
 
 
+def test_a_row_says_the_command_or_the_changes_wherever_they_stand(directory):
+    cwd, changes = ("cwd", "/srv"), (("lets-in", "created a"), ("lets-in", "modified b"))
+    with serving(directory) as house, house.client(**house.token()) as web:
+        for facts in ((cwd, ("command", "make")), (cwd, *changes), (cwd,), ()):
+            house.asks(facts=facts)
+        rows = web.get("/api/v1/approvals").json()["approvals"]
+    assert {row["summary"] for row in rows} == {"make", "created a, modified b", "/srv", ""}
+
+
 def test_a_clock_that_goes_back_keeps_nobody_out_for_longer(directory):
     with serving(directory) as house, house.page() as web:
         house.clock.now_s -= 3600
         assert web.get("/api/v1/approvals").status_code == 200
         assert isinstance(house.clock, Clock)
+
+
+@pytest.mark.threat("T07")
+def test_behind_a_proxy_failures_count_for_the_address_that_it_saw(directory):
+    host, said = "approvals.example", {"json": {"token": "guess"}}
+    with serving(directory, public=f"https://{host}") as house:
+        at = {"base_url": f"http://127.0.0.1:{house.port}", "trust_env": False}
+        with httpx2.Client(**at, headers={"Host": host, "Origin": house.url}) as web:
+
+            def status(forwarded: str) -> int:
+                header = {"X-Forwarded-For": forwarded} if forwarded else {}
+                return web.post("/page/enter", **said, headers=header).status_code
+
+            guesses = ["10.0.0.1, 10.0.0.9", "10.0.0.2, 10.0.0.9"]  # a client wrote the first
+            assert [status(guesses[number % 2]) for number in range(11)] == [*[401] * 10, 429]
+            assert [status(other) for other in ("10.0.0.1", "")] == [401, 401]
+    with serving(directory) as house, house.client(Origin=house.url) as web:  # no proxy, no word
+        for _ in range(entry.MOST_FAILURES):
+            web.post("/page/enter", **said)
+        refused = web.post("/page/enter", **said, headers={"X-Forwarded-For": "10.0.0.1"})
+        assert refused.status_code == 429

@@ -1,20 +1,23 @@
 """The page in a real browser: sign in, read, approve and deny; hostile text stays text."""
 
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Route, expect
 
 from approvals.notice import opened as opened_notice
+from approvals.reach import Counted, Earlier
 from approvals.request import Answer, Level, Need, State
+from approvals.scope import Offer, Scope
+from tests import chromium
 from tests.approvals.conftest import ALICE
+from tests.approvals.test_grants import OFFERS, act
 from tests.approvals.web_rig import House, serving
 
 pytestmark = pytest.mark.untraced
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+browser = chromium.browser
 HOSTILE = (
     "</script><script>globalThis.ran=1</script>",
     "<img src=x onerror=globalThis.ran=1>",
@@ -26,64 +29,49 @@ HOSTILE = (
 )
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    # A container lacks the namespaces of Chromium's own sandbox; root may not use it at all.
-    with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
-
-
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
     with serving(tmp_path / "approvals") as house:
         yield house
 
 
-class Seen:
-    """A page that was opened, and what it tried to do besides."""
+class Seen(chromium.Seen):
+    """The page; each house has an origin of its own, so nothing is kept from one to the next."""
 
-    def __init__(self, browser: Browser, house: House, width: int, scheme: str) -> None:
-        self.context = browser.new_context(
-            viewport={"width": width, "height": 860}, color_scheme=scheme
-        )
-        self.page: Page = self.context.new_page()
-        self.said: list[str] = []
-        self.strange: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.said.append(dialog.message))
-        self.page.on(
-            "request",
-            lambda asked: (
-                self.strange.append(asked.url)
-                if not asked.url.startswith((house.url, "data:"))
-                else None
-            ),
-        )
+    def enter(self, house: House) -> None:
         self.page.goto(house.link())
         self.page.wait_for_selector("html[data-ready=inside]")
 
     def rows(self) -> list[str]:
-        return self.page.locator(".row .what").all_inner_texts()
+        return self.page.locator(".row .what").all_text_contents()
 
     def choose(self, text: str) -> None:
         self.page.locator(".row", has_text=text).click()
         expect(self.page.locator("#approve")).to_be_enabled()
 
 
-@pytest.fixture
-def opened(browser: Browser, house: House):
-    seen: list[Seen] = []
+@pytest.fixture(scope="module")
+def pages(browser: Browser) -> Iterator[dict[tuple[int, str], Seen]]:
+    made: dict[tuple[int, str], Seen] = {}
+    yield made
+    for seen in made.values():
+        seen.context.close()
 
+
+@pytest.fixture
+def opened(browser: Browser, pages: dict[tuple[int, str], Seen], house: House):
     def open_page(width: int = 1280, scheme: str = "light") -> Seen:
-        seen.append(Seen(browser, house, width, scheme))
-        return seen[-1]
+        if (width, scheme) not in pages:
+            pages[width, scheme] = Seen(browser, width, scheme)
+        seen = pages[width, scheme]
+        seen.enter(house)
+        return seen
 
     yield open_page
-    for one in seen:
-        one.context.close()
+    for seen in pages.values():
+        seen.page.goto("about:blank")
+        seen.said.clear()
+        seen.asked.clear()
 
 
 def asks(house: House, command: str, **changes):
@@ -112,7 +100,7 @@ def test_a_request_is_found_read_and_approved_by_keyboard_alone(house, opened):
     assert house.desk.get(first.id).state is State.PENDING
     expect(seen.page.locator(".row")).to_have_count(1)
     assert seen.said == []
-    assert seen.strange == []
+    assert seen.strange(house.url) == []
 
 
 def test_a_denial_carries_its_reason_and_stands_among_the_answered(house, opened):
@@ -160,6 +148,64 @@ def test_a_yes_for_the_session_is_offered_where_the_question_offers_it(house, op
     assert house.desk.get(offered.id).votes[0].answer is Answer.APPROVE_FOR_SESSION
 
 
+def test_a_grant_is_chosen_by_what_it_would_have_covered_and_revoked_among_the_grants(
+    house, opened
+):
+    given = {"offers": OFFERS, "act": act("ours net.connect", program=("git push",))}
+    asks(house, "git push one", session="s1", **given)
+    pending = asks(house, "git push two", session="s1", **given)
+    house.earlier = Earlier(1, (Counted(0), Counted(1, ({"ts": "2027"},)), Counted()))
+    seen = opened()
+    seen.choose("git push two")
+    expect(seen.page.locator("#offers")).to_contain_text("git push with any arguments")
+    expect(seen.page.locator("#offers")).to_contain_text("covered: 2027  a longer statement")
+    seen.page.keyboard.press("g")
+    program = seen.page.locator(".scope", has_text="git push with any arguments")
+    expect(program).to_contain_text("covered 1 of the 1 asked before")
+    program.click()
+    seen.page.get_by_label("Uses").fill("0")
+    expect(seen.page.locator("#granting-yes")).to_have_attribute("aria-disabled", "false")
+    seen.page.get_by_role("button", name="Approve and grant").click()
+    assert house.desk.grants.live() == []  # no uses, no grant
+    assert seen.violations() == []
+    seen.page.get_by_label("Uses").fill("3")
+    seen.page.get_by_role("button", name="Approve and grant").click()
+    expect(seen.page.locator("#told")).to_contain_text("is granted")
+    (made,) = house.desk.grants.live()
+    assert (made.request, made.scope, made.uses) == (pending.id, Scope.PROGRAM, 3)
+    seen.page.get_by_role("button", name="Grants").click()
+    expect(seen.page.locator(".grant")).to_contain_text("3 of 3 uses left")
+    assert seen.violations() == []
+    seen.page.get_by_role("button", name="Revoke").click()
+    expect(seen.page.get_by_text("Nothing is granted.")).to_be_visible()
+    assert house.desk.grants.live() == []
+    assert seen.said == []
+
+
+def test_the_card_says_first_what_is_asked_then_what_holds_it_then_why(house, opened):
+    tree = "ASK, risk 20\n  sh\n    fs.write a\n      ASK by x\n    fs.read b\n      ALLOW by y"
+    facts = (("change-set", "5e7"), ("lets-in", "created a"), ("lets-in", "modified b"))
+    more = (("why-asked", "It writes."), ("profile", "write (no network)"), ("stdin", "9 bytes"))
+    house.asks(facts=(*facts, *more), preview=f"{tree}\n\nA a  +1\n--- a\n+++ b\n+new")
+    seen = opened()
+    assert seen.rows() == ["created a, modified b"]
+    seen.choose("created a")
+    expect(seen.page.locator(".headline")).to_have_text("created a\nmodified b")
+    assert seen.page.locator("#body h3").all_inner_texts() == [
+        "What the sandbox will enforce",
+        "What it would change",
+        "Why it is asked, access by access",
+        "Also in it",
+        "The statement, word for word: a yes is to this and nothing else",
+    ]
+    expect(seen.page.locator(".diff .ask")).to_have_text("      ASK by x")
+    expect(seen.page.locator(".diff .allow")).to_have_text("      ALLOW by y")
+    expect(seen.page.locator(".diff .added")).to_have_text("+new")
+    assert seen.page.locator("dd").all_inner_texts() == [
+        "It writes.", "write (no network)", "9 bytes"
+    ]  # fmt: skip
+
+
 @pytest.mark.threat("T19")
 def test_a_click_that_a_script_made_up_or_that_was_meant_for_another_answers_nothing(house, opened):
     one, two = asks(house, "make one"), asks(house, "make two")
@@ -171,6 +217,27 @@ def test_a_click_that_a_script_made_up_or_that_was_meant_for_another_answers_not
     seen.page.locator("#approve").dispatch_event("click")
     expect(seen.page.locator("#approve")).to_be_enabled()
     assert [house.desk.get(each.id).state for each in (one, two)] == [State.PENDING] * 2
+
+
+def test_a_request_that_arrives_after_another_tab_was_chosen_is_not_shown(house, opened):
+    asks(house, "make one")
+    seen = opened()
+    held: list[Route] = []
+    one = "**/api/v1/approvals/ap_*"
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    seen.page.route(one, hold)
+    with seen.page.expect_request(one):
+        seen.page.locator(".row").click()
+    seen.page.get_by_role("button", name="Grants").click()
+    expect(seen.page.get_by_text("Nothing is granted.")).to_be_visible()
+    with seen.page.expect_response(one):
+        held[0].continue_()
+    seen.page.unroute(one)
+    expect(seen.page.locator("#card")).to_be_hidden()
+    assert seen.said == []
 
 
 def test_too_weak_a_yes_says_so_and_the_request_stays(house, opened):
@@ -208,6 +275,7 @@ def test_another_tab_and_a_reload_keep_the_session(house, opened):
     expect(tab.locator(".row")).to_have_count(1)
     tab.reload()
     expect(tab.locator(".row")).to_have_count(1)
+    tab.close()
 
 
 @pytest.mark.threat("T24")
@@ -221,13 +289,19 @@ def test_what_an_agent_wrote_neither_runs_nor_loads_nor_steers_the_page(
         tool=everywhere,
         preview="\n".join(("+" + everywhere, "-" + everywhere, *HOSTILE)),
         for_session=HOSTILE,
+        offers=(Offer(Scope.EXACT, ("key",), HOSTILE),),
         warnings=HOSTILE,
     )
     seen = opened(width, scheme)
     seen.page.locator(".row").first.click()
     expect(seen.page.locator("#statement")).to_be_visible()
+    expect(seen.page.locator("#offers dd")).to_have_count(2)
+    expect(seen.page.locator("#approve")).to_be_enabled()
+    seen.page.locator("#grant").click()
+    expect(seen.page.locator("#granting-yes")).to_have_attribute("aria-disabled", "false")
+    seen.page.keyboard.press("Escape")
     assert seen.page.evaluate("globalThis.ran ?? null") is None
-    assert (seen.said, seen.strange) == ([], [])
+    assert (seen.said, seen.strange(house.url)) == ([], [])
     text = seen.page.locator("body").inner_text()
     assert not [letter for letter in "\x1b\u202e\u200b\u0430" if letter in text]
     assert r"\u202egnp" in text
@@ -268,52 +342,36 @@ def test_on_a_phone_a_request_fills_the_screen_and_leads_back_to_the_list(house,
     assert house.desk.get(pending.id).state is State.DENIED
 
 
-def test_everything_that_can_be_used_has_a_name_and_the_focus_is_seen(house, opened):
-    asks(house, "make one", for_session=("x",), warnings=("careful",))
-    seen = opened()
-    seen.choose("make one")
-    nameless = """() => [...document.querySelectorAll("button, input, [role], dialog, article")]
-        .filter((one) => one.checkVisibility() && one.getAttribute("role") !== "status")
-        .filter((one) => !(one.innerText || one.ariaLabel || one.labels?.[0]?.textContent))
-        .map((one) => one.outerHTML)"""
-    assert seen.page.evaluate(nameless) == []
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_axe_finds_nothing_against_wcag_2_2_aa(house, opened, width, scheme):
+    facts = (("command", "make"), ("profile", "unconfined (OUTSIDE THE SANDBOX)"), ("risk", "9"))
+    diff = "tree\n--- a\n+++ b\n@@ -1 +1 @@\n-old\n+new"
+    more = {"for_session": ("connects-to x",), "need": Need(ttl_s=30)}
+    denied = asks(house, "make two")
+    house.asks(facts=facts, preview=diff, warnings=("careful",), **more)
+    house.desk.vote(denied.id, Answer.DENY, ALICE, denied.request_digest, "no")
+    seen = opened(width, scheme)
+    found = {"list": seen.violations()}
+    seen.choose("make")
+    found["card"] = seen.violations()
+    seen.page.keyboard.press("a")
+    expect(seen.page.locator("#sure-yes")).to_have_attribute("aria-disabled", "false")
+    found["sure"] = seen.violations()
+    seen.page.keyboard.press("Escape")
+    seen.page.keyboard.press("Escape")
+    seen.page.get_by_role("button", name="Answered").click()
+    seen.page.locator(".row").click()
+    expect(seen.page.locator(".done")).to_be_visible()
+    found["history"] = seen.violations()
     seen.page.keyboard.press("j")
     outline = "getComputedStyle(document.activeElement).outlineStyle"
     assert seen.page.evaluate(outline) != "none"
-
-
-CONTRAST = """() => {
-    const channel = (value) => (value /= 255) <= 0.03928
-        ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
-    const light = ([r, g, b]) =>
-        0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b) + 0.05;
-    const parse = (text) => text.match(/[\\d.]+/g).map(Number);
-    const behind = (one) => {
-        for (let at = one; at; at = at.parentElement) {
-            const found = parse(getComputedStyle(at).backgroundColor);
-            if (found.length === 3 || found[3] > 0) return found;
-        }
-        return [255, 255, 255];
-    };
-    const faint = [];
-    for (const one of document.querySelectorAll("body *")) {
-        const says = [...one.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-        if (!says || !one.checkVisibility() || one.disabled || one.closest("kbd, .hid")) continue;
-        const both = [light(parse(getComputedStyle(one).color)), light(behind(one))];
-        if (Math.max(...both) / Math.min(...both) < 4.5) faint.push(one.outerHTML.slice(0, 99));
-    }
-    return faint;
-}"""
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_stands_out_from_what_is_behind_it(house, opened, scheme):
-    facts = (("command", "make"), ("profile", "unconfined (OUTSIDE THE SANDBOX)"), ("risk", "9"))
-    diff = "--- a\n+++ b\n@@ -1 +1 @@\n-old\n+new"
-    house.asks(facts=facts, preview=diff, warnings=("careful",), need=Need(ttl_s=30))
-    seen = opened(scheme=scheme)
-    seen.choose("make")
-    assert seen.page.evaluate(CONTRAST) == []
+    seen.page.keyboard.press("Escape")
+    seen.page.get_by_role("button", name="Sign out").click()
+    expect(seen.page.locator("#outside")).to_be_visible()
+    found["login"] = seen.violations()
+    assert not any(found.values()), found
+    assert seen.said == []
 
 
 def test_a_thousand_requests_are_listed_searched_and_moved_through_quickly(house, opened):
@@ -327,7 +385,7 @@ def test_a_thousand_requests_are_listed_searched_and_moved_through_quickly(house
     seen = opened()
     expect(seen.page.locator("#count")).to_have_text("1000")
     seen.page.locator("#filter").fill("target-0777")
-    assert seen.rows() == ["make target-0777"]
+    expect(seen.page.locator(".row .what")).to_have_text("make target-0777")
     seen.page.locator("#filter").fill("")
     seen.page.keyboard.press("Escape")
     for _ in range(5):

@@ -15,6 +15,7 @@ from anyio.abc import TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from approvals.desk import Desk
+from approvals.reach import Earlier
 from approvals.request import Level, Pending, Principal
 from approvals.store import Store
 from approvals.web import listener
@@ -36,20 +37,22 @@ class House:
     clock: Clock = field(default_factory=Clock)
     log: Log = field(default_factory=Log)
     owner: Principal = PAGE_OWNER
+    earlier: Earlier = field(default_factory=Earlier)  # what its log counts
+    public: str = ""  # the origin, where a proxy shows it
     task: Future[object] | None = None
     ended: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         self.port = free_port()
         self.store = Store(self.directory / "approvals.sqlite")
-        self.desk = Desk(self.store, self.log, clock=self.clock)
+        self.desk = Desk(self.store, self.log, clock=self.clock, count=lambda _: self.earlier)
         self.site = self.make_site(self.desk)
 
     def make_site(self, desk: Desk) -> Site:
         return Site(
             desk=desk,
             directory=self.directory,
-            origin=f"http://127.0.0.1:{self.port}",
+            origin=self.public or f"http://127.0.0.1:{self.port}",
             owner=self.owner,
             approvers=self.directory / "approvers.json",
             redact=lambda text: text.replace("hunter2", "[secret]"),
@@ -125,10 +128,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(directory: Path, owner: Principal = PAGE_OWNER) -> Iterator[House]:
+def serving(directory: Path, owner: Principal = PAGE_OWNER, public: str = "") -> Iterator[House]:
     """Show the page of a new desk for the block."""
     with start_blocking_portal() as portal:
-        house = House(directory, portal, owner=owner)
+        house = House(directory, portal, owner=owner, public=public)
         house.task, _ = portal.start_task(house.listen)
         try:
             yield house

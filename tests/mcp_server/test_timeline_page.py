@@ -1,46 +1,29 @@
 """The timeline's page in a real browser: rows, filters, proofs; hostile text stays text."""
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
 from audit.note import PublicKey
 from audit.prove import prove, verify_proof
 from audit.query import Query
 from audit.reading import Reading, read
 from mcp_server.cli.log.page import page
+from tests import chromium
 from tests.audit.house import House
 from tests.stories import HOSTILE, hostile, log_of, many, working_days
 
 pytestmark = pytest.mark.untraced
-CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
+browser = chromium.browser
 SANE_BYTES = 3 << 20
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    # A container lacks the namespaces of Chromium's own sandbox; root may not use it at all.
-    with sync_playwright() as driver:
-        started = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
+class Seen(chromium.Seen):
+    """The file, opened as it is."""
 
-
-class Seen:
-    """A page that was opened, and what it tried to do besides."""
-
-    def __init__(self, browser: Browser, file: Path, width: int = 1280) -> None:
-        self.context = browser.new_context(viewport={"width": width, "height": 900})
-        self.page: Page = self.context.new_page()
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.said.append(dialog.message))
-        self.page.on("request", lambda request: self.asked.append(request.url))
+    def __init__(self, browser: Browser, file: Path, width: int, scheme: str) -> None:
+        super().__init__(browser, width, scheme)
         self.page.goto(file.as_uri())
         self.page.wait_for_selector("html[data-ready]", timeout=30_000)
 
@@ -52,10 +35,10 @@ class Seen:
 def opened(browser: Browser, tmp_path: Path):
     seen: list[Seen] = []
 
-    def open_page(reading: Reading, width: int = 1280) -> Seen:
+    def open_page(reading: Reading, width: int = 1280, scheme: str = "light") -> Seen:
         file = tmp_path / "timeline.html"
         file.write_text(page(reading), encoding="utf-8")
-        seen.append(Seen(browser, file, width))
+        seen.append(Seen(browser, file, width, scheme))
         return seen[-1]
 
     yield open_page
@@ -154,7 +137,7 @@ def test_what_an_agent_wrote_neither_runs_nor_loads_nor_steers_the_page(
     expect(seen.page.locator("details[open] .body")).to_have_count(46)
     assert seen.page.evaluate("globalThis.ran") is None
     assert seen.said == []
-    assert [url for url in seen.asked if not url.startswith("file://")] == []
+    assert seen.strange("file://") == []
     assert len(seen.asked) == 1
     text = seen.page.locator("body").inner_text()
     raw = "".join(HOSTILE)
@@ -166,6 +149,18 @@ def test_what_an_agent_wrote_neither_runs_nor_loads_nor_steers_the_page(
     assert seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     tallest = "Math.max(...[...document.querySelectorAll('summary')].map((s) => s.offsetHeight))"
     assert seen.page.evaluate(tallest) < 200
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_axe_finds_nothing_against_wcag_2_2_aa(opened, days, width, scheme):
+    seen = opened(read(days[0], [days[1]], Query(), last=1000), width, scheme)
+    for row in (7, 12, 20):
+        seen.page.locator("summary").nth(row).press("Enter")
+    seen.page.locator("details[open] section.record").first.wait_for()
+    seen.page.get_by_role("button", name="Proof", exact=True).first.press("Enter")
+    seen.page.locator("pre.proof").first.wait_for()
+    seen.page.evaluate("scrollTo(0, 0)")  # a row half under the header is no small target
+    assert seen.violations() == []
 
 
 @pytest.mark.threat("T24")
