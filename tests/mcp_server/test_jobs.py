@@ -24,7 +24,7 @@ from audit.keys import FileSigner
 from audit.note import PublicKey
 from audit.prove import verify_proof
 from mcp_server.config import ApprovalSettings, ConfigError, parse_config
-from mcp_server.reach import lacking, levels, people
+from mcp_server.reach import lacking, reach
 from tests.approvals.web_rig import free_port
 from tests.mcp_server.indoors import Indoors, append
 from tests.mcp_server.rig import Rig, until
@@ -371,11 +371,12 @@ def test_people_elsewhere_reach_what_they_can_and_hold_no_role(tmp_path):
     approvals = ApprovalSettings.model_validate_json(
         json.dumps({"channels": [], "server": settings})
     )
-    assert levels(approvals) == {"server": Level.SEPARATE}
-    assert lacking(people(approvals), Need(Level.SEPARATE, quorum=2), {}) == ""
+    elsewhere = reach(approvals)
+    assert elsewhere.levels == {"server": Level.SEPARATE}
+    assert lacking(elsewhere.people, Need(Level.SEPARATE, quorum=2), {}) == ""
     for need in (Need(Level.PRESENT), Need(Level.SEPARATE, roles=(("lead",),))):
         assert "0 of the configured people" in lacking(
-            people(approvals), need, {"lead": ("carol",)}
+            elsewhere.people, need, {"lead": ("carol",)}
         )
     for change in ({"url": "http://a.example"}, {"key": "a+b"}, {"token_file": "t"}):
         with pytest.raises(ConfigError, match=r"approvals\.server"):
