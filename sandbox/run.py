@@ -87,7 +87,7 @@ class Who:
 
 @dataclass(frozen=True, slots=True)
 class _Elsewhere:
-    """What policy denies outside the trial's directory, which lies where it denies everything."""
+    """What policy denies, but for the trial's own directory: it lies where everything is denied."""
 
     denies: Callable[[str], bool]
     trial: str
@@ -111,17 +111,15 @@ class CommandRunner:
         state_dir: Path,
         lander: Lander | None = None,
     ) -> None:
-        self._office, self._host, self._denies = office, host, denies
-        self._state_dir = state_dir
+        self._office, self._host, self._state_dir = office, host, state_dir
+        self._canary = Canary(host, state_dir, _weakly(weakref.WeakMethod(self._try_out)))
+        self._denies = _Elsewhere(denies, str(self._canary.base))
         self._lander = lander or Lander(ChangeStore(state_dir / "changes"), lambda *_: ())
         self._no_copy: dict[str, str] = {}  # workspaces that could not be copied, and why
-        self._walker = Walker(denies)
+        self._walker = Walker(self._denies)
         self._limiter = anyio.CapacityLimiter(MAX_PARALLEL)
         self._tools = Toolbox(host)
         self._starter = Starter(host)
-        self._canary = Canary(host, state_dir, _weakly(weakref.WeakMethod(self._try_out)))
-        self._tried_denies = _Elsewhere(denies, str(self._canary.base))
-        self._tried_walker = Walker(self._tried_denies)
         self._cells, self._broker = Cells(), Brokerage()
         weakref.finalize(self, self._cells.close)
         weakref.finalize(self, self._broker.close)
@@ -209,10 +207,7 @@ class CommandRunner:
     ) -> CommandOutcome | PermitError | None:
         """Return None when nothing ran because files moved meanwhile: look again."""
         # 3. What the command may see, found now; anything uncertain refuses.
-        is_trial = who.session == CANARY_SESSION
-        walker = self._tried_walker if is_trial else self._walker
-        denies = self._tried_denies if is_trial else self._denies
-        scene = look(command, self._tools, walker, denies, self._state_dir)
+        scene = look(command, self._tools, self._walker, self._denies, self._state_dir)
         if isinstance(scene, Unseen):
             return self._error(command, scene.reason)
         runs = self._on_copy if command.profile.name == "write" else self._in_place
