@@ -7,7 +7,7 @@ from pathlib import Path
 
 from audit.canonical import Json
 from audit.keys import FileSigner
-from audit.log import AuditLog
+from audit.log import AuditLog, Draft
 from audit.note import PublicKey
 
 ORIGIN = "permitgate/box/1000"
@@ -261,13 +261,19 @@ def many(count: int) -> Callable[[Teller], None]:
 
 
 def log_of(
-    root: Path, story: Callable[[Teller], None], origin: str = ORIGIN
+    root: Path, story: Callable[[Teller], None], origin: str = ORIGIN, *, at_once: bool = False
 ) -> tuple[Path, PublicKey]:
-    """Return a log in which a story was told, and its key."""
+    """Return a log in which a story was told, and its key; `at_once`, all at the last moment."""
     signer = FileSigner.open(root / "keys" / "audit.pem", name=origin)
     clock = Clock()
     log = AuditLog.open(root / "log", signer, origin=origin, clock=clock)
-    story(Teller(log.append, clock))
+    drafts: list[Draft] = []
+
+    def keep(record: Record, *, is_outcome: bool = False) -> None:
+        drafts.append(Draft(record, is_outcome))
+
+    story(Teller(keep if at_once else log.append, clock))
+    log.append_all(drafts)
     log.close()
     return root / "log", signer.public_key
 

@@ -203,7 +203,7 @@ def test_where_trust_ends_is_drawn(opened, tmp_path):
 
 
 def test_ten_thousand_records_are_a_page_of_sane_size_that_opens_quickly(opened, tmp_path):
-    log, key = log_of(tmp_path, many(10_000))
+    log, key = log_of(tmp_path, many(10_000), at_once=True)
     reading = read(log, [key], Query(), last=20_000)
     assert len(page(reading)) < SANE_BYTES
     seen = opened(reading)
