@@ -375,9 +375,7 @@ def test_people_elsewhere_reach_what_they_can_and_hold_no_role(tmp_path):
     assert elsewhere.levels == {"server": Level.SEPARATE}
     assert lacking(elsewhere.people, Need(Level.SEPARATE, quorum=2), {}) == ""
     for need in (Need(Level.PRESENT), Need(Level.SEPARATE, roles=(("lead",),))):
-        assert "0 of the configured people" in lacking(
-            elsewhere.people, need, {"lead": ("carol",)}
-        )
+        assert "0 of the configured people" in lacking(elsewhere.people, need, {"lead": ("carol",)})
     for change in ({"url": "http://a.example"}, {"key": "a+b"}, {"token_file": "t"}):
         with pytest.raises(ConfigError, match=r"approvals\.server"):
             parse_config(json.dumps({"approvals": {"server": {**settings, **change}}}), "c")

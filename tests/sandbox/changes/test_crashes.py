@@ -122,8 +122,7 @@ class Case:
 
 
 @pytest.mark.threat("T21")
-@pytest.mark.as_user
-@pytest.mark.parametrize("edit", [one, ten])
+@pytest.mark.parametrize("edit", [pytest.param(one, marks=pytest.mark.as_user), ten])
 @pytest.mark.parametrize("to_apply", [True, False])
 def test_a_kill_at_any_step_ends_old_or_new(rig: Rig, edit: Turn, to_apply: bool):
     case = Case(rig, rig.holds(edit), to_apply=to_apply)
