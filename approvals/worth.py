@@ -12,10 +12,14 @@ from approvals.statement import visible
 Roles = Mapping[str, frozenset[str]]  # names of principals by role
 
 
+def counts_as(level: Level, owner_level: Level) -> Level:
+    """Return the level that counts: `owner_level` for what proves no more than the owner's uid."""
+    return owner_level if level is Level.OWNER else level
+
+
 def weighed(vote: Vote, owner_level: Level) -> Vote:
-    """Return the vote at the level that counts, where it proves no more than the owner's uid."""
-    is_owner = vote.by.level is Level.OWNER
-    return replace(vote, by=replace(vote.by, level=owner_level)) if is_owner else vote
+    """Return the vote at the level that counts."""
+    return replace(vote, by=replace(vote.by, level=counts_as(vote.by.level, owner_level)))
 
 
 def refusal(pending: Pending, vote: Vote, held: Roles) -> str:

@@ -8,7 +8,6 @@ import logging
 import secrets
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -38,7 +37,7 @@ from mcp_server.notify import pace, shown_page, targets
 from mcp_server.owner import current_owner, workspace_roots
 from mcp_server.places import NOWHERE, Places
 from mcp_server.policies import policy_files
-from mcp_server.reach import check_levels, holders, voters
+from mcp_server.reach import check_levels, desk_over, voters
 from mcp_server.redaction import redacted
 from mcp_server.road import Road
 from mcp_server.runners import Runners, Words, probed
@@ -59,8 +58,7 @@ from sandbox.profile import is_within
 Auth = Literal["stdio", "http", "cli"]
 logger = logging.getLogger(__name__)
 SOME_DAY_MS = 1 << 62  # by then every open request is due
-# How the approval room's records read in the log.
-APPROVAL_RECORDS = ('"event":"approval.', '"event":"grant.')
+MOVE = '"move":"'  # what the approval room's records alone have in the log
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,17 +248,11 @@ def _desk(config: Config, where: Places, journal: Journal) -> tuple[Desk, Earlie
     The log is read only while some request or grant could still move, which each stops doing.
     """
     store = Store(where.approvals / "approvals.sqlite")
-    settings, earlier = config.approvals, EarlierRequests(log_directory(config, where))
-    desk = Desk(
-        store,
-        journal.note,
-        roles=holders(settings),
-        owner_level=settings.owner_level,
-        count=earlier,
-    )
+    log = log_directory(config, where)
+    earlier = EarlierRequests(log)
+    desk = desk_over(store, journal, config.approvals, earlier)
     if store.due(SOME_DAY_MS) or desk.grants.live():
-        log = log_directory(config, where)
-        desk.recover(chain(*(records(log, Query(text=text)) for text in APPROVAL_RECORDS)))
+        desk.recover(records(log, Query(text=MOVE)))
     return desk, earlier
 
 

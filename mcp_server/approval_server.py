@@ -97,9 +97,10 @@ class ApprovalServer:
             Unanswered: the server did not answer, and nobody else is asked.
             ApprovalError: it refused, or its answer proves nothing.
         """
+        asked = _asked(pending, self._settings)
         try:
-            shown = await self._sent("POST", "", _asked(pending, self._settings))
-            await self._settled(pending, shown)
+            shown = await self._sent("POST", "", asked)
+            await self._settled(pending, asked, shown)
         except Unanswered:
             if is_alone:
                 raise
@@ -110,21 +111,22 @@ class ApprovalServer:
         Raises:
             ApprovalError: it never will be, or the answer proves nothing.
         """
-        method, path, body = "POST", "", _asked(pending, self._settings)
+        asked = _asked(pending, self._settings)
+        method, path, body = "POST", "", asked
         while True:
             try:
                 shown = await self._sent(method, path, body)
-                if await self._settled(pending, shown):
+                if await self._settled(pending, asked, shown):
                     return
                 method, path, body = "GET", f"/{shown.id}?wait={WAIT_S}", b""
             except Unanswered:
                 await anyio.sleep(RETRY_S)  # it may be back before the time to answer is over
 
-    async def _settled(self, pending: Pending, shown: Shown) -> bool:
-        """Count an answer that there is; return whether there was one."""
+    async def _settled(self, pending: Pending, asked: bytes, shown: Shown) -> bool:
+        """Count an answer that there is to these bytes; return whether there was one."""
         if shown.state is State.PENDING:
             return False
-        digest = asked_digest(_asked(pending, self._settings))
+        digest = asked_digest(asked)
         # A yes is spent there before it counts here. Should the power fail in between, the same
         # question finds it spent, and its proof: it still counts, for this request alone.
         if shown.state is State.APPROVED:

@@ -6,18 +6,12 @@ May touch: values. A secret is named by the path of its file and never stands he
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from mcp_server.sink_settings import AbsolutePath, Url
-
-
-class _Target(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")  # names the target's state file
+from mcp_server.sink_settings import AbsolutePath, Receiver, Url
 
 
-class WebhookTarget(_Target):
+class WebhookTarget(Receiver):
     """Notices posted as JSON and signed."""
 
     kind: Literal["webhook"]
@@ -31,7 +25,7 @@ class WebhookTarget(_Target):
         return self.secret_file
 
 
-class AppriseTarget(_Target):
+class AppriseTarget(Receiver):
     """Notices sent by one of Apprise's services."""
 
     kind: Literal["apprise"]

@@ -1,7 +1,8 @@
 """Which channels the configuration opens, how strong an answer through each is, and who gives it.
 
-May touch: settings, and the files of signers and approvers they name. A rule that asks for more
-than any channel reaches is an error when the policy is loaded, not a question nobody could answer.
+May touch: settings, the files of signers and approvers they name, and the desk where they answer. A
+rule that asks for more than any channel reaches is an error when the policy is loaded, not a
+question nobody could answer.
 """
 
 import os
@@ -10,10 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from approvals.desk import Desk
+from approvals.reach import Count
 from approvals.request import ApprovalError, Level, Need
+from approvals.store import Store
 from approvals.voters import Voters
 from approvals.web.approvers import approvers
+from approvals.worth import counts_as
 from mcp_server.config import ApprovalSettings
+from mcp_server.journal import Journal
 from policy.document import PolicyError
 from policy.model import Effect
 from policy.rules import Policy
@@ -65,7 +71,7 @@ def reach(settings: ApprovalSettings) -> Reach:
         ApprovalError: one of them cannot be trusted or read.
     """
     signing = {
-        name: settings.owner_level if level is Level.OWNER else level
+        name: counts_as(level, settings.owner_level)
         for name, level in voters(settings).reach(time.time()).items()
     }
     listed = approvers(settings.approvers) if settings.approvers is not None else ()
@@ -158,6 +164,12 @@ def lacking(known: Sequence[Person], need: Need, roles: Mapping[str, Sequence[st
     )
 
 
-def holders(settings: ApprovalSettings) -> dict[str, frozenset[str]]:
-    """Return the names of those who hold each role."""
-    return {role: frozenset(names) for role, names in settings.roles.items()}
+def desk_over(store: Store, journal: Journal, settings: ApprovalSettings, count: Count) -> Desk:
+    """Return the desk where their answers count: in a server, and at the command line."""
+    return Desk(
+        store,
+        journal.note,
+        roles={role: frozenset(names) for role, names in settings.roles.items()},
+        owner_level=settings.owner_level,
+        count=count,
+    )

@@ -41,13 +41,15 @@ AbsolutePath = Annotated[Path, AfterValidator(_absolute)]
 Url = Annotated[str, AfterValidator(_safe_url)]
 
 
-class _Sink(BaseModel):
+class Receiver(BaseModel):
+    """Whoever is sent something, of records or of notices, by its name."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")  # names the sink's state file
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")  # names its state file
 
 
-class HttpSink(_Sink):
+class HttpSink(Receiver):
     """Records posted as JSON lines."""
 
     kind: Literal["http"]
@@ -63,7 +65,7 @@ class HttpSink(_Sink):
         return self
 
 
-class OtlpSink(_Sink):
+class OtlpSink(Receiver):
     """Records exported to an OpenTelemetry collector, by OTLP over HTTP as JSON."""
 
     kind: Literal["otlp"]
@@ -72,7 +74,7 @@ class OtlpSink(_Sink):
     ca_file: AbsolutePath | None = None
 
 
-class SyslogSink(_Sink):
+class SyslogSink(Receiver):
     """Records sent to the local syslog daemon."""
 
     kind: Literal["syslog"]
@@ -86,14 +88,14 @@ class SyslogSink(_Sink):
         return self
 
 
-class JournaldSink(_Sink):
+class JournaldSink(Receiver):
     """Records sent to systemd's journal."""
 
     kind: Literal["journald"]
     socket: AbsolutePath = Path("/run/systemd/journal/socket")
 
 
-class SshSink(_Sink):
+class SshSink(Receiver):
     """A copy of the log in a directory of another machine."""
 
     kind: Literal["ssh"]
@@ -105,7 +107,7 @@ class SshSink(_Sink):
     known_hosts: AbsolutePath
 
 
-class WitnessSink(_Sink):
+class WitnessSink(Receiver):
     """A C2SP witness that cosigns checkpoints."""
 
     kind: Literal["witness"]

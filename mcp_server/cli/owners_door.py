@@ -20,7 +20,7 @@ from mcp_server.journal import Journal
 from mcp_server.known_secrets import redactor
 from mcp_server.log_place import log_directory, open_log
 from mcp_server.places import places
-from mcp_server.reach import holders, voters
+from mcp_server.reach import desk_over, voters
 
 
 class Door:
@@ -100,15 +100,8 @@ def _own_desk(directory: Path) -> Iterator[tuple[Desk, Voters]]:
         open_log(config, where), log_directory(config, where), redactor(config, where)
     )
     try:
-        settings = config.approvals
-        desk = Desk(
-            Store(store),
-            journal.note,
-            roles=holders(settings),
-            owner_level=settings.owner_level,
-            count=EarlierRequests(log_directory(config, where)),
-        )
-        yield desk, voters(settings)
+        settings, earlier = config.approvals, EarlierRequests(log_directory(config, where))
+        yield desk_over(Store(store), journal, settings, earlier), voters(settings)
     finally:
         journal.close()
 
