@@ -7,6 +7,7 @@ serves the chain and the tree. A line ends at byte 0x0A and nowhere else.
 
 from binascii import hexlify
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from itertools import chain
 from operator import methodcaller
@@ -141,13 +142,13 @@ def claimed_prev(line: bytes) -> bytes:
     return line[10:74]
 
 
-def check_top_level(keys: Iterable[str]) -> None:
+@lru_cache(4096)
+def check_top_level(keys: tuple[str, ...]) -> None:
     """Return if a record may have these top-level keys.
 
     Raises:
         RecordRefused: there are none, or one does not start with a letter (`@` is the log's own).
     """
-    names = list(keys)
-    wrong = [key for key in names if not "a" <= key[:1] <= "z"]
-    if wrong or not names:
-        raise RecordRefused(f"a record needs keys that start with a letter; not {wrong or names}")
+    wrong = [key for key in keys if not "a" <= key[:1] <= "z"]
+    if wrong or not keys:
+        raise RecordRefused(f"a record needs keys that start with a letter; not {wrong or keys}")

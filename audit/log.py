@@ -16,12 +16,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import final
 
-from audit.canonical import Json, encode
+from audit.canonical import Json, Spelled, encode, spell
 from audit.chain import FRAME_BYTES, MAX_LINE_BYTES, check_top_level
 from audit.directory import LogDirectory
 from audit.epochs import ROTATE
 from audit.errors import AuditError, AuditUnavailable, RecordRefused, SignerUnavailable
-from audit.note import Checkpoint, PublicKey, Signer
+from audit.note import PublicKey, Signer
 from audit.record import INTENT, VERSION, log_open, log_recovered, timestamp
 from audit.tail import DISK_FULL, DiskFull, Recovered, Tail
 from audit.writers import Writers
@@ -31,6 +31,7 @@ CLOSED = "it was closed"
 BALLAST_BYTES = 1 << 20
 MAX_BATCH = 512  # callers
 MAX_SEGMENT_BYTES = 16 << 20  # what a start may have to read
+_VERSION, _ROTATE, _INTENT_END = str(VERSION), f'"{ROTATE}"', f'{INTENT}"'  # as they are spelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,9 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A record to be appended; `is_outcome`: the action has already run."""
+    """A record to be appended, spelled; `is_outcome`: the action has already run."""
 
-    record: Mapping[str, Json]
+    record: Spelled
     is_outcome: bool = False
 
 
@@ -91,6 +92,7 @@ class AuditLog:
         self._lock = -1
         self._recovery: list[bytes] = []  # what must be recorded before anything else
         self._writers = Writers(directory.path)
+        self._writer = encode(self._writers.current.to_json()).decode()
         self._tail = Tail(directory, signer, max_segment=MAX_SEGMENT_BYTES)
 
     @classmethod
@@ -127,14 +129,14 @@ class AuditLog:
             RecordRefused: outside the domain, or too long; nothing was written.
             AuditUnavailable: it is not durable; what it announces must not happen.
         """
-        (result,) = self.append_all([Draft(record, is_outcome)])
+        (result,) = self.append_all([Draft(spell(record), is_outcome)])
         if isinstance(result, AuditError):
             raise result
         return result
 
     def append_all(self, drafts: Sequence[Draft]) -> list[Receipt | AuditError]:
         """Return for each record what `append` returns or raises; they share one commit."""
-        now = timestamp(self._clock())
+        now = self._now()
         entries = [self._entry(draft, now) for draft in drafts]
         if accepted := [entry for entry in entries if entry.result is None]:
             self._enqueue(_Call(accepted))
@@ -192,22 +194,24 @@ class AuditLog:
             self._recovery = []
 
     def _entry(self, draft: Draft, now: str) -> _Entry:
-        entry = _Entry(b"", draft.is_outcome)
         try:
-            entry.body = self._body(draft.record, now)
+            _check_event(draft.record)
+            return _Entry(self._stamped(draft.record, now), draft.is_outcome)
         except RecordRefused as refused:
-            entry.result = refused
-        if draft.record.get("event") == ROTATE:
-            entry.result = RecordRefused(f"{ROTATE} is written by a rotation alone; it was not")
-        return entry
+            return _Entry(b"", draft.is_outcome, refused)
 
-    def _body(self, record: Mapping[str, Json], now: str = "") -> bytes:
-        check_top_level(record)
-        ts = now or timestamp(self._clock())
-        stamped: dict[str, Json] = {"v": VERSION, "ts": ts, **record}
-        if str(record.get("event")).endswith(INTENT) and "job_id" not in record:
-            stamped["writer"] = self._writers.current.to_json()
-        body = encode(stamped)
+    def _now(self) -> str:
+        return encode(timestamp(self._clock())).decode()
+
+    def _body(self, record: Mapping[str, Json]) -> bytes:
+        return self._stamped(spell(record), self._now())
+
+    def _stamped(self, record: Spelled, now: str) -> bytes:
+        check_top_level(tuple(record))
+        stamped = Spelled({"v": _VERSION, "ts": now, **record})
+        if record.get("event", "").endswith(_INTENT_END) and "job_id" not in record:
+            stamped["writer"] = self._writer
+        body = stamped.to_bytes()
         if len(body) + FRAME_BYTES > MAX_LINE_BYTES:
             raise RecordRefused(
                 f"the record takes {len(body)} of {MAX_LINE_BYTES} bytes; hash or shorten its parts"
@@ -318,8 +322,9 @@ class AuditLog:
     def _add(self, entries: Sequence[_Entry]) -> None:
         self._add_recovery()
         first, head, note = self._tail.add([entry.body for entry in entries])
+        root, signed = head.root.hex(), note.decode()
         for seq, entry in enumerate(entries, start=first):
-            entry.result = _receipt(head, seq, note)
+            entry.result = Receipt(head.origin, seq, head.size, root, signed)
 
     def _add_recovery(self) -> None:
         if self._recovery:
@@ -356,8 +361,9 @@ class AuditLog:
         return f"the audit log is out of use until it is opened again: {self._dead}. Nothing ran."
 
 
-def _receipt(head: Checkpoint, seq: int, note: bytes) -> Receipt:
-    return Receipt(head.origin, seq, head.size, head.root.hex(), note.decode())
+def _check_event(record: Spelled) -> None:
+    if record.get("event") == _ROTATE:
+        raise RecordRefused(f"{ROTATE} is written by a rotation alone; it was not")
 
 
 def _refuse(entries: Sequence[_Entry], why: str) -> None:

@@ -45,8 +45,7 @@ class PublicKey:
     @property
     def key_id(self) -> bytes:
         """Return the four bytes that announce this key in a signature line."""
-        tagged = self.name.encode() + b"\n" + bytes([self.kind]) + self.raw
-        return sha256(tagged).digest()[:_KEY_ID_BYTES]
+        return _key_id(self.name, self.kind, self.raw)
 
     @property
     def vkey(self) -> str:
@@ -187,6 +186,11 @@ class ProofFile:
         if root != checkpoint.root:
             raise NoteError("the record is not in the signed tree: the path leads to another root")
         return Proof(self.record, self.index, checkpoint)
+
+
+@lru_cache(256)
+def _key_id(name: str, kind: int, raw: bytes) -> bytes:
+    return sha256(name.encode() + b"\n" + bytes([kind]) + raw).digest()[:_KEY_ID_BYTES]
 
 
 @lru_cache(256)

@@ -108,6 +108,19 @@ _OWN = re.compile(
     rb"(?<![A-Za-z0-9])(?:%s)"
     % b"|".join(b"(?P<%s>%s)" % (kind.encode(), form) for kind, form in _OWN_FORM.items())
 )
+# One of these words, or the dots of a Discord token, stands in each of them.
+_OWN_WORDS = (
+    b"AKIA ASIA ABIA ACCA ghp_ gho_ ghu_ ghs_ ghr_ gldt- glrt- glptt- glcbt- glsoat- glft- "
+    b"glimt- glagent- glffct- GR1348941 npm_ pypi-AgE hf_ api_org_ _live_ _test_ whsec_ xox "
+    b"xapp- AIza ya29. GOCSPX- 1//0 Q~ _v1_ sk- SG. key- -us shp sq0 dckr_ dapi glsa_ glc_ "
+    b"NRAK- sntry hvs. hvb. hvr. .atlasv1. dp. lin_ ntn_ secret_ figd_ figo_ figu_ PMAK- pul- "
+    b"rubygems_ AKCp AGE-SECRET-KEY-1 sl. fm1 fm2 sbp_ pscale_ ATATT3 pat eyJ"
+).split()
+_DOTS = re.compile(rb"\.[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27}")
+_OF_RUN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_~.+/=:-"
+_TO_RUNS = bytes(one if one in _OF_RUN else 0x20 for one in range(256))
+_DIGITS = b"0123456789abcdef"
+_MIN_RUN_BYTES = 20
 # Each is at least this long, and most words of a text are not: only such runs are looked at. None
 # is of these digits alone, of which the digests in a record are.
 _RUN = re.compile(
@@ -273,6 +286,14 @@ def own_forms(data: bytes) -> Iterator[Span]:
     for run in _RUN.finditer(data):
         for match in _OWN.finditer(data, *run.span()):
             yield (*match.span(), match.lastgroup or "")
+
+
+def has_own_form(data: bytes) -> bool:
+    """Return whether `own_forms` yields any, sooner."""
+    runs = [run for run in data.translate(_TO_RUNS).split() if len(run) >= _MIN_RUN_BYTES]
+    text = b" ".join([run for run in runs if run.strip(_DIGITS)])
+    may_have = any(word in text for word in _OWN_WORDS) or _DOTS.search(text) is not None
+    return may_have and _OWN.search(text) is not None
 
 
 def shapes_of(data: bytes, shapes: Iterable[Shape] | None = None) -> list[Shape]:

@@ -5,12 +5,18 @@ In results a secret reads `[redacted:KIND]`. In the log a value that is a secret
 `{"$redacted": {"kind", "sha256"}}`; inside longer text the same mark as in results stands.
 """
 
+import marshal
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from json.encoder import encode_basestring
+from threading import Lock
 from typing import TypeAlias, final
 
-from audit.canonical import Json
+from typing_extensions import override
+
+from audit.canonical import Json, Spelled, Speller, spell
+from audit.errors import AuditError, RecordRefused
 from audit.patterns import (
     KEY_ENDING,
     MIN_KNOWN_BYTES,
@@ -19,6 +25,7 @@ from audit.patterns import (
     PRIVATE_KEY_END,
     Shape,
     Span,
+    has_own_form,
     known_forms,
     own_forms,
     shaped,
@@ -29,6 +36,9 @@ HOLD_BYTES = 4096  # a shape that starts before this many last bytes is wholly i
 MAX_HELD_BYTES = 1 << 16
 MAX_CLEAN_LINES = 4096
 MAX_CLEAN_CHARS = 200
+MAX_CLEAN_LISTS = 256
+MAX_CLEAN_LIST_BYTES = 4096
+_EXACT = 2  # the version of marshalling in which different values never look the same
 _END_OF_KEY = re.compile(PRIVATE_KEY_END)
 _END_OF_WORD = re.compile(rb"[^A-Za-z0-9_.~+/=-]")
 MAX_BEFORE = 300  # characters of the words before one in a list
@@ -37,6 +47,7 @@ _END_MARK_BYTES = 64  # at least the length of any end that may be split between
 Value: TypeAlias = bytes | str
 Known: TypeAlias = Mapping[str, Value] | Sequence[tuple[str, Value]]  # values by kind
 Seal: TypeAlias = Callable[[bytes], str]
+_Known: TypeAlias = list[tuple[str, re.Pattern[bytes]]]
 
 
 @final
@@ -44,8 +55,10 @@ class Redactor:
     """Knows some values by heart and the rest by their shape."""
 
     def __init__(self, known: Known = ()) -> None:
-        self._known: list[tuple[str, re.Pattern[bytes]]] = []
-        self._clean: set[str] = set()  # lines of records in no part of which a secret can stand
+        self._known: _Known = []
+        self._words = _Words()
+        self._reader = _Reader(self._words)
+        self._lock = Lock()  # on both
         self.hold_bytes = HOLD_BYTES
         for kind, value in known.items() if isinstance(known, Mapping) else known:
             data = value.encode() if isinstance(value, str) else value
@@ -85,33 +98,120 @@ class Redactor:
         """Return a redactor for one stream that arrives in chunks."""
         return RedactionStream(self)
 
+    def spell_all(
+        self, records: Sequence[Mapping[str, Json]], seal: Seal
+    ) -> list[Spelled | AuditError]:
+        """Return each record as the log may hold it, spelled, or why it cannot be held.
+
+        It is what `redact_record` makes of each. Most hold no secret: one walk spells all records
+        and gathers their texts, and one search looks at those that were not seen before. Only what
+        that search finds is looked at record by record.
+        """
+        if (spelled := self._spelled(records)) is not None:
+            return spelled
+        return [(self._spelled([one]) or [self._hidden(one, seal)])[0] for one in records]
+
     def redact_record(self, record: Mapping[str, Json], seal: Seal) -> Mapping[str, Json]:
-        """Return a record as the log may hold it: most hold no secret and stay what they are.
+        """Return a record as the log may hold it: one without a secret stays what it is.
 
         Args:
             record: fields of the canonical domain.
             seal: gives the salted commitment to a whole secret (`Openings.seal`).
         """
-        new = [line for line in _all_text(record) if line not in self._clean]
-        text = "\n".join(new).encode(errors="surrogatepass")
-        known = [(kind, form) for kind, form in self._known if form.search(text)]
-        shapes, own = shapes_of(text), any(True for _ in own_forms(text))
-        if not (known or shapes or own):
-            self._remember(new)
+        known, shapes, has_own = self._search(_all_text(record))
+        if not (known or shapes or has_own):
             return record
         # Only these can stand in a part of it, so each part is searched for these alone.
-        spans = partial(_spans, known=known, shapes=shapes, has_own=own)
+        spans = partial(_spans, known=known, shapes=shapes, has_own=has_own)
         return _RecordRedaction(spans, seal).mapping(record)
 
-    def _remember(self, lines: Sequence[str]) -> None:
-        """Keep short lines: who asks, where and by which rules is the same in most records."""
-        if len(self._clean) > MAX_CLEAN_LINES:
-            self._clean.clear()
-        self._clean.update(line for line in lines if len(line) <= MAX_CLEAN_CHARS)
+    def _spelled(self, records: Sequence[Mapping[str, Json]]) -> list[Spelled | AuditError] | None:
+        """Return records as they are, spelled; None if a secret may stand in a part of one."""
+        with self._lock:
+            are_clean = False
+            try:
+                spelled = [self._one(record) for record in records]
+                are_clean = not any(self._search(self._words.new))
+            finally:
+                self._words.settle(are_clean=are_clean)
+        return spelled if are_clean else None
+
+    def _one(self, record: Mapping[str, Json]) -> Spelled | AuditError:
+        try:
+            return self._reader.spell(record)
+        except RecordRefused as refused:
+            return refused
+
+    def _hidden(self, record: Mapping[str, Json], seal: Seal) -> Spelled | AuditError:
+        try:
+            return spell(self.redact_record(record, seal))
+        except AuditError as error:
+            return error
+
+    def _search(self, lines: Sequence[str]) -> tuple[_Known, list[Shape], bool]:
+        """Return what of a secret may stand in some lines or in any part of one."""
+        text = "\n".join(lines).encode(errors="surrogatepass")
+        known = [(kind, form) for kind, form in self._known if form.search(text)]
+        return known, shapes_of(text), has_own_form(text)
 
     def spans(self, data: bytes) -> list[Span]:
         """Return where secrets stand: start, end, kind; ascending, never overlapping."""
         return _spans(data, self._known)
+
+
+class _Words(dict[str, str]):
+    """The spellings of texts; but for those that are `new`, a secret can stand in no part of one.
+
+    Who asks, where, by which rules and behind which controls is the same in most records.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.new: list[str] = []
+        self.lists: dict[bytes, str] = {}  # of objects that hold these texts, by their marshalling
+
+    def __missing__(self, text: str) -> str:
+        self.new.append(text)
+        spelled = self[text] = encode_basestring(text)
+        return spelled
+
+    def settle(self, *, are_clean: bool) -> None:
+        """Keep what is new if it is clean, and short."""
+        for text in self.new:
+            if not are_clean or len(text) > MAX_CLEAN_CHARS:
+                del self[text]
+        self.new.clear()
+        if not are_clean or len(self.lists) > MAX_CLEAN_LISTS:
+            self.lists.clear()
+        if len(self) > MAX_CLEAN_LINES:
+            self.clear()
+
+
+@final
+class _Reader(Speller):
+    """Spells by heart, and sees the texts of one list as one, as they are looked at."""
+
+    def __init__(self, words: _Words) -> None:
+        super().__init__(words.__getitem__)
+        self._see = words.__getitem__
+        self._words = words
+
+    @override
+    def array(self, values: Sequence[Json]) -> str:
+        if texts := [one for one in values if isinstance(one, str)]:
+            self._see(" ".join(texts))
+        return super().array(values) if len(texts) == len(values) else self._others(values)
+
+    def _others(self, values: Sequence[Json]) -> str:
+        try:
+            key = marshal.dumps(values, _EXACT)  # type: ignore[arg-type]  # refused if it is wrong
+        except ValueError:
+            return super().array(values)
+        if (spelled := self._words.lists.get(key)) is None:
+            spelled = super().array(values)
+            if len(key) <= MAX_CLEAN_LIST_BYTES:
+                self._words.lists[key] = spelled
+        return spelled
 
 
 @final
@@ -231,7 +331,7 @@ def _all_text(record: Mapping[str, Json]) -> list[str]:
 
 def _spans(
     data: bytes,
-    known: Sequence[tuple[str, re.Pattern[bytes]]],
+    known: _Known,
     shapes: Sequence[Shape] | None = None,
     *,
     has_own: bool = True,

@@ -8,12 +8,18 @@ thread, once those before them are written.
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
-from anyio import CancelScope, Event, to_thread
+from anyio import (
+    CancelScope,
+    Event,
+    current_effective_deadline,
+    get_cancelled_exc_class,
+    to_thread,
+)
 from anyio.lowlevel import checkpoint
 
-from audit.canonical import Json
+from audit.canonical import Json, Spelled
 from audit.directory import LogDirectory
 from audit.errors import AuditError, AuditUnavailable
 from audit.log import AuditLog, Draft, Receipt
@@ -21,6 +27,7 @@ from audit.openings import Openings
 from audit.redact import Redactor
 
 MAX_BATCH = 512
+_Asked: TypeAlias = tuple[Mapping[str, Json], bool]  # a record, and whether it is an outcome
 INTERRUPTED = "the write to the audit log was interrupted. Nothing ran."
 
 
@@ -32,9 +39,22 @@ class _Batch:
 
     def __init__(self, before: "_Batch | None") -> None:
         self.before = before
-        self.drafts: list[Draft] = []
+        self.asked: list[_Asked] = []
         self.results: Sequence[Receipt | AuditError] = ()
         self.done = Event()
+
+    async def written(self) -> None:
+        """Return once it is written, also to a cancelled caller, whom its scope tells again.
+
+        A scope of its own for every call would take longer than all else that a call does here.
+        """
+        try:
+            await self.done.wait()
+        except get_cancelled_exc_class():
+            with CancelScope(shield=True):
+                await self.done.wait()
+            if current_effective_deadline() > float("-inf"):
+                raise  # no scope was cancelled, so nobody would tell it again
 
 
 class Journal:
@@ -53,7 +73,7 @@ class Journal:
         Raises:
             AuditError: it is not, so what it announces must not happen.
         """
-        (result,) = self._write_all([Draft(record, is_outcome)])
+        (result,) = self._write_all([(record, is_outcome)])
         return _receipt(result)
 
     def note(self, record: Mapping[str, object]) -> None:
@@ -72,12 +92,11 @@ class Journal:
         Raises:
             AuditError: as `write`.
         """
-        if (batch := self._open) is None or len(batch.drafts) == MAX_BATCH:
+        if (batch := self._open) is None or len(batch.asked) == MAX_BATCH:
             batch = self._open = self._last = _Batch(self._last)
-        place = len(batch.drafts)
-        batch.drafts.append(Draft(record, is_outcome))
-        with CancelScope(shield=True):
-            await (batch.done.wait() if place else self._write_batch(batch))
+        place = len(batch.asked)
+        batch.asked.append((record, is_outcome))
+        await (batch.written() if place else self._write_batch(batch))
         return _receipt(batch.results[place])
 
     def close(self) -> None:
@@ -86,32 +105,32 @@ class Journal:
 
     async def _write_batch(self, batch: _Batch) -> None:
         try:
-            if batch.before is not None:
-                await batch.before.done.wait()
-                batch.before = None
-            await checkpoint()  # whoever was answered together may ask together again
-            self._shut(batch)
-            batch.results = await to_thread.run_sync(self._write_all, batch.drafts)
+            with CancelScope(shield=True):
+                if batch.before is not None:
+                    await batch.before.done.wait()
+                    batch.before = None
+                await checkpoint()  # whoever was answered together may ask together again
+                self._shut(batch)
+                batch.results = await to_thread.run_sync(self._write_all, batch.asked)
         finally:
             self._shut(batch)
-            batch.results = batch.results or [AuditUnavailable(INTERRUPTED)] * len(batch.drafts)
+            batch.results = batch.results or [AuditUnavailable(INTERRUPTED)] * len(batch.asked)
             batch.done.set()
 
     def _shut(self, batch: _Batch) -> None:
         if self._open is batch:
             self._open = None
 
-    def _write_all(self, drafts: Sequence[Draft]) -> list[Receipt | AuditError]:
-        safe = [self._redacted(draft) for draft in drafts]
-        written = iter(self._log.append_all([one for one in safe if isinstance(one, Draft)]))
-        return [next(written) if isinstance(one, Draft) else one for one in safe]
-
-    def _redacted(self, draft: Draft) -> Draft | AuditError:
-        try:
-            record = self._redactor.redact_record(draft.record, self._openings.seal)
-        except AuditError as error:
-            return error
-        return Draft(record, draft.is_outcome)
+    def _write_all(self, asked: Sequence[_Asked]) -> list[Receipt | AuditError]:
+        records, are_outcomes = zip(*asked, strict=True)
+        safe = self._redactor.spell_all(records, self._openings.seal)
+        drafts = [
+            Draft(one, is_outcome)
+            for one, is_outcome in zip(safe, are_outcomes, strict=True)
+            if isinstance(one, Spelled)
+        ]
+        written = iter(self._log.append_all(drafts))
+        return [next(written) if isinstance(one, Spelled) else one for one in safe]
 
 
 def _receipt(result: Receipt | AuditError) -> Receipt:

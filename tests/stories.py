@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from audit.canonical import Json
+from audit.canonical import Json, spell
 from audit.keys import FileSigner
 from audit.log import AuditLog, Draft
 from audit.note import PublicKey
@@ -270,7 +270,7 @@ def log_of(
     drafts: list[Draft] = []
 
     def keep(record: Record, *, is_outcome: bool = False) -> None:
-        drafts.append(Draft(record, is_outcome))
+        drafts.append(Draft(spell(record), is_outcome))
 
     story(Teller(keep if at_once else log.append, clock))
     log.append_all(drafts)

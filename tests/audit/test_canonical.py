@@ -1,10 +1,12 @@
 import json
+from collections import OrderedDict
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.canonical import MAX_DEPTH, decode, decode_object, encode, os_value
+from audit.canonical import _FORMS, MAX_DEPTH, decode, decode_object, encode, os_value, spell
 from audit.errors import RecordRefused
 
 KEYS = st.text("abcxyz019_.$@-", min_size=1, max_size=6)
@@ -90,3 +92,68 @@ def test_a_record_is_an_object():
 def test_os_bytes_are_text_or_base64():
     assert os_value(b"caf\xc3\xa9") == "caf\u00e9"
     assert os_value(b"\xff") == {"$b64": "/w=="}
+
+
+class Word(str):
+    __slots__ = ()
+
+
+class Number(int):
+    pass
+
+
+@given(VALUES)
+def test_the_bytes_are_those_of_the_standard_library_s_encoder(value):
+    plain = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    assert encode(value) == plain.encode()
+
+
+@given(st.dictionaries(KEYS, VALUES, min_size=1, max_size=4), KEYS, VALUES)
+def test_members_spelled_apart_make_the_record_they_were_spelled_from(record, key, value):
+    spelled = spell(record)
+    assert spelled.to_bytes() == encode(record)
+    spelled[key] = encode(value).decode()
+    assert spelled.to_bytes() == encode({**record, key: value})
+
+
+def test_what_derives_from_a_type_of_json_is_spelled_like_it():
+    value = MappingProxyType({"b": Word("x"), "a": (Number(7), OrderedDict(c=True))})
+    assert encode(value) == b'{"a":[7,{"c":true}],"b":"x"}'
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [
+        ({1: "x"}, r"record: key 1 is not"),
+        ({"a": {"": 1}}, r"record\.a: key '' is not"),
+        ({"a": [{"b": "\ud800"}]}, r"record\.a\[0\]\.b: lone surrogate"),
+        ({"a": ["x", 2**53]}, r"record\.a\[1\]: the integer"),
+        ({"a": None, "b": {1}}, r"record\.b: set has no place"),
+        ({"a": b"x"}, r"record\.a: bytes has no place"),
+        ({"a": "€", "b": "\udfff"}, r"record\.b: lone surrogate"),
+    ],
+)
+def test_a_record_outside_the_domain_is_not_spelled_and_the_place_is_named(record, why):
+    for refuse in (spell, encode):
+        with pytest.raises(RecordRefused, match=why):
+            refuse(record)
+
+
+@pytest.mark.parametrize("levels", [MAX_DEPTH, 100_000])
+def test_too_deep_a_record_is_not_spelled_however_deep(levels):
+    value = []
+    for _ in range(levels):
+        value = [value]
+    with pytest.raises(RecordRefused, match="levels deep"):
+        spell({"a": [value]})
+
+
+def test_brackets_in_a_text_are_no_levels():
+    assert spell({"a": "[{" * 100}) == {"a": json.dumps("[{" * 100)}
+
+
+def test_no_number_of_different_records_fills_the_memory(monkeypatch):
+    monkeypatch.setattr("audit.canonical.MAX_FORMS", 2)
+    for number in range(9):
+        assert encode({f"k{number}": {}}) == b'{"k%d":{}}' % number
+    assert len(_FORMS) <= 2

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from audit.canonical import Spelled, spell
 from audit.directory import LogDirectory
 from audit.errors import AuditError, AuditTampered, AuditUnavailable, RecordRefused
 from audit.log import AuditLog, Draft
@@ -433,12 +434,14 @@ def test_a_reserve_that_fails_otherwise_stops_the_log(house, monkeypatch):
 
 def test_records_appended_together_have_one_moment_and_each_its_own_answer(house):
     log = house.open()
-    drafts = [Draft({"event": "a"}), Draft({"event": "key.rotate"}), Draft({"event": "b"})]
+    names = ("a", "key.rotate", "b")
+    drafts = [Draft(spell({"event": name})) for name in names]
     first, refused, last = log.append_all(drafts)
     assert isinstance(refused, RecordRefused)
     assert (first.seq, last.seq) == (1, 2)
     assert first.note == last.note
-    assert log.append_all([Draft({"A": 1})])[0].args == log.append_all([Draft({"A": 1})])[0].args
+    (answer,) = log.append_all([Draft(Spelled({"@seq": "1"}))])
+    assert "keys that start with a letter" in str(answer)
     log.close()
     assert [type(answer) for answer in log.append_all(drafts[::2])] == [AuditUnavailable] * 2
     assert len({record["ts"] for record in records(house.path)}) == 2

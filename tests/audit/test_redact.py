@@ -1,15 +1,19 @@
 import base64
 import errno
 import re
+from hashlib import sha256
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audit.canonical import Spelled, spell
 from audit.directory import LogDirectory
-from audit.errors import AuditError, AuditTampered, AuditUnavailable
+from audit.errors import AuditError, AuditTampered, AuditUnavailable, RecordRefused
 from audit.openings import Openings, commitment, salts
+from audit.patterns import _OWN_FORM, has_own_form, own_forms
 from audit.redact import MAX_HELD_BYTES, Redactor
+from tests.audit.corpus_of_secrets import rows
 
 pytestmark = pytest.mark.threat("T17")
 
@@ -186,6 +190,124 @@ def test_a_record_without_a_secret_stays_what_it_is_also_where_its_words_are_kno
         assert found == {**record, "text": f"{number} [redacted:db]"}
     more = redactor.knowing({"place": "call 8"}).redact_record(record, "{}".format)
     assert more == {**clean, "number": {"$redacted": {"kind": "place", "sha256": "b'call 8'"}}}
+
+
+def sealed(data: bytes) -> str:
+    return sha256(data).hexdigest()
+
+
+def spelled(redactor: Redactor, record: dict) -> Spelled | str:
+    try:
+        return spell(redactor.redact_record(record, sealed))
+    except RecordRefused as refused:
+        return str(refused)
+
+
+TEXTS = st.sampled_from(
+    [*(secret for secret, _ in SECRETS), *(text for text, _ in IN_PLACE), *HARMLESS]
+    + [row.text for name in ("secrets.txt", "harmless.txt") for row in rows(name)]
+    + ["--password", "hunter2x", "mysql", "-phunter2x", "correct", "horse", "correct horse", ""]
+) | st.text(max_size=12)
+PARTS = st.recursive(
+    TEXTS | st.integers(0, 9) | st.none() | st.booleans() | st.just(0.5),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+RECORDS = st.lists(st.dictionaries(st.sampled_from("abcd"), PARTS, max_size=4), max_size=6)
+
+
+@given(st.lists(RECORDS, max_size=4))
+def test_records_spelled_together_are_what_each_is_alone(batches):
+    """Whatever was seen before, and whatever stands beside it."""
+    known = {"phrase": "correct horse", "name": "Überraschung"}
+    redactor = Redactor(known)
+    for batch in batches:
+        found = redactor.spell_all(batch, sealed)
+        alone = [spelled(Redactor(known), record) for record in batch]
+        assert [one if isinstance(one, Spelled) else str(one) for one in found] == alone
+
+
+def test_a_list_of_what_has_no_place_in_a_record_is_refused_and_no_other_is():
+    records = [{"a": [object(), 1]}, {"a": [{"b": 1}]}]
+    refused, spelled = Redactor().spell_all(records, sealed)
+    assert isinstance(refused, RecordRefused)
+    assert spelled == {"a": '[{"b":1}]'}
+
+
+def test_a_secret_is_hidden_also_where_its_parts_were_seen_before():
+    redactor = Redactor({"phrase": "correct horse"})
+    (first,) = redactor.spell_all([{"a": ["correct"], "b": [{"c": "horse"}, {"c": 1}]}], sealed)
+    assert first == {"a": '["correct"]', "b": '[{"c":"horse"},{"c":1}]'}
+    listed = {"a": [7, {"b": ["correct", "horse"]}]}
+    for _ in range(2):
+        for one in redactor.spell_all([{"a": "correct"}, listed, listed], sealed)[1:]:
+            assert "horse" not in one["a"]
+
+
+def test_what_was_seen_is_forgotten_before_it_is_much(monkeypatch):
+    monkeypatch.setattr("audit.redact.MAX_CLEAN_LINES", 3)
+    monkeypatch.setattr("audit.redact.MAX_CLEAN_LISTS", 3)
+    redactor = Redactor()
+    for number in range(20):
+        record = {
+            "a": f"text {number}",
+            "b": [{"c": number}],
+            "d": "long " * 99,
+            "e": [{"f": "l" * 5000}],
+        }
+        assert redactor.spell_all([record], sealed) == [spell(record)]
+        assert len(redactor._words) <= 3
+        assert len(redactor._words.lists) <= 3
+
+
+def test_a_search_that_breaks_off_leaves_nothing_that_counts_as_clean(monkeypatch):
+    redactor = Redactor({"name": "correct-horse"})
+    record = {"a": "x correct-horse", "b": [{"c": "correct-horse"}]}
+    with monkeypatch.context() as patch:
+        patch.setattr("audit.redact.shapes_of", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            redactor.spell_all([record], sealed)
+    (found,) = redactor.spell_all([record], sealed)
+    assert found["a"] == '"x [redacted:name]"'
+    assert "horse" not in found["b"]
+
+
+def test_a_commitment_that_cannot_be_kept_refuses_its_own_record_alone():
+    def full(_: bytes) -> str:
+        raise AuditUnavailable("full")
+
+    found = Redactor({"name": "correct-horse"}).spell_all(
+        [{"a": "correct-horse"}, {"a": "x"}], full
+    )
+    assert str(found[0]) == "full"
+    assert found[1] == {"a": '"x"'}
+
+
+WITHOUT_LOOKING_BACK = {
+    kind: form for kind, form in _OWN_FORM.items() if b"++" not in form and b"}+" not in form
+}
+
+
+@pytest.mark.parametrize("kind", WITHOUT_LOOKING_BACK)
+@given(data=st.data())
+def test_each_form_of_its_own_is_seen_by_the_quick_look(kind, data):
+    token = data.draw(st.from_regex(re.compile(_OWN_FORM[kind]), fullmatch=True))
+    text = b"x " + token + b" y"
+    assert has_own_form(text) == any(True for _ in own_forms(text))
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [*(row.text for row in rows("secrets.txt")), *HARMLESS, "eyJ", ".", "a" * 30]
+        )
+    )
+)
+def test_the_quick_look_sees_what_the_long_one_finds(words):
+    for text in ("".join(words).encode(), " ".join(words).encode()):
+        assert has_own_form(text) == any(True for _ in own_forms(text))
 
 
 def test_two_commitments_to_one_value_do_not_show_that_they_are_equal(tmp_path):

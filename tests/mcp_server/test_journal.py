@@ -1,5 +1,6 @@
 """The journal: calls that wait together share a commit, and none answers for another."""
 
+import asyncio
 import os
 import threading
 
@@ -97,6 +98,8 @@ async def test_a_cancelled_caller_s_record_is_written_before_it_learns_of_it(
     async def call(name: str, scope: anyio.CancelScope) -> None:
         with scope:
             ended.append((name, (await journal.append({"event": name})).seq))
+            await anyio.lowlevel.checkpoint()
+            ended.append(name)
 
     async with anyio.create_task_group() as calls:
         scopes = [anyio.CancelScope() for _ in range(3)]
@@ -105,12 +108,30 @@ async def test_a_cancelled_caller_s_record_is_written_before_it_learns_of_it(
         calls.start_soon(call, "second", scopes[1])
         calls.start_soon(call, "third", scopes[2])
         await anyio.wait_all_tasks_blocked()
-        scopes[0].cancel()
-        scopes[1].cancel()
+        for scope in scopes:
+            scope.cancel()
         await anyio.lowlevel.checkpoint()
         disk.free.set()
     assert ended == [("first", 1), ("second", 2), ("third", 3)]
     assert [one["event"] for one in records(house.path)][1:] == ["first", "second", "third"]
+
+
+@pytest.mark.threat("T16")
+async def test_a_cancellation_that_no_scope_repeats_is_passed_on_once_the_record_is_written(
+    house, journal, monkeypatch
+):
+    disk = Disk(monkeypatch)
+    disk.free.clear()
+    first, second = (asyncio.create_task(journal.append({"event": name})) for name in "ab")
+    await anyio.to_thread.run_sync(disk.began.wait)
+    second.cancel()
+    await anyio.wait_all_tasks_blocked()
+    assert not second.done()
+    disk.free.set()
+    assert (await first).seq == 1
+    with pytest.raises(asyncio.CancelledError):
+        await second
+    assert [one["event"] for one in records(house.path)][1:] == ["a", "b"]
 
 
 @pytest.mark.threat("T16")
