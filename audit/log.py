@@ -283,7 +283,7 @@ class AuditLog:
         why = "the commit was interrupted"
         try:
             if not self._dead:
-                with self._exclusive():
+                with self._tail.turn(), self._exclusive():
                     self._commit(batch)
         except (AuditError, OSError) as error:
             why = str(error)

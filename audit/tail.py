@@ -1,8 +1,8 @@
 """The growing end of the log on disk: follow it, add to it, sign it. One process at a time.
 
-May touch: the files of one LogDirectory. Every method runs with the log's lock held.
-The order that makes a record true:
-1 write   the lines, after everything other processes wrote
+May touch: the files of one LogDirectory. Every method but `turn` runs with the log's lock
+held. The order that makes a record true:
+1 write   the lines, after everything other processes wrote; who is next in line may look at them
 2 sync    fdatasync: from here the power may fail
 3 sign    the checkpoint; its note exists only for what is durable
 4 publish the note in place (pwrite: no new block, so a full disk does not stop it)
@@ -15,7 +15,7 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
@@ -45,6 +45,7 @@ from audit.read import BLOCK_BYTES
 from audit.record import Record
 from audit.recover import OpenIntents
 from audit.shortcut import Shortcut, load_shortcut
+from audit.turns import Ahead, Line, look_ahead
 
 DURABLE_EVERY_S = 1.0
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -84,6 +85,8 @@ class Tail:
         self._durable_at = float("-inf")
         self._is_note_durable = True
         self._checkpoint = -1
+        self._ahead: Ahead | None = None
+        self._line = Line(directory)
         self.chain = Chain()
         self.intents = OpenIntents()  # of every process
 
@@ -95,6 +98,7 @@ class Tail:
         Raises:
             AuditTampered: anything up to the signed size is not what was signed.
         """
+        self._line.open()
         flags = os.O_RDWR | os.O_CREAT
         self._checkpoint = self._directory.own_file(CHECKPOINT, flags, PUBLIC_FILE)
         self._refresh_ring()
@@ -146,7 +150,7 @@ class Tail:
         Raises:
             AuditTampered: the log shrank, or what was added is not what was signed.
         """
-        size = os.fstat(self._segment).st_size
+        size, ahead, self._ahead = os.fstat(self._segment).st_size, self._ahead, None
         if size < self._offset:
             raise AuditTampered(
                 f"{self._place()}: shrank to {size} bytes while the log was open; record "
@@ -154,8 +158,28 @@ class Tail:
             )
         if size == self._offset and not self._has_next_segment():
             return None
+        if ahead is None or ahead.offset != size:
+            ahead = self._look()
+        if ahead is not None and ahead.is_signed(self._directory):
+            self._go_on(ahead)
+            return None
         self._refresh_ring()
         return self._follow(self._signed())
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait without the log's lock until it is this writer's turn to wait for it."""
+        with self._line.turn():
+            self._ahead = self._look()
+            yield
+
+    def _look(self) -> Ahead | None:
+        return look_ahead(self._segment, self._offset, self.chain, self.signer)
+
+    def _go_on(self, ahead: Ahead) -> None:
+        self.chain, self._offset = ahead.chain, ahead.offset
+        for line in ahead.lines:
+            self.intents.observe(line[:-1])
 
     def add(
         self, bodies: Sequence[bytes], seal: Callable[[bytes, bytes], None] | None = None
@@ -177,6 +201,7 @@ class Tail:
         lines = chain.extend_block(bodies)
         data = b"\n".join([*lines, b""])
         self._write(data)  # 1
+        self._line.step_aside()
         os.fdatasync(self._segment)  # 2
         head = self._head(chain)
         try:
@@ -231,6 +256,7 @@ class Tail:
             if not self._is_note_durable:
                 self._save_durable()
         finally:
+            self._line.close()
             for descriptor in (self._segment, self._checkpoint):
                 if descriptor >= 0:
                     os.close(descriptor)

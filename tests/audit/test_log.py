@@ -472,7 +472,7 @@ def test_every_file_of_the_log_is_private(house):
 
 @pytest.mark.threat("T23")
 @pytest.mark.parametrize(
-    "name", ["seg-000000000000.jsonl", "checkpoint", "lock", "writers", "ballast"]
+    "name", ["seg-000000000000.jsonl", "checkpoint", "lock", "lock.next", "writers", "ballast"]
 )
 def test_a_symlink_in_place_of_a_file_of_the_log_is_refused(house, name):
     house.open().close()
@@ -486,7 +486,9 @@ def test_a_symlink_in_place_of_a_file_of_the_log_is_refused(house, name):
 
 
 @pytest.mark.threat("T23")
-@pytest.mark.parametrize("name", [".", "seg-000000000000.jsonl", "checkpoint", "lock", "writers"])
+@pytest.mark.parametrize(
+    "name", [".", "seg-000000000000.jsonl", "checkpoint", "lock", "lock.next", "writers"]
+)
 def test_a_file_of_the_log_that_others_can_change_is_refused(house, name):
     house.open().close()
     (house.path / name).chmod(0o777)
