@@ -54,13 +54,23 @@ def drop(path: Path) -> None:
         remove(parent, path.name)
 
 
-def make_upper(draft: Path, root: str) -> None:
-    """Make the upper directory of a draft; it takes the root's place in the overlay's view.
+def blank(path: Path) -> Path:
+    """Make the directories of a draft, of no root yet.
 
     Raises:
         OSError: no space or no permission.
     """
-    (draft / UPPER).mkdir(mode=0o700)
+    for each in (path, path / UPPER, path / WORK):
+        each.mkdir(mode=0o700)
+    return path
+
+
+def dress_upper(draft: Path, root: str) -> None:
+    """Let the upper directory look like a root: it takes its place in the overlay's view.
+
+    Raises:
+        OSError: no permission.
+    """
     with directory(root) as root_fd, opened(draft) as draft_fd:
         kept, status = metadata(root_fd, "."), os.fstat(root_fd)
         try:

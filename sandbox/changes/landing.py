@@ -11,9 +11,11 @@ INVARIANT: only step 4 touches the workspace, and only with what step 3 let thro
 import re
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 
 from sandbox.action import Command
 from sandbox.changes import transaction, upper
@@ -38,12 +40,6 @@ class Ground:
     about: About
     behind: tuple[str, ...]  # relative paths that protected links lead to
 
-    def __enter__(self) -> "Ground":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.draft.drop()  # where it was kept, nothing is left to drop
-
     @property
     def layers(self) -> tuple[str, str]:
         """Return the upper and the work directory, as a seat mounts them."""
@@ -56,8 +52,11 @@ class Lander:
     def __init__(self, store: ChangeStore, judge: Judge) -> None:
         self._store, self._judge = store, judge
 
-    def begin(self, command: Command, session: str, behind: tuple[str, ...] = ()) -> Ground:
-        """Return an empty layer for one command; `behind` are targets of protected links.
+    @contextmanager
+    def begin(
+        self, command: Command, session: str, behind: tuple[str, ...] = ()
+    ) -> Iterator[Ground]:
+        """Give an empty layer to one command; `behind` are targets of protected links.
 
         Raises:
             OSError: there is no place for it; nothing may run.
@@ -73,7 +72,10 @@ class Lander:
             session=session,
             created_s=time.time(),
         )
-        return Ground(draft, about, behind)
+        try:
+            yield Ground(draft, about, behind)
+        finally:
+            Thread(target=self._tidy, args=(draft,)).start()  # no caller waits for it
 
     def finish(self, ground: Ground, command: Command, *, was_asked: bool) -> Effects | None:
         """Commit or hold what the command did, and say what it was; None when it did nothing.
@@ -97,6 +99,11 @@ class Lander:
         except (OSError, SandboxError) as error:
             return effects(kept.set_id, found, [Reason("not-committed", str(error))])
         return effects(kept.set_id, found, conflicts=landed.conflicts)
+
+    def _tidy(self, draft: Draft) -> None:
+        with suppress(OSError):  # what stays is swept by the next server
+            draft.drop()  # where it was kept, nothing is left to drop
+            self._store.prepare()
 
     def _reasons(
         self, found: Found, ground: Ground, command: Command, *, was_asked: bool

@@ -18,7 +18,7 @@ from pathlib import Path
 from sandbox.changes import pruning
 from sandbox.changes.active import Active
 from sandbox.changes.digest import digest
-from sandbox.changes.drafts import UPPER, WORK, Draft, drop, make_upper, opened
+from sandbox.changes.drafts import UPPER, WORK, Draft, blank, dress_upper, drop, opened
 from sandbox.changes.history import History
 from sandbox.changes.marks import Marks
 from sandbox.changes.model import About, ChangeSet, Found, Keep, Reason, Step
@@ -49,6 +49,7 @@ class ChangeStore:
         self.marks = Marks(base / "marks")
         self.active = Active(str(base / "active"))
         self._kept = 0
+        self._blanks: list[Path] = []  # drafts to come
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -65,24 +66,42 @@ class ChangeStore:
                 (self._base / name).mkdir(mode=0o700, exist_ok=True)
 
     def draft(self, root: str) -> Draft:
-        """Make the directories for one command; cheap, as every writing command pays for it.
+        """Return the directories for one command; cheap, as every writing command pays for it.
 
         Raises:
             OSError: no space or no permission.
         """
         self._make()
-        path = self._base / "drafts" / own_name("draft")
-        path.mkdir(mode=0o700)
+        path = self._blank()
+        work = path / WORK
         try:
-            make_upper(path, root)
+            dress_upper(path, root)
             with self._calm() as is_calm:
                 after = self.history.last() - (not is_calm)
-                (path / WORK).mkdir(mode=0o700)
+                os.utime(work)
                 # Not the clock: a ctime may be ahead of it, but not of one that is given later.
-                return Draft(path, (path / WORK).stat().st_ctime_ns, max(0, after))
+                return Draft(path, work.stat().st_ctime_ns, max(0, after))
         except (OSError, SandboxError):
             drop(path)
             raise
+
+    def prepare(self) -> None:
+        """Make the directories of the next draft, while nobody waits for them.
+
+        Raises:
+            OSError: no space or no permission.
+        """
+        if not self._blanks:
+            self._blanks.append(self._new_blank())
+
+    def _blank(self) -> Path:
+        with suppress(IndexError):
+            if (path := self._blanks.pop()).is_dir():  # nobody cleared the store meanwhile
+                return path
+        return self._new_blank()
+
+    def _new_blank(self) -> Path:
+        return blank(self._base / "drafts" / own_name("draft"))
 
     @contextmanager
     def _calm(self) -> Iterator[bool]:

@@ -13,11 +13,12 @@ If the power fails before 7, recovery takes back what was done; after 7 it finis
 the way is recovered from by the same code.
 """
 
+import gc
 import os
 import stat
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from sandbox.changes import staging
@@ -122,6 +123,11 @@ def turn(store: ChangeStore, set_id: str, how: How) -> Applied:
 
     Raises as `apply`, `apply_whole` and `revert` do.
     """
+    with _uncollected():
+        return _turned(store, set_id, how)
+
+
+def _turned(store: ChangeStore, set_id: str, how: How) -> Applied:
     if store.active.has(set_id):
         raise SetError(f"change set {set_id} could not be recovered yet; nothing was changed")
     record = store.record(set_id)
@@ -138,6 +144,18 @@ def turn(store: ChangeStore, set_id: str, how: How) -> Applied:
     except SandboxError:
         _end(store, set_id)
         raise
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let nobody search for cycles: a large set makes many objects, and none of them has one."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _end(store: ChangeStore, set_id: str) -> None:
