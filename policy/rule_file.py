@@ -50,7 +50,6 @@ NOT_YET: Final = MappingProxyType(
         "roles": "who must say yes belongs to how many; write quorum: {approve: 2, roles: [...]}",
     }
 )
-PLANNED_KEYS: Final = frozenset(NOT_YET)
 REDACT_CHARACTERS: Final = 256
 HOLD_NUMBERS: Final = frozenset({"deletions", "bytes"})
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")

@@ -26,22 +26,11 @@ class Edit:
 Numbered = list[tuple[int, Edit]]
 
 
-def by_path(edits: Iterable[Edit]) -> dict[str, tuple[Operation, Numbered]]:
+def by_path(edits: Iterable[Edit]) -> dict[str, tuple[Operation, Numbered] | DiffError]:
     """Return the edits of each path with their numbers from 1, in order of first mention.
 
-    Raises:
-        DiffError: a path that leaves the root, an edit without effect, a creation among edits.
-    """
-    found: dict[str, tuple[Operation, Numbered]] = {}
-    for path, answer in by_path_each(edits).items():
-        if isinstance(answer, DiffError):
-            raise answer
-        found[path] = answer
-    return found
-
-
-def by_path_each(edits: Iterable[Edit]) -> dict[str, tuple[Operation, Numbered] | DiffError]:
-    """Return what `by_path` does, with the error of a path in place of its edits.
+    In their place stands the error of a path: it leaves the root, an edit changes nothing, or a
+    creation is not alone.
 
     Raises:
         DiffError: there is no edit.

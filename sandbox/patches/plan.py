@@ -24,7 +24,7 @@ from sandbox.dirfd import (
     relative_parts,
 )
 from sandbox.patches.diffs import Operation, Origin, Section, parse_each
-from sandbox.patches.edits import Edit, Numbered, by_path_each, edited
+from sandbox.patches.edits import Edit, Numbered, by_path, edited
 from sandbox.patches.lines import DiffError
 from sandbox.patches.matching import MAX_FILE_BYTES, patched
 
@@ -204,7 +204,7 @@ def _steps(change: str | Iterable[Edit]) -> Iterator[_Step | DiffError]:
                 place = f"diff line {section.at_line}"
                 yield _Step(place, section.operation, section.path, section)
         return
-    for path, answer in by_path_each(change).items():
+    for path, answer in by_path(change).items():
         if isinstance(answer, DiffError):
             yield answer
         else:

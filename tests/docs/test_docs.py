@@ -18,7 +18,7 @@ from policy.programs.spec import LANGUAGES, ROLES_WITHOUT_OPERATION
 from policy.programs.spec_reader import _OPTION_KEYS, _SPEC_KEYS, SpecReader, entries_of
 from policy.rewrite_file import REWRITE_KEYS, REWRITE_RULE_KEYS
 from policy.risk import RISK
-from policy.rule_file import ASK_KEYS, PLANNED_KEYS, RULE_KEYS
+from policy.rule_file import ASK_KEYS, NOT_YET, RULE_KEYS
 from policy.rules import Source
 from sandbox.profile import TABLE
 from tests.docs import shown
@@ -222,7 +222,7 @@ def test_the_page_lists_exactly_the_keys_of_files_rules_and_obligations():
     assert sorted(first_column("obligation")) == sorted(ASK_KEYS)
     assert {*first_column("file key"), "version", "rules", "name", "description"} == FILE_KEYS
     text = page("policy.md")
-    assert [key for key in (*FILE_KEYS, *PLANNED_KEYS, *LIMITS) if f"`{key}`" not in text] == []
+    assert [key for key in (*FILE_KEYS, *NOT_YET, *LIMITS) if f"`{key}`" not in text] == []
     assert [level for level in LEVELS if f"`{level}`" not in text] == []
 
 
