@@ -24,6 +24,8 @@ PROJECT = Path(__file__).resolve().parents[1]
 NAME = "permitgate-test"
 LANES = 3  # on two cores: each part waits for what it started a third of its time
 CONFINED = ("tests/sandbox", "tests/test_laws.py")
+WRITING = ("tests/sandbox/changes", "tests/sandbox/patches")
+POLICY = "tests/policy"
 GATE = "tests/mcp_server/test_gate.py"
 HALL = ("tests/mcp_server", f"--ignore={GATE}")
 HALF = ("tests/sandbox/changes/", "tests/sandbox/escapes/")  # of what runs as an ordinary user
@@ -71,7 +73,7 @@ def main() -> int:
     os.chdir(PROJECT)
     if sys.argv[1:]:
         return subprocess.run([*_pytest(), *sys.argv[1:]], check=False).returncode
-    homes = [Path(tempfile.mkdtemp(prefix="permitgate-suite-")) for _ in range(5)]
+    homes = [Path(tempfile.mkdtemp(prefix="permitgate-suite-")) for _ in range(7)]
     try:
         parts = _parts(homes)
         with ThreadPoolExecutor(LANES) as lanes:
@@ -79,7 +81,7 @@ def main() -> int:
         bad = [part for part, code in codes.items() if code and not _passes_alone(part)]
         if bad:
             print(f"suite: failed: {', '.join(part.name for part in bad)}")
-        return 1 if bad or not _is_covered(homes[0] / "coverage") else 0
+        return 1 if bad or not _is_covered(homes[:2]) else 0
     finally:
         for home in homes:
             shutil.rmtree(home, ignore_errors=True)
@@ -87,11 +89,14 @@ def main() -> int:
 
 def _parts(homes: Sequence[Path]) -> list[Part]:
     """Return the parts, those first that take longest; the second user's only for root."""
-    rooms, confined, hall, *users = homes
+    policy, rooms, hall, writing, confined, *users = homes
+    others = [*CONFINED, *(f"--ignore={path}" for path in WRITING)]
     parts = [
-        Part("the sandbox", confined, lambda words: [*_pytest(confined), *CONFINED, *words]),
         Part("the hall", hall, lambda words: [*_pytest(hall), *HALL, *words]),
-        Part("the rooms", rooms, lambda words: [*_measured(rooms), *_rooms(), *words]),
+        Part("the other rooms", rooms, lambda words: [*_measured(rooms), *_rooms(), *words]),
+        Part("policy", policy, lambda words: [*_measured(policy), POLICY, *words]),
+        Part("the sandbox", confined, lambda words: [*_pytest(confined), *others, *words]),
+        Part("changes", writing, lambda words: [*_pytest(writing), *WRITING, *words]),
     ]
     if os.geteuid() == 0:
         marked = _with_the_mark()
@@ -127,9 +132,9 @@ def _passes_alone(part: Part) -> bool:
     return True
 
 
-def _is_covered(data: Path) -> bool:
-    coverage = [sys.executable, "-m", "coverage"]
-    subprocess.run([*coverage, "combine", "-q", f"--data-file={data}", data.parent], check=True)
+def _is_covered(homes: Sequence[Path]) -> bool:
+    coverage, data = [sys.executable, "-m", "coverage"], homes[0] / "coverage"
+    subprocess.run([*coverage, "combine", "-q", f"--data-file={data}", *homes], check=True)
     report = [*coverage, "report", f"--data-file={data}", "--fail-under=100"]
     if subprocess.run(report, check=False).returncode == 0:
         return True
@@ -181,7 +186,7 @@ def _rooms() -> list[str]:
     """Return where all other tests are; a new folder is among them the moment it exists."""
     places = [*PROJECT.glob("tests/*/"), *PROJECT.glob("tests/test_*.py")]
     names = {str(place.relative_to(PROJECT)) for place in places if place.name != "__pycache__"}
-    return [*sorted(names - {*CONFINED, *HALL}), GATE]
+    return [*sorted(names - {*CONFINED, *HALL, POLICY}), GATE]
 
 
 def _with_the_mark() -> list[str]:

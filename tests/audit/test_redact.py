@@ -4,7 +4,7 @@ import re
 from hashlib import sha256
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.canonical import Spelled, spell
@@ -290,7 +290,9 @@ WITHOUT_LOOKING_BACK = {
 }
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("kind", WITHOUT_LOOKING_BACK)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_each_form_of_its_own_is_seen_by_the_quick_look(kind, data):
     token = data.draw(st.from_regex(re.compile(_OWN_FORM[kind]), fullmatch=True))

@@ -26,6 +26,7 @@ class Logged:
     def run(self, *arguments: str) -> bytes:
         environment = {
             **os.environ,
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
             "XDG_STATE_HOME": str(self.root / "state"),
             "XDG_CONFIG_HOME": str(self.root / "config"),
         }
