@@ -101,7 +101,7 @@ class Lander:
         return effects(kept.set_id, found, conflicts=landed.conflicts)
 
     def _tidy(self, draft: Draft) -> None:
-        with suppress(OSError):  # what stays is swept by the next server
+        with suppress(OSError, SandboxError):  # what stays is swept by the next server
             draft.drop()  # where it was kept, nothing is left to drop
             self._store.prepare()
 
