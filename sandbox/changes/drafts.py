@@ -60,8 +60,12 @@ def blank(path: Path) -> Path:
     Raises:
         OSError: no space or no permission.
     """
-    for each in (path, path / UPPER, path / WORK):
-        each.mkdir(mode=0o700)
+    try:
+        for each in (path, path / UPPER, path / WORK):
+            each.mkdir(mode=0o700)
+    except OSError:
+        drop(path)
+        raise
     return path
 
 

@@ -118,16 +118,24 @@ def revert(
     return Reverted(set_id, done.number, done.changes)
 
 
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let nobody search for cycles: a large set makes many objects, and none of them has one."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_uncollected()
 def turn(store: ChangeStore, set_id: str, how: How) -> Applied:
     """Carry out one transition; the caller holds the lock and nothing waits for recovery.
 
     Raises as `apply`, `apply_whole` and `revert` do.
     """
-    with _uncollected():
-        return _turned(store, set_id, how)
-
-
-def _turned(store: ChangeStore, set_id: str, how: How) -> Applied:
     if store.active.has(set_id):
         raise SetError(f"change set {set_id} could not be recovered yet; nothing was changed")
     record = store.record(set_id)
@@ -144,18 +152,6 @@ def _turned(store: ChangeStore, set_id: str, how: How) -> Applied:
     except SandboxError:
         _end(store, set_id)
         raise
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Let nobody search for cycles: a large set makes many objects, and none of them has one."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _end(store: ChangeStore, set_id: str) -> None:

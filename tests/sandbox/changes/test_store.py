@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox.changes import drafts
 from sandbox.changes.history import History
 from sandbox.changes.model import About, Change, Found, Keep, Reason, Step
 from sandbox.changes.pruning import YOUNGEST_S
@@ -119,6 +120,13 @@ def test_a_draft_is_dropped_whatever_the_command_left(rig: Rig):
     (draft.work / "work").mkdir(mode=0o000)
     draft.drop()
     assert not draft.path.exists()
+
+
+def test_a_draft_that_cannot_be_made_whole_leaves_nothing(rig: Rig, monkeypatch):
+    monkeypatch.setattr(drafts, "WORK", "w" * 256)  # longer than a name may be
+    with pytest.raises(OSError, match="File name too long"):
+        rig.store.draft(str(rig.root))
+    assert rig.is_at_rest()
 
 
 @pytest.mark.as_user
