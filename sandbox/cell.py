@@ -50,7 +50,7 @@ class Seat:
     def __init__(self, channel: socket.socket, pid: int, taken: Callable[[], None]) -> None:
         self.channel, self.pid = channel, pid  # its watcher, process 1 of the seat's namespace
         self.pidfd = os.pidfd_open(pid)
-        self._taken = taken  # orders the next one; not before this command is on its way
+        self._taken: Callable[[], None] | None = taken
 
     def start(self, spec: int, streams: tuple[int, ...]) -> None:
         """Hand over the command's specification, its three streams, and the way to the broker.
@@ -62,8 +62,12 @@ class Seat:
             socket.send_fds(self.channel, [b"G"], [spec, *streams])
         except OSError as error:
             raise CellError(error.errno, "the seat was gone") from error
-        finally:
-            self._taken()
+
+    def order_next(self) -> None:
+        """Have the cell make another seat in place of this one, once: now the command runs."""
+        taken, self._taken = self._taken, None
+        if taken is not None:
+            taken()
 
     def kill(self) -> None:
         """End every process of the seat; the kernel takes its namespace down with it."""
@@ -74,6 +78,7 @@ class Seat:
 
     def close(self) -> None:
         """Give the seat up; one that waits ends by itself."""
+        self.order_next()
         self.channel.close()
         os.close(self.pidfd)
 

@@ -6,13 +6,16 @@ directory. The numbered steps stand in `CommandRunner.run` and `_carry_out`.
 
 import hashlib
 import os
+import re
 import signal
+import threading
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -43,9 +46,11 @@ MAX_PARALLEL = 128
 LOOKS = 3  # what a view is made of may move while it is made; then it is looked at again
 AGAIN = b"Fagain: "
 NO_OVERLAY = b"overlay: "
+_ENDED = re.compile(rb"X(\d+) ([\d.]+) ([\d.]+) (\d+)( full)?\Z")  # what was said before is text
 INSTEAD = "Ask again: it will then write the workspace itself, without preview or undo."
 SAID = (b"R", b"F")  # a stage that says neither was killed before it ran anything
 CANARY_SESSION = "canary"
+T = TypeVar("T")
 UNTRIED: Final = ("unconfined", "look")  # the first holds nothing, the second has no namespace
 # Hints only: the words programs print for what a profile refuses.
 Hints = tuple[tuple[bytes, str], ...]
@@ -128,6 +133,7 @@ class CommandRunner:
         """End every cell; a command that still runs in one is killed."""
         self._cells.close()
         self._broker.close()
+        self._lander.close()
 
     def sees_all(self, profile: Profile) -> bool:
         """Return whether every denied file this profile would show can be found and covered."""
@@ -173,25 +179,19 @@ class CommandRunner:
 
     async def _in_thread(self, command: Command, who: Who) -> CommandOutcome:
         cancel_fd = os.eventfd(0, os.EFD_CLOEXEC)
-        ended: CommandOutcome | PermitError = self._error(command, "it was cancelled")
         try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(_signal_cancellation, cancel_fd)
-                # A cancellation kills the tree; what the command planted is still taken out.
-                ended = await anyio.to_thread.run_sync(
-                    self._carry_out, command, who, cancel_fd, limiter=self._limiter
-                )
-                group.cancel_scope.cancel()
+            # A cancellation kills the tree; what the command planted is still taken out.
+            ended = await _to_its_end(
+                partial(self._carry_out, command, who, cancel_fd),
+                partial(os.eventfd_write, cancel_fd, 1),
+                self._limiter,
+            )
         finally:
             os.close(cancel_fd)
-        if isinstance(ended, PermitError):
-            raise ended
-        return ended
+        return ended or self._error(command, "it was cancelled")
 
-    def _carry_out(
-        self, command: Command, who: Who, cancel_fd: int
-    ) -> CommandOutcome | PermitError:
-        """Do all of it in one thread; a failure is a value, since a task group would wrap it."""
+    def _carry_out(self, command: Command, who: Who, cancel_fd: int) -> CommandOutcome:
+        """Do all of it in one thread; raises as `run` does."""
         # 2. What cannot be enforced is not run.
         refusal = self._refusal(command)
         if refusal is not None:
@@ -202,9 +202,7 @@ class CommandRunner:
                 return ended
         return self._error(command, "what it may see kept changing while it was set up; try again")
 
-    def _attempt(
-        self, command: Command, who: Who, cancel_fd: int
-    ) -> CommandOutcome | PermitError | None:
+    def _attempt(self, command: Command, who: Who, cancel_fd: int) -> CommandOutcome | None:
         """Return None when nothing ran because files moved meanwhile: look again."""
         # 3. What the command may see, found now; anything uncertain refuses.
         scene = look(command, self._tools, self._walker, self._denies, self._state_dir)
@@ -216,8 +214,6 @@ class CommandRunner:
             _check_pins(command)
             # 5. Run it; cancellation kills the tree before this returns.
             return runs(command, scene, who, cancel_fd)
-        except PermitError as error:
-            return error
         except MovedError:
             return None
         except (OSError, ValueError) as error:
@@ -358,11 +354,12 @@ class _End:
         self.signal: int | None = None
         self.cpu_user_ms = self.cpu_system_ms = self.peak_memory_bytes = 0
         self.is_full = False
-        head, _, tail = ended.report.partition(b"X")
+        end = _ENDED.search(ended.report)
+        head = ended.report[: end.start()] if end else ended.report
         self._ran = head.startswith(b"R")
         self._trouble = head.removeprefix(b"R").decode("utf-8", "replace")
-        if tail:
-            status, user, system, peak, *full = tail.split()
+        if end:
+            status, user, system, peak, full = end.groups()
             self.is_full = bool(full)
             code = os.waitstatus_to_exitcode(int(status))
             self.exit_code = code if code >= 0 else None
@@ -440,11 +437,31 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-async def _signal_cancellation(cancel_fd: int) -> None:
+async def _to_its_end(
+    work: Callable[[], T], cancel: Callable[[], object], limiter: anyio.CapacityLimiter
+) -> T | None:
+    """Run work in a thread to its end, also where the caller is cancelled: the work is told.
+
+    Return None where it was cancelled before it began.
+    """
+    begun, over = threading.Lock(), threading.Event()
+    found: list[T] = []
+
+    def run() -> None:
+        if begun.acquire(blocking=False):
+            try:
+                found.append(work())
+            finally:
+                over.set()
+
     try:
-        await anyio.sleep_forever()
-    finally:
-        os.eventfd_write(cancel_fd, 1)
+        await anyio.to_thread.run_sync(run, abandon_on_cancel=True, limiter=limiter)
+    except anyio.get_cancelled_exc_class():
+        if not begun.acquire(blocking=False):
+            cancel()
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(over.wait, limiter=anyio.CapacityLimiter(1))
+    return found[0] if found else None
 
 
 def _check_pins(command: Command) -> None:

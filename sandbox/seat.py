@@ -2,8 +2,9 @@
 
 Started by bubblewrap as `python -I -S seat.py CONTROL_FD BASE_FD`, process 1 of the cell's pid
 namespace. For each order on the control socket it clones a seat into pid, mount and ipc namespaces
-of its own: a watcher (process 1 there) and the process that will become the command, both made
-ready as far as they can be before the command is known. The control socket's end is the cell's end.
+of its own: a watcher (process 1 there) and the process that will become the command, made ready as
+far as it can be before the command is known. When it comes, that process builds the command's view,
+gives up what it did that with, and becomes the command. The control socket's end is the cell's end.
 Standard library only; nothing is imported once a command's view is built.
 
 A seat that is ordered with a network gets a namespace for that too (network/netspace.py).
@@ -25,7 +26,8 @@ from sandbox.network import netspace
 
 CLONE = {"x86_64": 56, "aarch64": 220}[os.uname().machine]
 NEW_MOUNT, NEW_IPC, NEW_PID, NEW_NET = 0x0002_0000, 0x0800_0000, 0x2000_0000, 0x4000_0000
-DESCRIPTORS = 5  # the specification, the three streams, and where listeners are handed over
+STREAMS = 3  # standard input, output, error
+DESCRIPTORS = STREAMS + 2  # the specification before them, and where listeners are handed over
 WITH_NETWORK = b"N"  # as ordered
 TMP = b"/tmp"  # the cell's own
 FULL = 0.98  # of /tmp or the home: the next command could not write
@@ -61,37 +63,26 @@ def main() -> int:
 
 
 def _watch(seat: int, base: confine.Spec, base_fd: int, *, has_network: bool) -> None:
-    """Be process 1 of a seat: prepare, show the command its view, wait, end everything, report."""
+    """Be process 1 of a seat: prepare it, wait for its command, end everything, report."""
     try:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         os.write(seat, b"P")
         covers = _prepared(base, has_network=has_network)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         child = os.fork()  # noqa: TID251  # this process exists to become the permitted command
         if child == 0:
-            ours.close()
-            _wait_for_command(seat, theirs, base, base_fd)
-        theirs.close()
-        _rehearse(base_fd)
-        mounting.rehearse()
-        descriptors = _receive(socket.socket(fileno=os.dup(seat)))
-        spec = confine.Spec(descriptors[0])
-        _show(spec, base, covers)
-        if has_network:
-            netspace.hand_over(spec.ports, socket.socket(fileno=descriptors.pop()))
+            _wait_for_command(seat, base, base_fd, covers)
         privileges.drop_capabilities()
-        socket.send_fds(ours, [b"G"], descriptors)
         os.closerange(0, seat)
         os.closerange(seat + 1, confine.HIGHEST_FD)
-    except Exception as error:  # noqa: BLE001  # whatever failed, the command must not run
-        # A broken pipe: the process that was to become the command was killed while it waited.
-        again = "again: " if isinstance(error, (mounting.MovedError, BrokenPipeError)) else ""
-        os.write(seat, f"F{again}{error}".encode())
+    except Exception as error:  # noqa: BLE001  # whatever failed, no command can run here
+        os.write(seat, f"F{error}".encode())
         os._exit(126)
     report = confine.reap(child)
     _end_all()
-    os.write(seat, report + _fullness(base))
-    os._exit(0)
+    try:
+        os.write(seat, report + _fullness(base))
+    finally:
+        os._exit(0)  # also where no command came and nobody is there to be told
 
 
 def _prepared(base: confine.Spec, *, has_network: bool) -> list[list[bytes]]:
@@ -100,20 +91,6 @@ def _prepared(base: confine.Spec, *, has_network: bool) -> list[list[bytes]]:
         return mounting.private(base.mounts, base.settings)
     netspace.prepare()
     return mounting.private(base.mounts, base.settings + netspace.SETTINGS)
-
-
-def _show(spec: confine.Spec, base: confine.Spec, covers: list[list[bytes]]) -> None:
-    mounting.build(spec.mounts, spec.identities, covers, spec.layers)
-    if spec.is_calm:
-        mounting.calm((TMP, base.cwd))
-
-
-def _receive(channel: socket.socket) -> list[int]:
-    """Return the descriptors of the command that comes; when none will, end."""
-    order, descriptors, _, _ = socket.recv_fds(channel, 1, DESCRIPTORS)
-    if not order:
-        os._exit(0)
-    return descriptors
 
 
 def _rehearse(base_fd: int) -> None:
@@ -146,8 +123,10 @@ def _fullness(base: confine.Spec) -> bytes:
     return b""
 
 
-def _wait_for_command(seat: int, orders: socket.socket, base: confine.Spec, base_fd: int) -> None:
-    """Take every restriction that is the same for all commands, then wait for the one to run."""
+def _wait_for_command(
+    seat: int, base: confine.Spec, base_fd: int, covers: list[list[bytes]]
+) -> None:
+    """Get everything ready that is the same for all commands, then wait for the one to become."""
     try:
         os.setsid()
         ruleset = -1
@@ -155,17 +134,34 @@ def _wait_for_command(seat: int, orders: socket.socket, base: confine.Spec, base
             ruleset = landlock.create(refuse_tcp=base.refuse_tcp)
             landlock.allow(ruleset, rules)
         privileges.drop_bounding()
-        privileges.drop_capabilities()
-        privileges.install_filter(base.filter)
+        program = base.filter
         _rehearse(base_fd)
-        spec_fd, *streams = _receive(orders)
-        spec = confine.Spec(spec_fd)
+        mounting.rehearse()
+        spec, streams = _receive(seat)
+        mounting.build(spec.mounts, spec.identities, covers, spec.layers)
+        if spec.is_calm:
+            mounting.calm((TMP, base.cwd))
+        if len(streams) > STREAMS:
+            netspace.hand_over(spec.ports, socket.socket(fileno=streams.pop()))
+        privileges.drop_capabilities()
+        privileges.install_filter(program)
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
     except Exception as error:  # noqa: BLE001  # whatever failed, the command must not run
-        os.write(seat, f"F{error}".encode())
+        again = "again: " if isinstance(error, mounting.MovedError) else ""
+        os.write(seat, f"F{again}{error}".encode())
         os._exit(126)
     confine.become(spec, seat, ruleset)
+
+
+def _receive(seat: int) -> tuple[confine.Spec, list[int]]:
+    """Return the command that comes and its descriptors; when none will, end."""
+    with socket.socket(fileno=os.dup(seat)) as channel:
+        order, descriptors, _, _ = socket.recv_fds(channel, 1, DESCRIPTORS)
+    if not order:
+        os._exit(0)
+    spec_fd, *streams = descriptors
+    return confine.Spec(spec_fd), streams
 
 
 if __name__ == "__main__":

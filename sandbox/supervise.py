@@ -69,6 +69,9 @@ class Tree(Protocol):
     report: int  # where the stage inside writes
     reports_last: bool  # when it says how the command ended, nothing else is left
 
+    def stands(self) -> None:
+        """Take note that the command runs now, or could not be set up."""
+
     def kill(self, *, is_over: bool) -> None:
         """End all of them."""
 
@@ -131,6 +134,9 @@ class _Spawned:
         self.pidfd = os.pidfd_open(self.pid)
         stack.callback(os.close, self.pidfd)
 
+    def stands(self) -> None:
+        """Nothing waits for that."""
+
     def kill(self, *, is_over: bool) -> None:
         """End the whole tree: the pid namespace dies with bubblewrap, else the reaper is told."""
         if self._child.poll() is None and self._has_reaper:
@@ -161,6 +167,10 @@ class _Seated:
         finally:
             os.close(spec)
             os.close(stdin)
+
+    def stands(self) -> None:
+        """Have the next seat made: nobody waits for anything here now."""
+        self._seat.order_next()
 
     def kill(self, *, is_over: bool) -> None:
         """End the whole tree: its namespace dies with the watcher, which reports when it did."""
@@ -219,7 +229,7 @@ class _Watch:
             chunk = b""  # the seat died with our message unread
         is_report = fd == self._running.report
         # The watcher of a seat reports when nothing else is left; others only foretell it.
-        self.is_over |= is_report and b"X" in chunk and self._running.reports_last
+        self.is_over |= is_report and chunk.startswith(b"X") and self._running.reports_last
         if not chunk or (self.is_over and is_report):
             self._selector.unregister(fd)
         if not is_report:
@@ -227,6 +237,7 @@ class _Watch:
         elif len(streams.report) < REPORT_BYTES:
             if not streams.report:
                 self._deadline = time.monotonic() + self._wall_s  # the sandbox stands
+                self._running.stands()
             streams.report += chunk
 
 

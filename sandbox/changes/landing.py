@@ -8,14 +8,16 @@ May touch: the change store and, through it, the workspace. The order:
 INVARIANT: only step 4 touches the workspace, and only with what step 3 let through.
 """
 
+import queue
 import re
 import shlex
+import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 
 from sandbox.action import Command
 from sandbox.changes import transaction, upper
@@ -29,6 +31,9 @@ from sandbox.permit import SandboxError
 
 SHOWN_NAMES = 100
 SUMMARY_CHARACTERS = 300
+SPARE_DRAFTS = 4  # commands that follow one another before anybody tidies
+PAUSE_S = 0.01  # before what is left is tidied: whoever awaits the command's result comes first
+TIDIED_S = 5.0  # at the end; what is not is swept by the next server
 _QUOTED = re.compile(r"'([\w./:=+,@%-]+)'")
 
 
@@ -51,6 +56,12 @@ class Lander:
 
     def __init__(self, store: ChangeStore, judge: Judge) -> None:
         self._store, self._judge = store, judge
+        self._tidying = _Tidying(store)
+        weakref.finalize(self, self._tidying.close)
+
+    def close(self) -> None:
+        """Wait until the layers of ended commands are removed."""
+        self._tidying.close()
 
     @contextmanager
     def begin(
@@ -75,7 +86,7 @@ class Lander:
         try:
             yield Ground(draft, about, behind)
         finally:
-            Thread(target=self._tidy, args=(draft,)).start()  # no caller waits for it
+            self._tidying.leave(draft)  # where it was kept, nothing is left to remove
 
     def finish(self, ground: Ground, command: Command, *, was_asked: bool) -> Effects | None:
         """Commit or hold what the command did, and say what it was; None when it did nothing.
@@ -100,11 +111,6 @@ class Lander:
             return effects(kept.set_id, found, [Reason("not-committed", str(error))])
         return effects(kept.set_id, found, conflicts=landed.conflicts)
 
-    def _tidy(self, draft: Draft) -> None:
-        with suppress(OSError, SandboxError):  # what stays is swept by the next server
-            draft.drop()  # where it was kept, nothing is left to drop
-            self._store.prepare()
-
     def _reasons(
         self, found: Found, ground: Ground, command: Command, *, was_asked: bool
     ) -> list[Reason]:
@@ -123,6 +129,37 @@ class Lander:
             *self._judge(layers.root, _pairs(plain, layers.root), was_asked),
             *self._judge(layers.root, _pairs(others, layers.root), True),
         ]
+
+
+class _Tidying:
+    """Removes the layers of ended commands and makes those of the next; no caller waits for it."""
+
+    def __init__(self, store: ChangeStore) -> None:
+        self._store = store
+        self._left: queue.SimpleQueue[Draft | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._tidy, daemon=True)
+        self._starting = threading.Lock()
+
+    def leave(self, draft: Draft) -> None:
+        """Have a layer removed soon."""
+        with self._starting:
+            if self._thread.ident is None:
+                self._thread.start()
+        self._left.put(draft)
+
+    def close(self) -> None:
+        """Wait until what was left is removed."""
+        self._left.put(None)
+        if self._thread.is_alive() and self._thread is not threading.current_thread():
+            self._thread.join(TIDIED_S)
+
+    def _tidy(self) -> None:
+        while draft := self._left.get():
+            if self._left.empty():
+                time.sleep(PAUSE_S)
+            with suppress(OSError, SandboxError):  # what stays is swept by the next server
+                draft.drop()
+                self._store.prepare(SPARE_DRAFTS)
 
 
 def _pairs(changes: Sequence[Change], root: str) -> list[tuple[str, str]]:

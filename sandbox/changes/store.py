@@ -85,13 +85,13 @@ class ChangeStore:
             drop(path)
             raise
 
-    def prepare(self) -> None:
-        """Make the directories of the next draft, while nobody waits for them.
+    def prepare(self, count: int) -> None:
+        """Make the directories of the next drafts, while nobody waits for them.
 
         Raises:
             OSError: no space or no permission.
         """
-        if not self._blanks:
+        while len(self._blanks) < count:
             self._blanks.append(self._new_blank())
 
     def _blank(self) -> Path:

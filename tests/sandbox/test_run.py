@@ -196,6 +196,14 @@ async def test_a_working_directory_out_of_sight_is_an_error(rig):
     assert (outcome.status, "not visible" in outcome.message) == ("error", True)
 
 
+@pytest.mark.parametrize("name", ["X", "X0 0.0 0.0 9", "F", "R"])
+async def test_what_went_wrong_is_told_whatever_letters_are_in_it(rig, name):
+    outcome = await rig.run(replace(rig.script("true"), cwd=f"{rig.workspace}/{name}"))
+    assert (outcome.status, outcome.exit_code) == ("error", None)
+    assert "No such file or directory" in outcome.message
+    assert name in outcome.message
+
+
 # Files
 
 
