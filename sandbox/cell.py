@@ -52,6 +52,17 @@ class Seat:
         self.pidfd = os.pidfd_open(pid)
         self._taken: Callable[[], None] | None = taken
 
+    def lay(self, workspace: str, layers: tuple[str, str]) -> None:
+        """Have a copy of the workspace mounted already, while the command's view is looked for.
+
+        Raises:
+            CellError: the seat is gone.
+        """
+        try:
+            self.channel.send(b"L" + b"\0".join(map(os.fsencode, (workspace, *layers))))
+        except OSError as error:
+            raise CellError(error.errno, "the seat was gone") from error
+
     def start(self, spec: int, streams: tuple[int, ...]) -> None:
         """Hand over the command's specification, its three streams, and the way to the broker.
 

@@ -108,6 +108,14 @@ def become(spec: Spec, report: int, ruleset: int = -1) -> None:
     os._exit(126)
 
 
+def rehearse() -> None:
+    """Go through the motions of `become` once, as mounting.py does: what is is asked for again."""
+    os.closerange(HIGHEST_FD, HIGHEST_FD + 1)
+    os.chdir(b".")
+    _limit(resource.RLIMIT_CORE, resource.getrlimit(resource.RLIMIT_CORE)[0])
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python has it
+
+
 def _execute(argv: list[bytes], env: dict[bytes, bytes]) -> None:
     try:
         os.execvpe(argv[0], argv, env)  # noqa: S606  # a vector, no shell

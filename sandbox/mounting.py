@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 INSIDE = b"/run/permitgate"
 HOST = INSIDE + b"/host"  # the whole host; covered before any command runs
 STAGE_DIRECTORY, STAGE_FILE = INSIDE + b"/stage", INSIDE + b"/file"
+STAGE_COPY = INSIDE + b"/copy"  # of an overlay, which may be laid before its command comes
 EMPTY, NOTHING = INSIDE + b"/empty", INSIDE + b"/nothing"  # what denied files and directories show
 FRESH = INSIDE + b"/fresh"  # what becomes /run
 
@@ -50,7 +51,7 @@ def prepare(private: tuple[bytes, ...]) -> None:
         # looked at after each command (seat.py).
         flags = ctypes.c_ulong(MS_REMOUNT | MS_NOSUID | MS_NODEV)
         _libc.mount(None, path, None, flags, b"nr_inodes=%d" % most_files(path))
-    for place in (STAGE_DIRECTORY, FRESH):
+    for place in (STAGE_DIRECTORY, STAGE_COPY, FRESH):
         os.mkdir(place, 0o700)  # noqa: PTH102  # bytes, and no pathlib in here
     os.close(os.open(STAGE_FILE, os.O_CREAT | os.O_CLOEXEC, 0o600))
 
@@ -97,17 +98,54 @@ def _set(name: bytes, value: bytes) -> None:
         return
 
 
+class Laid:
+    """A copy-on-write view of a directory, where no command can reach it yet."""
+
+    def __init__(self, root: bytes, layers: list[bytes]) -> None:
+        """Mount it: what is written there goes to the upper one of the layers.
+
+        Raises:
+            OSError: that cannot be.
+        """
+        self._root, self._layers = root, layers
+        host = os.open(HOST, PATH_ONLY)
+        self._lower = _source(host, root)
+        upper, work = (_source(host, path) for path in layers)
+        options = b"lowerdir=%b,upperdir=%b,workdir=%b,userxattr" % (
+            _fd(self._lower), _fd(upper), _fd(work)
+        )  # fmt: skip
+        try:
+            _mount(b"overlay", STAGE_COPY, b"overlay", 0, options)
+        except OSError as error:
+            raise OSError(error.errno, f"overlay: {error.strerror}") from None
+        for each in (host, upper, work):
+            os.close(each)
+
+    def lower(self, root: bytes, layers: list[bytes], was: "tuple[bytes, bytes] | None") -> int:
+        """Return the directory below it, which must be what the command's view is to show.
+
+        Raises:
+            MovedError: it is another one.
+        """
+        if (self._root, self._layers) != (root, layers):
+            raise MovedError(f"a copy of {os.fsdecode(self._root)} was laid out")
+        _check(self._lower, root, was)
+        return self._lower
+
+
 def build(
     mounts: list[list[bytes]],
     identities: list[bytes],
     covers: list[list[bytes]],
     layers: list[bytes],
+    laid: Laid | None = None,
 ) -> None:
     """Show one command its roots, covered where policy says so, and then cover the host.
 
     A cover falls off when its file is replaced, so those made before are looked at. `mounts` are
     (kind, path, source), parents first; `identities` are "device inode path" of the directories
-    that must still be what they were; `layers` the upper and work directory of an overlay.
+    that must still be what they were; `layers` the upper and work directory of an overlay, `laid`
+    what was mounted of them while nobody knew the rest.
 
     Raises:
         OSError: something could not be mounted; the command must not run.
@@ -130,7 +168,7 @@ def build(
             _cover(path, source)
     expected = {path: (dev, ino) for dev, ino, path in (one.split(b" ", 2) for one in identities)}
     for root, shown in roots.items():
-        _show(_Showing(host, layers, expected), root, shown)
+        _show(_Showing(host, layers, expected, laid), root, shown)
     os.close(host)
     _restrict(b"/", ATTR_READ_ONLY, 0)
     # Gone where the kernel lets it go; covered in any case.
@@ -147,18 +185,21 @@ def calm(paths: tuple[bytes, ...]) -> None:
 class _Showing:
     """What every root of one view is made with."""
 
-    def __init__(self, host: int, layers: list[bytes], expected: Identities) -> None:
-        self.host, self.layers, self.expected = host, layers, expected
+    def __init__(
+        self, host: int, layers: list[bytes], expected: Identities, laid: Laid | None
+    ) -> None:
+        self.host, self.layers, self.expected, self.laid = host, layers, expected, laid
 
 
 def _show(by: _Showing, root: bytes, mounts: list[list[bytes]]) -> None:
     (kind, _, origin), *inner = mounts
-    source = _source(by.host, origin, by.expected.get(root))
-    is_directory = stat.S_ISDIR(os.fstat(source).st_mode)
-    stage = STAGE_DIRECTORY if is_directory else STAGE_FILE
+    was = by.expected.get(root)
     if kind == b"overlay":
-        _overlay(by, source, stage)
+        laid = by.laid or Laid(origin, by.layers)
+        source, stage = laid.lower(origin, by.layers, was), STAGE_COPY
     else:
+        source = _source(by.host, origin, was)
+        stage = STAGE_DIRECTORY if stat.S_ISDIR(os.fstat(source).st_mode) else STAGE_FILE
         _mount(_fd(source), stage, None, MS_BIND | MS_REC)
     _close_down(stage, kind)
     if inner:
@@ -170,23 +211,9 @@ def _show(by: _Showing, root: bytes, mounts: list[list[bytes]]) -> None:
             _dress(by, (base, real), (kind, below, origin), by.expected.get(path))
         os.close(base)
     os.close(source)
-    target = _mount_point(root, is_directory=is_directory)
+    target = _mount_point(root, is_directory=stage != STAGE_FILE)
     _move(stage, _fd(target))
     os.close(target)
-
-
-def _overlay(by: _Showing, lower: int, stage: bytes) -> None:
-    """Mount a copy-on-write view of a directory; what is written goes to the upper one."""
-    upper, work = (_source(by.host, path) for path in by.layers)
-    options = b"lowerdir=%b,upperdir=%b,workdir=%b,userxattr" % (
-        _fd(lower), _fd(upper), _fd(work)
-    )  # fmt: skip
-    try:
-        _mount(b"overlay", stage, b"overlay", 0, options)
-    except OSError as error:
-        raise OSError(error.errno, f"overlay: {error.strerror}") from None
-    os.close(upper)
-    os.close(work)
 
 
 def _dress(

@@ -10,8 +10,8 @@ import re
 import signal
 import threading
 import weakref
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,8 +24,8 @@ from sandbox import environment
 from sandbox.action import ABSENT, Command, Limits
 from sandbox.canary import Canary, TryOut
 from sandbox.canary import Kind as CanaryKind
-from sandbox.cell import CellError, Cells, Kind, Plan
-from sandbox.changes.landing import Lander
+from sandbox.cell import Cell, CellError, Cells, Plan, Seat
+from sandbox.changes.landing import Ground, Lander
 from sandbox.changes.overlay import refusal
 from sandbox.changes.store import ChangeStore
 from sandbox.host import Control, HostFacts
@@ -88,6 +88,23 @@ class Who:
     session: str
     was_asked: bool = False
     connects: Asks = no_connection
+
+
+@dataclass(frozen=True, slots=True)
+class _Lent:
+    """A seat for one command, and the cell that it is in."""
+
+    plan: Plan
+    cell: Cell
+    seat: Seat
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """The layer of one command, and the seat that lays its copy out already, if one was known."""
+
+    ground: Ground
+    lent: _Lent | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,20 +221,41 @@ class CommandRunner:
 
     def _attempt(self, command: Command, who: Who, cancel_fd: int) -> CommandOutcome | None:
         """Return None when nothing ran because files moved meanwhile: look again."""
-        # 3. What the command may see, found now; anything uncertain refuses.
-        scene = look(command, self._tools, self._walker, self._denies, self._state_dir)
-        if isinstance(scene, Unseen):
-            return self._error(command, scene.reason)
-        runs = self._on_copy if command.profile.name == "write" else self._in_place
         try:
-            # 4. The files that will be executed are the ones that were decided.
-            _check_pins(command)
-            # 5. Run it; cancellation kills the tree before this returns.
-            return runs(command, scene, who, cancel_fd)
+            with self._copy(command, who) as copy:
+                # 3. What the command may see, found now; anything uncertain refuses.
+                scene = look(command, self._tools, self._walker, self._denies, self._state_dir)
+                if isinstance(scene, Unseen):
+                    return self._error(command, scene.reason)
+                # 4. The files that will be executed are the ones that were decided.
+                _check_pins(command)
+                # 5. Run it; cancellation kills the tree before this returns.
+                if copy is None:
+                    return self._in_place(command, scene, who, cancel_fd)
+                return self._on_copy(copy, command, scene, who, cancel_fd)
         except MovedError:
             return None
         except (OSError, ValueError) as error:
             return self._error(command, f"the sandbox could not be started: {error}")
+
+    @contextmanager
+    def _copy(self, command: Command, who: Who) -> Iterator[_Copy | None]:
+        """Give a command that writes a copy of the workspace its layer.
+
+        Where the cell is known that such a command had last, a seat of it lays the copy out
+        while it is looked for what the command may see.
+        """
+        if command.profile.name != "write":
+            yield None
+            return
+        with self._lander.begin(command, who.session) as ground, ExitStack() as stack:
+            lent = None
+            with suppress(CellError):
+                if plan := self._starter.expected(command, who.session):
+                    known = stack.enter_context(self._lent(plan, command))
+                    known.seat.lay(command.profile.workspace, ground.layers)
+                    lent = known
+            yield _Copy(ground, lent)
 
     def _in_place(
         self, command: Command, scene: Scene, who: Who, cancel_fd: int
@@ -231,60 +269,71 @@ class CommandRunner:
         return replace(outcome, contacts=contacts)
 
     def _on_copy(
-        self, command: Command, scene: Scene, who: Who, cancel_fd: int
+        self, copy: _Copy, command: Command, scene: Scene, who: Who, cancel_fd: int
     ) -> CommandOutcome | None:
         """Run a command on a copy of the workspace, and land what it did there."""
-        with self._lander.begin(command, who.session, scene.behind) as ground:
-            how = self._starter.start(command, replace(scene, layers=ground.layers), who.session)
-            ended, contacts = self._supervised(how, command, who, cancel_fd)  # 5
-            if ended.report.startswith(AGAIN):
-                return None
-            outcome = self._outcome(command, ended, scene.hidden, ())
-            outcome = replace(outcome, contacts=contacts)
-            if NO_OVERLAY in ended.report:
-                self._no_copy[command.profile.workspace] = outcome.message
-                return replace(outcome, message=f"{outcome.message} {INSTEAD}")
-            if outcome.status == "error" or ended.cause == "cancelled":
-                return outcome  # what was stopped has done nothing
-            # 6. What it did is committed as a set, or held.
-            done = self._lander.finish(ground, command, was_asked=who.was_asked)
-            return replace(outcome, effects=done)
+        ground = replace(copy.ground, behind=scene.behind)
+        how = self._starter.start(command, replace(scene, layers=ground.layers), who.session)
+        if copy.lent is not None and copy.lent.plan != how.plan:
+            return None  # it has another cell by now, which is expected the next time
+        ended, contacts = self._supervised(how, command, who, cancel_fd, copy.lent)  # 5
+        if ended.report.startswith(AGAIN):
+            return None
+        outcome = self._outcome(command, ended, scene.hidden, ())
+        outcome = replace(outcome, contacts=contacts)
+        if NO_OVERLAY in ended.report:
+            self._no_copy[command.profile.workspace] = outcome.message
+            return replace(outcome, message=f"{outcome.message} {INSTEAD}")
+        if outcome.status == "error" or ended.cause == "cancelled":
+            return outcome  # what was stopped has done nothing
+        # 6. What it did is committed as a set, or held.
+        done = self._lander.finish(ground, command, was_asked=who.was_asked)
+        return replace(outcome, effects=done)
 
     def _supervised(
-        self, how: Start, command: Command, who: Who, cancel_fd: int
+        self, how: Start, command: Command, who: Who, cancel_fd: int, lent: _Lent | None = None
     ) -> tuple[Ended, tuple[Contact, ...]]:
         if how.plan is None:
             return supervise(how, command.limits, cancel_fd), ()
         # Where nothing ran, the cell was broken, and a new one is as good.
-        with suppress(CellError):
-            return self._connected(how.plan, how, command, who, cancel_fd)
+        try:
+            return self._connected(lent or how.plan, how, command, who, cancel_fd)
+        except CellError:
+            if lent is not None:
+                self._cells.retire(lent.cell)
         return self._connected(how.plan, how, command, who, cancel_fd)
 
     def _connected(
-        self, plan: Plan, how: Start, command: Command, who: Who, cancel_fd: int
+        self, where: Plan | _Lent, how: Start, command: Command, who: Who, cancel_fd: int
     ) -> tuple[Ended, tuple[Contact, ...]]:
         """Run a command in a cell, with a line to the broker where it may reach something."""
         network = command.profile.network
         if network is None:
-            return self._in_cell(plan, how, command, cancel_fd), ()
+            return self._in_cell(where, how, command, cancel_fd), ()
         line = self._broker.line(network, who.connects)
         contacts: tuple[Contact, ...] = ()
         try:
             how = replace(how, broker=line.seat.fileno())
-            ended = self._in_cell(plan, how, command, cancel_fd)
+            ended = self._in_cell(where, how, command, cancel_fd)
         finally:
             contacts = line.end()
         return ended, contacts
 
-    def _in_cell(self, plan: Plan, how: Start, command: Command, cancel_fd: int) -> Ended:
-        kind: Kind = b"S" if how.broker is None else b"N"
-        with self._cells.seat(plan, kind) as (cell, seat):
-            ended = supervise(how, command.limits, cancel_fd, seat)
+    def _in_cell(self, where: Plan | _Lent, how: Start, command: Command, cancel_fd: int) -> Ended:
+        with ExitStack() as stack:
+            if isinstance(where, Plan):
+                where = stack.enter_context(self._lent(where, command))
+            ended = supervise(how, command.limits, cancel_fd, where.seat)
             if not ended.report.startswith(SAID) and not ended.cause:
                 raise CellError("the cell ended before the command ran")
         if ended.report.endswith(b" full"):
-            self._cells.retire(cell)  # its /tmp or home has no room left; a new one has
+            self._cells.retire(where.cell)  # its /tmp or home has no room left; a new one has
         return ended
+
+    @contextmanager
+    def _lent(self, plan: Plan, command: Command) -> Iterator[_Lent]:
+        with self._cells.seat(plan, b"S" if command.profile.network is None else b"N") as taken:
+            yield _Lent(plan, *taken)
 
     def _refusal(self, command: Command) -> str | None:
         if (command.argv is None) == (command.script is None):

@@ -29,6 +29,8 @@ NEW_MOUNT, NEW_IPC, NEW_PID, NEW_NET = 0x0002_0000, 0x0800_0000, 0x2000_0000, 0x
 STREAMS = 3  # standard input, output, error
 DESCRIPTORS = STREAMS + 2  # the specification before them, and where listeners are handed over
 WITH_NETWORK = b"N"  # as ordered
+LAY = b"L"  # before a command comes: its workspace, upper and work directory, with NUL between
+ORDER_BYTES = 1 << 14  # three paths
 TMP = b"/tmp"  # the cell's own
 FULL = 0.98  # of /tmp or the home: the next command could not write
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -74,6 +76,7 @@ def _watch(seat: int, base: confine.Spec, base_fd: int, *, has_network: bool) ->
         privileges.drop_capabilities()
         os.closerange(0, seat)
         os.closerange(seat + 1, confine.HIGHEST_FD)
+        _fullness(base)  # rehearsed
     except Exception as error:  # noqa: BLE001  # whatever failed, no command can run here
         os.write(seat, f"F{error}".encode())
         os._exit(126)
@@ -137,8 +140,9 @@ def _wait_for_command(
         program = base.filter
         _rehearse(base_fd)
         mounting.rehearse()
-        spec, streams = _receive(seat)
-        mounting.build(spec.mounts, spec.identities, covers, spec.layers)
+        confine.rehearse()
+        spec, streams, laid = _receive(seat)
+        mounting.build(spec.mounts, spec.identities, covers, spec.layers, laid)
         if spec.is_calm:
             mounting.calm((TMP, base.cwd))
         if len(streams) > STREAMS:
@@ -154,14 +158,26 @@ def _wait_for_command(
     confine.become(spec, seat, ruleset)
 
 
-def _receive(seat: int) -> tuple[confine.Spec, list[int]]:
-    """Return the command that comes and its descriptors; when none will, end."""
+def _receive(seat: int) -> tuple[confine.Spec, list[int], mounting.Laid | None]:
+    """Return the command that comes, its descriptors, and its copy of the workspace if it is laid.
+
+    When no command will come, end.
+    """
+    laid = None
     with socket.socket(fileno=os.dup(seat)) as channel:
-        order, descriptors, _, _ = socket.recv_fds(channel, 1, DESCRIPTORS)
+        while True:
+            order, descriptors, _, _ = socket.recv_fds(channel, ORDER_BYTES, DESCRIPTORS)
+            if not order.startswith(LAY):
+                break
+            root, *layers = order[len(LAY) :].split(b"\0")
+            try:
+                laid = mounting.Laid(root, layers)
+            except OSError:
+                laid = None  # it is tried again with the command, and said then
     if not order:
         os._exit(0)
     spec_fd, *streams = descriptors
-    return confine.Spec(spec_fd), streams
+    return confine.Spec(spec_fd), streams, laid
 
 
 if __name__ == "__main__":

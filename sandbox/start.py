@@ -92,6 +92,7 @@ class Starter:
         self._host = host
         self._views: dict[tuple[object, ...], tuple[Plan, tuple[view.Mount, ...]]] = {}
         self._plans: dict[tuple[object, ...], tuple[Plan, frozenset[view.Mount]]] = {}
+        self._last: dict[tuple[object, ...], Plan] = {}
 
     def start(self, command: Command, scene: Scene, session: str) -> Start:
         """Return how `command` is started in its profile."""
@@ -113,6 +114,10 @@ class Starter:
             return self._by_landlock(command, mounts, spec)
         return self._alone(command, mounts, spec)
 
+    def expected(self, command: Command, session: str) -> Plan | None:
+        """Return the cell that such a command had last; what it may see now can make it another."""
+        return self._last.get(_likeness(command, session))
+
     def _in_cell(self, command: Command, scene: Scene, spec: Spec, session: str) -> Start:
         profile = command.profile
         key = (profile, scene.sight, scene.empty_file, command.limits.tmp_bytes, session)
@@ -124,6 +129,9 @@ class Starter:
                 self._views.clear()
             self._views[key] = plan, tuple(new)
         plan, mounts = self._views[key]
+        if len(self._last) >= MAX_PLANS:
+            self._last.clear()
+        self._last[_likeness(command, session)] = plan
         mounts = tuple(_real(mount, profile.workspace) for mount in mounts)
         spec = replace(
             spec,
@@ -229,6 +237,10 @@ class Starter:
 
     def _rules(self, mounts: tuple[view.Mount, ...]) -> list[tuple[str, int]]:
         return view.rules(mounts) if self._host.landlock_abi else []
+
+
+def _likeness(command: Command, session: str) -> tuple[object, ...]:
+    return command.profile, command.limits.tmp_bytes, command.limits.processes, session
 
 
 def _at_once(processes: int) -> int:

@@ -43,7 +43,7 @@ class Ground:
 
     draft: Draft
     about: About
-    behind: tuple[str, ...]  # relative paths that protected links lead to
+    behind: tuple[str, ...] = ()  # what protected links lead to, once that was looked for
 
     @property
     def layers(self) -> tuple[str, str]:
@@ -64,10 +64,8 @@ class Lander:
         self._tidying.close()
 
     @contextmanager
-    def begin(
-        self, command: Command, session: str, behind: tuple[str, ...] = ()
-    ) -> Iterator[Ground]:
-        """Give an empty layer to one command; `behind` are targets of protected links.
+    def begin(self, command: Command, session: str) -> Iterator[Ground]:
+        """Give an empty layer to one command.
 
         Raises:
             OSError: there is no place for it; nothing may run.
@@ -84,7 +82,7 @@ class Lander:
             created_s=time.time(),
         )
         try:
-            yield Ground(draft, about, behind)
+            yield Ground(draft, about)
         finally:
             self._tidying.leave(draft)  # where it was kept, nothing is left to remove
 

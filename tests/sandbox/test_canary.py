@@ -130,7 +130,11 @@ async def test_what_bubblewrap_leaves_out_is_seen_and_nothing_runs(
         (
             "write",
             "workspace copy",
-            ("mounting.py", 'if kind == b"overlay":\n        _ov', 'if kind == b"":\n        _ov'),
+            (
+                "mounting.py",
+                'if kind == b"overlay":\n        laid',
+                'if kind == b"":\n        laid',
+            ),
         ),
         ("live", "kernel", ("privileges.py", "    if not program:", "    if True:")),
         ("live", "set-id", ("privileges.py", "_libc.capset(header, bytes(24))", "0")),

@@ -8,9 +8,11 @@ import anyio
 import pytest
 
 from sandbox.action import Limits, digest
+from sandbox.cell import Seat
 from sandbox.limits import children_of
 from sandbox.outcome import CommandOutcome
 from sandbox.profile import Profile
+from sandbox.start import Starter
 from tests.sandbox.rig import HOST, Rig, limited
 
 pytestmark = [
@@ -218,13 +220,41 @@ async def test_directories_that_change_places_meanwhile_uncover_nothing(rig):
 
 @pytest.mark.threat("T09")
 @pytest.mark.threat("T10")
+@pytest.mark.parametrize("profile", ["read", "write"])
 @pytest.mark.parametrize("name", ["", "/.env"])
-async def test_what_is_no_longer_what_was_found_is_not_shown(rig, monkeypatch, name):
+async def test_what_is_no_longer_what_was_found_is_not_shown(rig, monkeypatch, name, profile):
+    assert await says(rig, "echo known", profile) == "known\n"  # from now on its copy is laid early
     found = (f"0 0 {rig.workspace}{name}",)  # the device and inode of nothing
     monkeypatch.setattr("sandbox.start._identities", lambda *_: found)
-    outcome = await ran(rig, rig.script("echo ran"))
+    outcome = await ran(rig, rig.script("echo ran", profile))
     assert (outcome.status, outcome.stdout.head) == ("error", b"")
     assert "kept changing" in outcome.message
+
+
+@pytest.mark.threat("T27")
+async def test_a_copy_that_was_laid_for_another_command_is_not_used(rig, monkeypatch, tmp_path):
+    assert await says(rig, "echo known", "write") == "known\n"
+    others = (tmp_path / "upper", tmp_path / "work")
+    for each in others:
+        each.mkdir()
+    lay = Seat.lay
+    monkeypatch.setattr(Seat, "lay", lambda seat, root, _: lay(seat, root, tuple(map(str, others))))
+    outcome = await ran(rig, rig.script("echo mine > mine", "write"))
+    assert (outcome.status, "kept changing" in outcome.message) == ("error", True)
+    assert not list(others[0].iterdir())
+
+
+@pytest.mark.threat("T09")
+async def test_where_the_cell_is_not_the_expected_one_the_right_one_is_used(rig, monkeypatch):
+    assert await says(rig, "echo mine > /tmp/x; cat /tmp/x", "write") == "mine\n"
+    expected, wrong = Starter.expected, [True]
+
+    def plan(starter, command, session):
+        return expected(starter, command, "a" if wrong and wrong.pop() else session)
+
+    monkeypatch.setattr(Starter, "expected", plan)
+    assert await says(rig, "cat /tmp/x || echo nothing", "write", session="b") == "nothing\n"
+    assert not wrong
 
 
 @pytest.mark.threat("T10")
@@ -248,24 +278,37 @@ async def test_no_word_of_a_command_speaks_for_its_specification(rig, profile):
 # A cell that breaks
 
 
+@pytest.mark.parametrize("profile", ["read", "write"])
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-async def test_a_killed_cell_is_replaced_without_the_caller_noticing(rig, number):
-    assert await says(rig, "echo one") == "one\n"
+async def test_a_killed_cell_is_replaced_without_the_caller_noticing(rig, number, profile):
+    assert await says(rig, "echo one", profile) == "one\n"
     hit = cells()
     for pid in hit:
         os.kill(pid, number)
     with anyio.move_on_after(0.5):  # process 1 of a namespace is deaf to what it can ignore
         while not all(map(is_dead, hit)):  # noqa: ASYNC110  # the kernel sets no event
             await anyio.sleep(0.01)
-    assert await says(rig, "echo two") == "two\n"
+    assert await says(rig, "echo two", profile) == "two\n"
 
 
-async def test_a_killed_seat_is_replaced_too(rig):
-    assert await says(rig, "echo one") == "one\n"
+@pytest.mark.parametrize("profile", ["read", "write"])
+async def test_a_killed_seat_is_replaced_too(rig, profile):
+    assert await says(rig, "echo one", profile) == "one\n"
     for cell in cells():
         for seat in children_of(cell):
             os.kill(seat, signal.SIGKILL)
-    assert await says(rig, "echo two") == "two\n"
+    assert await says(rig, "echo two", profile) == "two\n"
+
+
+@pytest.mark.parametrize("profile", ["read", "write"])
+async def test_whoever_waits_for_a_command_may_be_killed_too(rig, profile):
+    assert await says(rig, "echo one", profile) == "one\n"
+    await anyio.sleep(0.2)  # both seats are ready again
+    for cell in cells():
+        for seat in children_of(cell):
+            for waiting in children_of(seat):
+                os.kill(waiting, signal.SIGKILL)
+    assert await says(rig, "echo two", profile) == "two\n"
 
 
 async def test_a_wedged_cell_is_replaced(rig, monkeypatch):
