@@ -9,6 +9,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
+import anyio
+
 P99 = 0.99
 MILLI = 1000.0
 
@@ -77,13 +79,15 @@ def in_turns(ours: Work, theirs: Work, rounds: int, warm_up: int = 2) -> tuple[S
 
 
 async def in_turns_async(
-    works: Sequence[AsyncWork], rounds: int, warm_up: int = 2
+    works: Sequence[AsyncWork], rounds: int, warm_up: int = 2, pause_s: float = 0.0
 ) -> tuple[Samples, ...]:
-    """Return the seconds of each, measured in turns."""
+    """Return the seconds of each, measured in turns, `pause_s` after the one before."""
     samples: tuple[list[float], ...] = tuple([] for _ in works)
     for number in range(-warm_up, rounds):
         order = range(len(works)) if number % 2 else reversed(range(len(works)))
         for which in order:
+            if pause_s:
+                await anyio.sleep(pause_s)
             began = time.perf_counter()
             await works[which]()
             if number >= 0:

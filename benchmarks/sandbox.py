@@ -16,7 +16,7 @@ from pathlib import Path
 
 import anyio
 
-from benchmarks.measure import Row, absolute, in_turns_async, ratio
+from benchmarks.measure import Row, Samples, absolute, in_turns_async, ratio
 from sandbox.action import Command, Landing, Limits, digest
 from sandbox.changes.store import ChangeStore
 from sandbox.changes.transaction import apply
@@ -26,7 +26,8 @@ from sandbox.probe import probe
 from sandbox.profile import Profile, ProfileName
 from sandbox.run import CommandRunner
 
-START_ROUNDS, COLD_ROUNDS, WORK_ROUNDS = 200, 15, 5
+START_ROUNDS, APART_ROUNDS, COLD_ROUNDS, WORK_ROUNDS = 200, 60, 15, 5
+APART_S = 0.05  # an agent takes longer to think of its next command
 FILES, PACKAGES = 10_000, 1_500
 FILES_OF_A_PACKAGE = 20
 CAT_BYTES = 256 << 20
@@ -156,17 +157,26 @@ async def _starts(bench: _Bench) -> list[Row]:
         partial(bench.run, bench.command(true, "inspect")),
         partial(bench.plain, writing),
     ]
-    samples = await in_turns_async(works, START_ROUNDS)
+    in_a_row = await in_turns_async(works, START_ROUNDS)
+    apart = await in_turns_async(works, APART_ROUNDS, pause_s=APART_S)
+    return [*_started(in_a_row, "in a row"), *_started(apart, f"{APART_S * 1000:.0f} ms apart")]
+
+
+def _started(samples: Sequence[Samples], how: str) -> list[Row]:
+    """Return the rows of one series; in a row, each also pays for the end of the one before."""
     process, bubblewrap, read, write, ten, live, inspect, outside = samples
     return [
-        ratio("warm read /bin/true", read, process, "a plain process"),
-        ratio("warm write /bin/true", write, process, "a plain process"),
-        ratio("warm write, ten files committed", ten, process, "a plain process"),
-        ratio("warm write, ten files committed", ten, outside, "the same outside"),
-        ratio("warm live /bin/true", live, process, "a plain process"),
-        ratio("inspect /bin/true", inspect, process, "a plain process"),
-        ratio("plain bubblewrap /bin/true", bubblewrap, process, "a plain process"),
-        ratio("warm read /bin/true", read, bubblewrap, "plain bubblewrap"),
+        ratio(f"{name}, {how}", ours, theirs, against)
+        for name, ours, theirs, against in (
+            ("warm read /bin/true", read, process, "a plain process"),
+            ("warm write /bin/true", write, process, "a plain process"),
+            ("warm write of ten files with commit", ten, process, "a plain process"),
+            ("warm write of ten files with commit", ten, outside, "the same outside"),
+            ("warm live /bin/true", live, process, "a plain process"),
+            ("inspect /bin/true", inspect, process, "a plain process"),
+            ("plain bubblewrap /bin/true", bubblewrap, process, "a plain process"),
+            ("warm read /bin/true", read, bubblewrap, "plain bubblewrap"),
+        )
     ]
 
 

@@ -84,6 +84,8 @@ def _watch(seat: int, base: confine.Spec, base_fd: int, *, has_network: bool) ->
     _end_all()
     try:
         os.write(seat, report + _fullness(base))
+        # An overlay's end syncs the file system below it: not while what was written is committed.
+        os.read(seat, 1)
     finally:
         os._exit(0)  # also where no command came and nobody is there to be told
 
