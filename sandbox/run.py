@@ -37,7 +37,7 @@ from sandbox.network.model import Asks, Contact
 from sandbox.outcome import NO_OUTPUT, CommandOutcome, Enforcement, Status
 from sandbox.permit import Permit, PermitError, PermitOffice, SandboxError, no_connection
 from sandbox.profile import Profile, ProfileName, is_within
-from sandbox.sight import Scene, Unseen, look, sees_all
+from sandbox.sight import Scene, Unseen, look, no_workspace, sees_all
 from sandbox.start import Starter
 from sandbox.supervise import SETUP_S, Ended, Start, supervise
 from sandbox.toolchains import Toolbox
@@ -344,6 +344,8 @@ class CommandRunner:
                 f"{', '.join(names)} would change how the script itself is read. "
                 "Set it for one command inside the script: env NAME=VALUE command"
             )
+        if reason := no_workspace(command.profile):
+            return reason
         if command.profile.name == "unconfined":
             return None
         return self._host.refusal(command.profile.name) or self._unoffered(command.profile)

@@ -87,8 +87,6 @@ def look(
 ) -> Scene | Unseen:
     """Return what `command` may see, or why it may not run."""
     profile = command.profile
-    if not Path(profile.workspace).is_dir() or profile.workspace in TOO_WIDE:
-        return Unseen(f"the workspace {profile.workspace} is not a directory that can be shown")
     if profile.name in ("unconfined", "look"):
         return Scene(Sight(), "", profile.hidden, profile, walker, state)
     host, roots = tools.host, _roots(profile, tools, denies)
@@ -116,6 +114,13 @@ def look(
         redirect=redirect,
         behind=_behind(masks, profile.workspace) if profile.name == "write" else (),
     )
+
+
+def no_workspace(profile: Profile) -> str:
+    """Return why nothing runs in the workspace of a profile; "" where it can."""
+    if Path(profile.workspace).is_dir() and profile.workspace not in TOO_WIDE:
+        return ""
+    return f"the workspace {profile.workspace} is not a directory that can be shown"
 
 
 def sees_all(

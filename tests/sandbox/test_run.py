@@ -196,6 +196,16 @@ async def test_a_working_directory_out_of_sight_is_an_error(rig):
     assert (outcome.status, "not visible" in outcome.message) == ("error", True)
 
 
+@pytest.mark.parametrize("profile", ["read", "write", "live", "unconfined"])
+@pytest.mark.parametrize("where", ["/", "/nowhere", "/etc/passwd"])
+async def test_a_workspace_that_cannot_be_shown_is_named(rig, where, profile):
+    command = rig.script("true", profile)
+    command = replace(command, cwd="/", profile=replace(command.profile, workspace=where))
+    outcome = await rig.run(command)
+    assert (outcome.status, outcome.exit_code) == ("error", None)
+    assert f"the workspace {where} is not a directory that can be shown" in outcome.message
+
+
 @pytest.mark.parametrize("name", ["X", "X0 0.0 0.0 9", "F", "R"])
 async def test_what_went_wrong_is_told_whatever_letters_are_in_it(rig, name):
     outcome = await rig.run(replace(rig.script("true"), cwd=f"{rig.workspace}/{name}"))
