@@ -48,6 +48,15 @@ def cells() -> list[int]:
     return [pid for pid in inside if b"seat.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
+async def killed(processes: list[int], number: int = signal.SIGKILL) -> None:
+    """Kill processes, and return once they are dead, if they die of it."""
+    for pid in processes:
+        os.kill(pid, number)
+    with anyio.move_on_after(0.5):  # process 1 of a namespace is deaf to what it can ignore
+        while not all(map(is_dead, processes)):  # noqa: ASYNC110  # the kernel sets no event
+            await anyio.sleep(0.01)
+
+
 def names() -> set[str]:
     """Return the names of all processes, also of those that are about to be gone."""
     found = set()
@@ -282,21 +291,14 @@ async def test_no_word_of_a_command_speaks_for_its_specification(rig, profile):
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 async def test_a_killed_cell_is_replaced_without_the_caller_noticing(rig, number, profile):
     assert await says(rig, "echo one", profile) == "one\n"
-    hit = cells()
-    for pid in hit:
-        os.kill(pid, number)
-    with anyio.move_on_after(0.5):  # process 1 of a namespace is deaf to what it can ignore
-        while not all(map(is_dead, hit)):  # noqa: ASYNC110  # the kernel sets no event
-            await anyio.sleep(0.01)
+    await killed(cells(), number)
     assert await says(rig, "echo two", profile) == "two\n"
 
 
 @pytest.mark.parametrize("profile", ["read", "write"])
 async def test_a_killed_seat_is_replaced_too(rig, profile):
     assert await says(rig, "echo one", profile) == "one\n"
-    for cell in cells():
-        for seat in children_of(cell):
-            os.kill(seat, signal.SIGKILL)
+    await killed([seat for cell in cells() for seat in children_of(cell)])
     assert await says(rig, "echo two", profile) == "two\n"
 
 
@@ -304,10 +306,8 @@ async def test_a_killed_seat_is_replaced_too(rig, profile):
 async def test_whoever_waits_for_a_command_may_be_killed_too(rig, profile):
     assert await says(rig, "echo one", profile) == "one\n"
     await anyio.sleep(0.2)  # both seats are ready again
-    for cell in cells():
-        for seat in children_of(cell):
-            for waiting in children_of(seat):
-                os.kill(waiting, signal.SIGKILL)
+    seats = [seat for cell in cells() for seat in children_of(cell)]
+    await killed([waiting for seat in seats for waiting in children_of(seat)])
     assert await says(rig, "echo two", profile) == "two\n"
 
 
