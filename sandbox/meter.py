@@ -77,8 +77,11 @@ class Meter:
         if self._group is not None and self._bounds_memory:
             is_out = self._group.was_out_of_memory()
             held = most if is_out else self._group.held_bytes() if is_thorough else 0
+            # What was held before the tree entered is charged to nobody in the group.
+            is_large = is_thorough and not is_out and resident(pids) > most
+            held = max(held, memory(pids)) if is_large else held
             self.peak_memory_bytes = max(self.peak_memory_bytes, held)
-            return is_out
+            return is_out or (is_large and held > most)
         if not is_thorough and resident(pids) <= most:
             return False
         held = memory(pids)

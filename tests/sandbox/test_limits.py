@@ -109,6 +109,17 @@ def test_memory_of_every_kind_is_seen(hold):
         assert sampled(pid, Limits(memory_bytes=150 << 20)) is None
 
 
+@pytest.mark.threat("T14")
+@pytest.mark.parametrize(("limit", "met"), [(100 << 20, None), (40 << 20, "memory")])
+def test_memory_that_was_held_before_a_group_was_entered_counts_too(limit, met):
+    with running("b = bytearray(60 << 20)" + WAIT) as pid:
+        meter = Meter(pid, Limits(memory_bytes=limit), HOST.cgroups, 0)
+        try:
+            assert next(filter(None, (meter.sample() for _ in range(12))), None) == met
+        finally:
+            meter.close()
+
+
 def test_memory_that_is_shared_counts_once():
     shared = "import mmap, os; b = mmap.mmap(-1, 40 << 20); b.write(bytes(40 << 20));"
     with running(f"{shared} [os.fork() for _ in range(3)]; b[::4096]{WAIT}") as pid:
