@@ -150,6 +150,8 @@ class _Tidying:
         self._left.put(None)
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join(TIDIED_S)
+        with suppress(OSError, SandboxError):
+            self._store.prepare(0)
 
     def _tidy(self) -> None:
         while draft := self._left.get():

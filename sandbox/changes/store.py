@@ -86,13 +86,16 @@ class ChangeStore:
             raise
 
     def prepare(self, count: int) -> None:
-        """Make the directories of the next drafts, while nobody waits for them.
+        """Have the directories of this many drafts ready, while nobody waits for them.
 
         Raises:
             OSError: no space or no permission.
         """
         while len(self._blanks) < count:
             self._blanks.append(self._new_blank())
+        while len(self._blanks) > count:
+            with suppress(IndexError):  # a command took it just now
+                drop(self._blanks.pop())
 
     def _blank(self) -> Path:
         with suppress(IndexError):

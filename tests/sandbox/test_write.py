@@ -104,6 +104,14 @@ async def test_a_command_that_changes_nothing_leaves_no_set(rig: Rig):
 
 
 @pytest.mark.threat("T27")
+async def test_no_layer_is_left_when_the_runner_is_closed(rig: Rig):
+    for number in range(6):
+        outcome, _ = await ran(rig, f"mkdir {number} && echo x > {number}/x && chmod 0 {number}")
+        assert outcome.status == "ok", outcome.message
+    rig.runner.close()
+    assert list((rig.state / "changes/drafts").iterdir()) == []
+
+
 async def test_nobody_sees_a_change_before_the_command_has_ended(rig: Rig):
     async with anyio.create_task_group() as group:
         group.start_soon(ran, rig, "echo new > a.txt; sleep 0.6")
