@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +24,12 @@ PROJECT = Path(__file__).resolve().parents[1]
 NAME = "permitgate-test"
 LANES = 3  # on two cores: each part waits for what it started a third of its time
 CONFINED = ("tests/sandbox", "tests/test_laws.py")
+ATTACKS = ("tests/sandbox/escapes", "tests/sandbox/network", "tests/sandbox/seccomp")
 WRITING = ("tests/sandbox/changes", "tests/sandbox/patches")
-POLICY = "tests/policy"
-GATE = "tests/mcp_server/test_gate.py"
-HALL = ("tests/mcp_server", f"--ignore={GATE}")
+POLICY, APPROVALS, HALL = "tests/policy", "tests/approvals", "tests/mcp_server"
+GATE = f"{HALL}/test_gate.py"
 HALF = ("tests/sandbox/changes/", "tests/sandbox/escapes/")  # of what runs as an ordinary user
+COVERAGE = "coverage"
 MOST_AGAIN = 3
 NEVER_AGAIN = (
     "tests/approvals/test_desk.py",
@@ -73,52 +74,57 @@ def main() -> int:
     os.chdir(PROJECT)
     if sys.argv[1:]:
         return subprocess.run([*_pytest(), *sys.argv[1:]], check=False).returncode
-    homes = [Path(tempfile.mkdtemp(prefix="permitgate-suite-")) for _ in range(7)]
+    parts = _parts()
     try:
-        parts = _parts(homes)
         with ThreadPoolExecutor(LANES) as lanes:
             codes = dict(zip(parts, lanes.map(Part.run, parts), strict=True))
         bad = [part for part, code in codes.items() if code and not _passes_alone(part)]
         if bad:
             print(f"suite: failed: {', '.join(part.name for part in bad)}")
-        return 1 if bad or not _is_covered(homes[:2]) else 0
+        return 1 if bad or not _is_covered([part.home for part in parts]) else 0
     finally:
-        for home in homes:
-            shutil.rmtree(home, ignore_errors=True)
+        for part in parts:
+            shutil.rmtree(part.home, ignore_errors=True)
 
 
-def _parts(homes: Sequence[Path]) -> list[Part]:
+def _parts() -> list[Part]:
     """Return the parts, those first that take longest; the second user's only for root."""
-    policy, rooms, hall, writing, confined, *users = homes
-    others = [*CONFINED, *(f"--ignore={path}" for path in WRITING)]
+    hall = _files(HALL, but=[GATE])
     parts = [
-        Part("the hall", hall, lambda words: [*_pytest(hall), *HALL, *words]),
-        Part("the other rooms", rooms, lambda words: [*_measured(rooms), *_rooms(), *words]),
-        Part("policy", policy, lambda words: [*_measured(policy), POLICY, *words]),
-        Part("the sandbox", confined, lambda words: [*_pytest(confined), *others, *words]),
-        Part("changes", writing, lambda words: [*_pytest(writing), *WRITING, *words]),
+        _part("the sandbox", _files(*CONFINED, but=[*ATTACKS, *WRITING])),
+        _part("approvals", [APPROVALS], is_measured=True),
+        _part("changes", WRITING),
+        _part("the hall, one half", hall[::2]),
+        _part("the hall, the other", hall[1::2]),
+        _part("attacks", ATTACKS),
+        _part("policy", [POLICY], is_measured=True),
+        _part("the other rooms", _rooms(), is_measured=True),
     ]
     if os.geteuid() == 0:
-        marked = _with_the_mark()
+        marked = [one for one in _files("tests") if "mark.as_user" in Path(one).read_text("utf-8")]
         halves = (
             [path for path in marked if path.startswith(HALF)],
             [path for path in marked if not path.startswith(HALF)],
         )
-        parts += [
-            _as_ordinary_user(home, half, uid)
-            for home, half, uid in zip(users, halves, _free_uids(), strict=False)
-        ]
+        parts[3:3] = map(_as_ordinary_user, halves, _free_uids())
     return parts
+
+
+def _home() -> Path:
+    return Path(tempfile.mkdtemp(prefix="permitgate-suite-"))
+
+
+def _part(name: str, tests: Sequence[str], *, is_measured: bool = False) -> Part:
+    home = _home()
+    python, *pytest = _pytest(home)
+    coverage = ["-m", "coverage", "run", "-p", f"--data-file={home}/{COVERAGE}"]
+    command = [python, *(coverage if is_measured else ()), *pytest, *tests]
+    return Part(name, home, lambda words: [*command, *words])
 
 
 def _pytest(home: Path | None = None) -> list[str]:
     cache = ["-o", f"cache_dir={home}/cache"] if home else []
     return [sys.executable, "-m", "pytest", "-q", *cache]
-
-
-def _measured(home: Path) -> list[str]:
-    python, *words = _pytest(home)
-    return [python, "-m", "coverage", "run", "-p", f"--data-file={home}/coverage", *words]
 
 
 def _passes_alone(part: Part) -> bool:
@@ -133,8 +139,9 @@ def _passes_alone(part: Part) -> bool:
 
 
 def _is_covered(homes: Sequence[Path]) -> bool:
-    coverage, data = [sys.executable, "-m", "coverage"], homes[0] / "coverage"
-    subprocess.run([*coverage, "combine", "-q", f"--data-file={data}", *homes], check=True)
+    coverage, data = [sys.executable, "-m", "coverage"], homes[0] / COVERAGE
+    measured = [str(file) for home in homes for file in home.glob(f"{COVERAGE}.*")]
+    subprocess.run([*coverage, "combine", "-q", f"--data-file={data}", *measured], check=True)
     report = [*coverage, "report", f"--data-file={data}", "--fail-under=100"]
     if subprocess.run(report, check=False).returncode == 0:
         return True
@@ -142,13 +149,14 @@ def _is_covered(homes: Sequence[Path]) -> bool:
     return False
 
 
-def _as_ordinary_user(home: Path, files: Sequence[str], uid: int) -> Part:
+def _as_ordinary_user(files: Sequence[str], uid: int) -> Part:
     """Return the tests marked as_user again without root's powers.
 
     Each part has a user of its own, as limits on processes are each user's. The user exists only
     in the mount namespace of the run: its line is in a copy of /etc/passwd bound over the real one.
     The project is bound too, as it may lie where only root can go.
     """
+    home = _home()
     os.chown(home, uid, uid)
     passwd = Path("/etc/passwd").read_text("utf-8")
     (home / "passwd").write_text(f"{passwd}{NAME}:x:{uid}:{uid}::{home}:/bin/bash\n")
@@ -182,17 +190,20 @@ def _as_ordinary_user(home: Path, files: Sequence[str], uid: int) -> Part:
     return Part(f"once more as an ordinary user (uid {uid})", home, start)
 
 
+def _files(*places: str, but: Sequence[str] = ()) -> list[str]:
+    """Return the files of tests in some places, but for those in others."""
+    found = (file for place in places for file in _tests(PROJECT / place))
+    names = sorted(str(file.relative_to(PROJECT)) for file in found)
+    return [name for name in names if not any(Path(name).is_relative_to(one) for one in but)]
+
+
+def _tests(place: Path) -> Iterable[Path]:
+    return [place] if place.is_file() else place.glob("**/test_*.py")
+
+
 def _rooms() -> list[str]:
-    """Return where all other tests are; a new folder is among them the moment it exists."""
-    places = [*PROJECT.glob("tests/*/"), *PROJECT.glob("tests/test_*.py")]
-    names = {str(place.relative_to(PROJECT)) for place in places if place.name != "__pycache__"}
-    return [*sorted(names - {*CONFINED, *HALL, POLICY}), GATE]
-
-
-def _with_the_mark() -> list[str]:
-    """Return the files that speak of the mark, so that no others are read for nothing."""
-    files = sorted(path.relative_to(PROJECT) for path in PROJECT.glob("tests/**/test_*.py"))
-    return [str(path) for path in files if "mark.as_user" in (PROJECT / path).read_text("utf-8")]
+    """Return all other tests; a new file is among them the moment it exists."""
+    return [*_files("tests", but=[*CONFINED, POLICY, APPROVALS, HALL]), GATE]
 
 
 def _free_uids() -> list[int]:

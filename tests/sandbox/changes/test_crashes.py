@@ -23,7 +23,10 @@ pytestmark = pytest.mark.untraced
 SHM = Path("/dev/shm")  # another file system than that of temporary files
 
 
-@pytest.fixture(params=["same", "plain", "other"])
+SAME = pytest.param("same", marks=pytest.mark.as_user)  # the others differ for no user
+
+
+@pytest.fixture(params=[SAME, "plain", "other"])
 def rig(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Rig]:
@@ -122,7 +125,7 @@ class Case:
 
 
 @pytest.mark.threat("T21")
-@pytest.mark.parametrize("edit", [pytest.param(one, marks=pytest.mark.as_user), ten])
+@pytest.mark.parametrize("edit", [one, ten])
 @pytest.mark.parametrize("to_apply", [True, False])
 def test_a_kill_at_any_step_ends_old_or_new(rig: Rig, edit: Turn, to_apply: bool):
     case = Case(rig, rig.holds(edit), to_apply=to_apply)
@@ -153,8 +156,7 @@ def closed(w: Path) -> None:
 
 
 @pytest.mark.threat("T21")
-@pytest.mark.as_user
-@pytest.mark.parametrize("rig", ["same"], indirect=True)
+@pytest.mark.parametrize("rig", [SAME], indirect=True)
 @pytest.mark.parametrize("to_apply", [True, False])
 def test_a_kill_leaves_no_directory_open_that_its_owner_closed(rig: Rig, to_apply: bool):
     write(rig.root / "shut/in/x", "1")
@@ -173,8 +175,7 @@ def test_a_kill_leaves_no_directory_open_that_its_owner_closed(rig: Rig, to_appl
 
 
 @pytest.mark.threat("T21")
-@pytest.mark.as_user
-@pytest.mark.parametrize("rig", ["same"], indirect=True)
+@pytest.mark.parametrize("rig", [SAME], indirect=True)
 @pytest.mark.parametrize("to_apply", [True, False])
 def test_a_kill_while_a_part_is_turned_loses_nothing(rig: Rig, to_apply: bool):
     paths = ["g/one", "n/m", "d/e"]
@@ -212,7 +213,7 @@ def test_what_cannot_be_recovered_now_is_told_and_stops_nothing(rig: Rig):
     assert apply(rig.store, other.set_id).conflicts == ()
 
 
-@pytest.mark.parametrize("rig", ["same"], indirect=True)
+@pytest.mark.parametrize("rig", [SAME], indirect=True)
 def test_numbers_that_a_power_failure_took_are_not_given_out_again(rig: Rig):
     number = apply(rig.store, rig.holds(one).set_id).number
     (rig.base / "transitions").unlink()
@@ -221,7 +222,6 @@ def test_numbers_that_a_power_failure_took_are_not_given_out_again(rig: Rig):
 
 
 @pytest.mark.threat("T21")
-@pytest.mark.as_user
 @pytest.mark.parametrize(("to_apply", "number"), [(True, errno.ENOSPC), (False, errno.EDQUOT)])
 def test_a_step_that_fails_changes_nothing_or_everything(rig: Rig, to_apply: bool, number: int):
     case = Case(rig, rig.holds(ten), to_apply=to_apply)
@@ -257,7 +257,6 @@ def interrupted(case: Case, until: Callable[[], bool]) -> None:
 
 
 @pytest.mark.threat("T21")
-@pytest.mark.as_user
 @pytest.mark.parametrize(("to_apply", "looks"), [(True, "other"), (True, "same"), (False, "other")])
 def test_a_file_that_someone_replaced_after_a_crash_stays_theirs(
     rig: Rig, to_apply: bool, looks: str
@@ -284,7 +283,6 @@ def test_a_file_that_someone_replaced_after_a_crash_stays_theirs(
 
 
 @pytest.mark.threat("T21")
-@pytest.mark.as_user
 def test_what_someone_wrote_in_a_new_directory_after_a_crash_is_not_lost(rig: Rig):
     case = Case(rig, rig.holds(ten), to_apply=True)
     interrupted(case, (rig.root / "n").exists)
@@ -295,7 +293,6 @@ def test_what_someone_wrote_in_a_new_directory_after_a_crash_is_not_lost(rig: Ri
     assert rig.store.load(case.set_id).state == "partly"
 
 
-@pytest.mark.as_user
 def test_a_workspace_that_is_gone_stops_no_recovery(rig: Rig):
     case = Case(rig, rig.holds(ten), to_apply=True)
     interrupted(case, (rig.root / "n").exists)
@@ -308,7 +305,6 @@ def test_a_workspace_that_is_gone_stops_no_recovery(rig: Rig):
 
 
 @pytest.mark.threat("T21")
-@pytest.mark.as_user
 @pytest.mark.parametrize("path", ["g/one", "g/new"])
 @pytest.mark.parametrize("is_split", [False, True])
 def test_a_directory_does_not_go_with_what_someone_wrote_in_it_in_the_middle(
@@ -329,7 +325,6 @@ def test_a_directory_does_not_go_with_what_someone_wrote_in_it_in_the_middle(
 
 
 @pytest.mark.threat("T21")
-@pytest.mark.as_user
 @pytest.mark.parametrize("how", ["write", "replace", "create", "delete"])
 @pytest.mark.parametrize("is_whole", [True, False])
 def test_a_change_by_someone_else_in_the_middle_keeps_theirs(

@@ -58,7 +58,6 @@ def test_committed_edits_are_those_of_a_run_outside_and_undone_there_were_none(
     drop(base)
 
 
-@pytest.mark.as_user
 @pytest.mark.threat("T21")
 @pytest.mark.parametrize("is_far", [False, True])
 @given(start=starts, todo=edits, picks=st.lists(st.integers(0, 99), min_size=1, max_size=4))

@@ -59,6 +59,7 @@ def contents(row: Row) -> set[NewContent]:
 
 @pytest.mark.threat("T21")
 @pytest.mark.as_user
+@pytest.mark.ordinary_only
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_a_diff_is_planned_exactly_or_refused_with_its_place(row: Row, root: Path):
     row.tree.make(root)
@@ -76,6 +77,7 @@ def test_a_diff_is_planned_exactly_or_refused_with_its_place(row: Row, root: Pat
 
 
 @pytest.mark.as_user
+@pytest.mark.ordinary_only
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_a_partial_plan_is_the_whole_one_or_leaves_out_what_that_refuses(row: Row, root: Path):
     row.tree.make(root)

@@ -70,7 +70,6 @@ def by_git(base: Path) -> dict[str, TreeEntry]:
     return found
 
 
-@pytest.mark.as_user
 @pytest.mark.parametrize("form", FORMS)
 def test_the_commit_is_read_as_git_reads_it(form: str, tmp_path: Path):
     base = made(tmp_path.resolve(), form)

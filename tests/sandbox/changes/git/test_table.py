@@ -216,6 +216,7 @@ ROWS = (
 
 
 @pytest.mark.as_user
+@pytest.mark.ordinary_only
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_git_on_an_overlay_does_what_it_does_outside_and_nothing_is_held(row: Row, bench: Bench):
     prepare(bench, row.before)
@@ -227,6 +228,7 @@ def test_git_on_an_overlay_does_what_it_does_outside_and_nothing_is_held(row: Ro
 
 
 @pytest.mark.as_user
+@pytest.mark.ordinary_only
 def test_git_on_an_overlay_over_a_large_repository_is_as_outside(bench: Bench):
     prepare(bench, f"{LARGE}\ntouch d1/*9; echo x > d2/f7; echo y > d3/new")
     script = "git status --porcelain > /dev/null && git add -A && git commit -q -m large"
