@@ -15,6 +15,7 @@ from policy.shell.builtins import NUMERIC
 from policy.shell.values import computed
 
 NUMBER = Argument("[-0-9]*", "pattern")
+_ALL = (t.Variable("@", quoted=True),)
 _PATTERN = frozenset("*?[")
 _SPECIAL = re.compile(r"[*?\[]")
 
@@ -28,6 +29,11 @@ class Known(Protocol):
     @property
     def variables(self) -> Mapping[str, Argument]:
         """Return what is known of some variables."""
+        ...
+
+    @property
+    def parameters(self) -> Sequence[Argument] | None:
+        """Return what `"$@"` is; None where that is not known."""
         ...
 
     def printed(self, body: t.Sequence) -> Argument:
@@ -51,6 +57,8 @@ def arguments(word: t.Word, around: Known) -> list[Argument]:
     """Return the arguments one written word becomes; one that may be several says so."""
     if (literal := word.literal) is not None:
         return [Argument(literal)]
+    if word.parts == _ALL and around.parameters is not None:
+        return list(around.parameters)
     pieces = [_piece(part, around) for part in word.parts]
     if len(pieces) == 1 and pieces[0].several and _is_known(word.parts[0], pieces[0]):
         return [
@@ -142,7 +150,9 @@ def _computed(
         case t.ProcessSubstitution(body=body):
             around.feeds(body)
             return Argument("/dev/fd/" + HOLE, "dynamic")
-        case t.Arithmetic():
+        case t.Arithmetic(inner=inner):
+            for one in inner:
+                around.printed(one.body)
             return NUMBER
         case t.Array(words=words):
             items = [one for word in words for one in arguments(word, around)]

@@ -6,7 +6,10 @@ INVARIANT: a word that cannot be known before the run is never taken for a harml
 
 import re
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
+from typing import TypeGuard
 
 import policy.shell.tree as t
 from policy.aftermath import LINKERS, links_made
@@ -39,6 +42,8 @@ _HEADER = re.compile(
 _NEED_NO_OPTION = frozenset({"http", "https", "xh", "xhs"})
 _SEPARATED = re.compile(r"[:,; ]+")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PARAMETERS = frozenset({"shift", "set"})  # change what `$1` is
+_UNKNOWN = Argument(HOLE, "dynamic", several=True)
 
 
 class Invocations(Surroundings):
@@ -54,7 +59,7 @@ class Invocations(Surroundings):
         self.top: t.Sequence | None = None  # where a definition is certain to happen
         self.trees: list[t.Sequence] = []  # of every text
         self.unread = ""  # the texts that had none
-        self._certain: tuple[t.SimpleCommand, ...] = ()
+        self._certain: tuple[t.Command, ...] = ()
         self._once = self._numbers = frozenset[str]()  # names so assigned
         self._calling: list[str] = []
         self._searching = False  # whether a value is good if it only may be so
@@ -147,7 +152,7 @@ class Invocations(Surroundings):
             self._noted(tree)
             if "=" in text and not self._searching:
                 self._certain = _certain(tree)
-                census = Census(nodes(tree) if self._certain else ())
+                census = Census(nodes(tree) if self._certain or self.functions else ())
                 is_known = not census.is_unseen
                 self._once = census.once if is_known else frozenset()
                 self._numbers = census.numbers if is_known else frozenset()
@@ -185,17 +190,12 @@ class Invocations(Surroundings):
         self.assign(one for one in command.assignments if not (reads and one.name == "IFS"))
         if command.assignments:
             self._given(command)
-        words = list[Argument]()
-        for at, word in enumerate(command.words):
-            if (literal := word.literal) is not None:
-                words.append(Argument(literal))
-                continue
-            self.in_header = _is_header(command.words, at)
-            words += arguments(word, self)
-        self.in_header = False
+        words = self._arguments(command)
         self._with_blanks(command, setting)
         if not words:
             return After(setting.places, setting.places, "")
+        if words[0].text in _PARAMETERS:
+            self._shift(command)
         called = self._call(words, setting)
         if called is None or words[0].text in self.programs or not self._is_call(words[0]):
             for place in setting.places:
@@ -204,6 +204,17 @@ class Invocations(Surroundings):
         if called is not None:
             return After(called.success + moved.success, called.failure + moved.failure)
         return moved
+
+    def _arguments(self, command: t.SimpleCommand) -> list[Argument]:
+        words = list[Argument]()
+        for at, word in enumerate(command.words):
+            if (literal := word.literal) is not None:
+                words.append(Argument(literal))
+                continue
+            self.in_header = _is_header(command.words, at)
+            words += arguments(word, self)
+        self.in_header = False
+        return words
 
     def _with_blanks(self, command: t.SimpleCommand, setting: Setting) -> None:
         """Add what a command does besides if `$IFS` in its words is a blank, as it is at first."""
@@ -214,15 +225,23 @@ class Invocations(Surroundings):
 
     def _given(self, command: t.SimpleCommand) -> None:
         """Look at what a program is given, or keep values that are certain and not made again."""
-        held = any(command is one for one in self._certain)
+        if not command.words:
+            self.keep(command, command.assignments)
+            return
         for one in command.assignments:
             value = argument(one.value, self)
-            if command.words:
-                if leads_outside(one.name, value.text, self.context.workspace):
-                    self.found.append(Access("env.poison", one.name))
-            elif not held:
+            if leads_outside(one.name, value.text, self.context.workspace):
+                self.found.append(Access("env.poison", one.name))
+
+    def keep(self, command: t.Command, assignments: Iterable[t.Assignment | t.Word]) -> None:
+        """Keep values that are certain and not made again."""
+        if not any(command is one for one in self._certain):
+            return
+        for one in assignments:
+            if isinstance(one, t.Word):
                 continue
-            elif one.name in self._numbers:
+            value = argument(one.value, self)
+            if one.name in self._numbers:
                 self.variables[one.name] = NUMBER
             elif one.name in self._once and value.how != "dynamic":
                 self.variables[one.name] = value
@@ -292,20 +311,44 @@ class Invocations(Surroundings):
             self.found.append(Access("resource.exhaust", f"function {name}", "exact", name))
             return After(setting.places, setting.places)
         self._calling.append(name)
-        outer, places = self.variables, Places()
-        given = {str(number): word for number, word in enumerate(words[1:10], 1)}
-        if self._searching:
-            self.variables = outer | given
-        else:
-            self.assigned |= given.keys()
-        for definition in bodies:
-            places += self.command(definition.body, setting).places
+        places = tuple(place for body in bodies for place in self._body(body, words[1:], setting))
         self._calling.pop()
-        if self._searching:
-            kept = {name: held for name, held in self.variables.items() if not name.isdigit()}
-            self.variables = outer | kept
         self._setting = setting
         return After(places, places)
+
+    def _body(self, function: t.FunctionDef, given: Sequence[Argument], setting: Setting) -> Places:
+        """Walk the body of a function as one call finds it; what it assigns is forgotten."""
+        variables, parameters, certain = self.variables, self.parameters, self._certain
+        self.parameters = None
+        if self._searching or not _changes_parameters(function):
+            self._bind(given)
+            self._certain = (*certain, *_certain(function.body.body))
+        else:
+            self.assigned |= {str(number) for number, _ in enumerate(given, 1)}
+        places = self.command(function.body, setting).places
+        held = self.variables if self._searching else {}
+        kept = {name: value for name, value in held.items() if not name.isdigit()}
+        self.variables, self.parameters, self._certain = variables | kept, parameters, certain
+        return places
+
+    def _bind(self, given: Sequence[Argument]) -> None:
+        """Take words for `$1`, `$2` and so on, up to one that may become none or many."""
+        self.parameters = tuple(given)
+        single = tuple(takewhile(lambda word: not word.several, given))
+        if len(given) == len(single) + 1 and given[-1].how == "pattern":
+            single += (given[-1]._replace(several=False),)  # the first name that it matches
+        named = {name: value for name, value in self.variables.items() if not name.isdigit()}
+        self.variables = named | {str(number): word for number, word in enumerate(single, 1)}
+
+    def _shift(self, command: t.SimpleCommand) -> None:
+        """Follow a written `shift`; what else changes the parameters leaves none that is known."""
+        words = [word.literal or "" for word in command.words]
+        known, count = self.parameters or (), words[1] if len(words) > 1 else "1"
+        is_plain = words[0] == "shift" and count.isdecimal()
+        gone = known[: int(count)] if is_plain else known
+        self._bind(known[len(gone) :])
+        if not is_plain or any(word.several for word in gone):
+            self._bind([_UNKNOWN])
 
     def _moved(self, words: list[Argument], setting: Setting) -> After:
         """Return where a builtin leaves the shell, and what the command printed."""
@@ -342,10 +385,31 @@ class Invocations(Surroundings):
             self.variables |= {"REPLY": Argument(FETCHED, "dynamic")}
 
 
-def _certain(tree: t.Sequence) -> tuple[t.SimpleCommand, ...]:
+def _certain(tree: t.Sequence) -> tuple[t.Command, ...]:
     """Return the plain assignments that happen whatever else does."""
     firsts = (one.first if isinstance(one, t.AndOr) else one for one in tree.statements)
-    return tuple(one for one in firsts if isinstance(one, t.SimpleCommand) and not one.words)
+    return tuple(one for one in firsts if _only_assigns(one))
+
+
+def _only_assigns(statement: object) -> TypeGuard[t.SimpleCommand | t.Declaration]:
+    if isinstance(statement, t.Declaration):
+        return statement.keyword == "local"
+    return isinstance(statement, t.SimpleCommand) and not statement.words
+
+
+def _changes_parameters(function: t.FunctionDef) -> bool:
+    """Return whether a body may change `$1` elsewhere than from statement to statement."""
+    firsts = [word for one in function.body.body.statements for word in _program(one)]
+    every = [word for node in nodes(function) for word in _program(node)]
+    inner = Counter(every) - Counter(firsts)
+    return "set" in every or "shift" in inner
+
+
+def _program(node: object) -> tuple[str | None, ...]:
+    """Return the program of a simple command, behind `command` too; None if it is not written."""
+    words = [word.literal for word in node.words] if isinstance(node, t.SimpleCommand) else []
+    behind = words[:1] in (["command"], ["builtin"])
+    return tuple(words[behind : behind + 1])
 
 
 def _is_header(words: Sequence[t.Word], at: int) -> bool:

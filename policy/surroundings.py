@@ -66,6 +66,7 @@ class Surroundings(ABC):
         self.links: list[Link] = []
         self.texts: dict[str, str] = {}  # what the text writes to files, where that is known
         self.variables: dict[str, Argument] = {}
+        self.parameters: tuple[Argument, ...] | None = None  # "$@", inside a call
         self.assigned: set[str] = set()  # names that the text gives a value
         self.missed: set[str] = set()  # of these, the used ones whose value is not certain
         self.in_header = False  # whether the word that is read is where a secret belongs

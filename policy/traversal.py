@@ -125,6 +125,7 @@ class Traversal(Invocations):
             for one in command.arguments
             if isinstance(one, t.Assignment) or not (one.literal or "").startswith("-")
         )
+        self.keep(command, command.arguments)
         options = [one.literal or "" for one in command.arguments if isinstance(one, t.Word)]
         if any(option.startswith("-") and "f" in option for option in options):
             # A shell started later would find the function in its environment.

@@ -21,10 +21,10 @@ _PARAMETER = re.compile(
     rf"|(?P<replace>//?)(?P<change>[A-Za-z0-9_.:@+=,*?-]+(?:/{_SAFE})?)"
     r"|(?P<slice>:)(?P<range>[0-9]+(?::[0-9]+)?))?\}"
 )
-_ARITHMETIC = re.compile(r"[A-Za-z0-9_ \t+\-*/%<>=!&|^~?:,$]+|[()]")
+_ARITHMETIC = re.compile(r"(?:[A-Za-z0-9_ \t+\-*/%<>=!&|^~?:,]|\$(?!\())+|[()]")
 # What these hold depends on how the shell was started, or on the script's own text or layout.
 _SHOWS_TEXT = re.compile(
-    r"BASH(?!PID$|_VERSION$)|LINENO$|FUNCNAME$|HISTCMD$|PS[0-4]$|_$|SHELLOPTS$"
+    r"BASH(?!PID$|_VERSION$|_REMATCH$)|LINENO$|FUNCNAME$|HISTCMD$|PS[0-4]$|_$|SHELLOPTS$"
 )
 _ESCAPES = {
     "a": "\a", "b": "\b", "e": "\x1b", "E": "\x1b", "f": "\f", "n": "\n", "r": "\r",
@@ -55,7 +55,8 @@ class ExpansionReader(Cursor, ABC):
             self.pos = found.end()
             return t.Variable(name, never_split)
         if self.took("$(("):
-            return t.Arithmetic(self.arithmetic(), never_split)
+            inner = list[t.Substitution]()
+            return t.Arithmetic(self.arithmetic(inner), never_split, tuple(inner))
         if self.took("$("):
             return t.Substitution(self.substituted(")"), never_split)
         if self.at("${"):
@@ -121,17 +122,29 @@ class ExpansionReader(Cursor, ABC):
         operator, operand = ("length", "[@]") if found["length"] else (index, "")
         return t.Parameter(name, operator, operand, quoted)
 
-    def arithmetic(self) -> str:
-        """Read an expression from just inside it to just after the `))` that closes it."""
-        start, depth = self.pos, 0
+    def arithmetic(self, inner: list[t.Substitution] | None = None) -> str:
+        """Read an expression from just inside it to just after the `))` that closes it.
+
+        Substitutions in it are added to `inner`; without one they are refused.
+        """
+        start, depth, read = self.pos, 0, list[str]()
         self.counts = True
-        while found := _ARITHMETIC.match(self.text, self.pos):
-            if not depth and self.took("))"):
-                return self.text[start : self.pos - 2].strip(" \t")
-            depth += {"(": 1, ")": -1}.get(found.group(), 0)
-            self.pos = found.end()
-            if not 0 <= depth <= MAX_DEPTH:
+        while depth <= MAX_DEPTH:
+            if inner is not None and self.at("$(") and not self.at("$(("):
+                self.pos += len("$(")
+                inner.append(t.Substitution(self.substituted(")"), quoted=True))
+                read.append("$()")
+                continue
+            found = _ARITHMETIC.match(self.text, self.pos)
+            if not found:
                 break
+            if not depth and self.took("))"):
+                return "".join(read).strip(" \t")
+            depth += {"(": 1, ")": -1}.get(found.group(), 0)
+            if depth < 0:
+                break
+            self.pos = found.end()
+            read.append(found.group())
         raise self.refuse("arithmetic", start)
 
     def _ansi_quoted(self) -> t.Literal:

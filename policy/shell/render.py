@@ -146,8 +146,10 @@ def _expansion(part: _Expansion) -> str:
             return "${#" + name + operand + "}"
         case t.Parameter(name=name, operator=operator, operand=operand):
             return "${" + name + operator + operand + "}"
-        case t.Arithmetic(text=text):
-            return f"$(({text}))"
+        case t.Arithmetic(text=text, inner=inner):
+            pieces = [*map(_expansion, inner), ""]
+            told = zip(text.split("$()"), pieces, strict=True)
+            return "$((" + "".join(one for pair in told for one in pair) + "))"
         case t.Substitution(body=body):
             return "$( " + _sequence(body) + " )"
         case _:

@@ -19,10 +19,12 @@ _SUBSCRIPT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\[")
 _UNARY = re.compile(r"-[a-hknoprstuvwxzGLNORS](?=[ \t\n])")
 _BINARY = re.compile(r"(==|=~|!=|=|<|>|-(?:eq|ne|lt|le|gt|ge|nt|ot|ef))(?=[ \t\n])")
 # A regular expression that no expansion touches and no quoting shields: it stays as written.
-_REGULAR = re.compile(
-    r"\^?(?:[A-Za-z0-9_./:@%,=+*?-]|\[\^?[A-Za-z0-9_./:@%,=+-]+\])+\$?"
-    r"(?=[ \t\n]+(?:\]\]|&&|\|\||\)))"
+_ONE = (
+    r"[A-Za-z0-9_./:@%,=+*?|^-]|\[\^?(?:\[:[a-z]+:\]|[A-Za-z0-9_./:@%,=+-])+\]"
+    r"|\\[]().{}|*+?^$/[-]|\{[0-9]+(?:,[0-9]*)?\}|\$(?=[ \t\n)|])"
 )
+_GROUP = rf"\((?:{_ONE}|\((?:{_ONE})*\))*\)"
+_REGULAR = re.compile(rf"(?:{_ONE}|{_GROUP})+(?=[ \t\n]+(?:\]\]|&&|\|\||\)))")
 
 
 class SimpleReader(RedirectionReader):

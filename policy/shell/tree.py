@@ -65,10 +65,14 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """`$((text))` over integers and names that are provably integers."""
+    """`$((text))` over integers and names that are provably integers.
+
+    `$()` in the text stands for a substitution that prints a number; these are in order.
+    """
 
     text: str
     quoted: bool
+    inner: tuple[Substitution, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

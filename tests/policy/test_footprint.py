@@ -253,7 +253,8 @@ CONTAINS = {
     "the loop's own variable": ("for f in a; do f=b; rm $f; done", "fs.delete \0"),
     "a loop variable that is read": ("for f in a; do read f; rm $f; done", "fs.delete \0"),
     "a loop variable that is counted": ("for f in 1; do ((f++)); rm $f; done", "fs.delete \0"),
-    "an argument of a function": ('f() { rm "$1"; }; f a', "fs.delete \0"),
+    "an argument of a function": ('f() { rm "$1"; }; f a', f"fs.delete {W}/a"),
+    "an unsure argument of a function": ('f() { rm "$1"; }; f $x a', "fs.delete \0"),
     "a number": ("rm a$((1+1))", f"fs.delete {W}/a[-0-9]*"),
     "a counted number": (
         "i=1; for f in a*; do rm x$i; i=$((i+1)); done",

@@ -46,6 +46,12 @@ UNDERSTOOD = {
     "a counted loop": "n=3; while [ $n -gt 0 ]; do a; n=$((n - 1)); done; for _ in 1 2; do b; done",
     "a read that forgets": "while IFS=, read -r a _; do b; done < c",
     "arithmetic over integers": "x=5; y=$((x * 2)) z=$((RANDOM % 6)); ((x++)); ((x > y))",
+    "numbers that programs print": (
+        "n=$(grep -c a b) m=$(a | wc -l); echo $(($(date +%s) - n * $(stat -c %Y c))) $((m))"
+    ),
+    "groups, choices and escapes in a regular expression": (
+        "[[ $a =~ ^(v|ve(r)?)[[:space:]]*[0-9]{1,3}\\.x$ || $b =~ (^|/)c ]] && d ${BASH_REMATCH[1]}"
+    ),
     "time": "time a | b; time -p c",
     "an array of words": "a=(b 'c d' *.e $(f)); a=([0]=x [1]=y) b=(); c+=(z); declare -a d=(e)",
     "elements of an array": 'a "${b[@]}" ${b[0]} ${#b[@]} "${b[*]}" $b',
@@ -103,6 +109,15 @@ OPAQUE = {
     "a {b..C}": ("brace range", None),
     "a {0..256}": ("brace expansion too large", None),
     "echo $((x))": ("x is used as a number", 0),
+    "echo $((1)2))": ("arithmetic", 8),
+    "echo $(($(cat x)))": ("$( is used as a number", 0),
+    "(($(date +%s) > 1))": ("arithmetic", 2),
+    "[[ $(a; b) -eq 0 ]]": ("computed number in [[ ]]", 0),
+    "[[ $(wc -l > a) -eq 0 ]]": ("computed number in [[ ]]", 0),
+    "[[ $(LC_ALL=x wc -l < a) -eq 0 ]]": ("computed number in [[ ]]", 0),
+    '[[ $(wc -l"$x" < a) -eq 0 ]]': ("computed number in [[ ]]", 0),
+    "[[ $(grep -rc a b) -eq 0 ]]": ("computed number in [[ ]]", 0),
+    "wc() { a; }; [[ $(wc -l < a) -eq 0 ]]": ("wc is used as a number", 0),
     "[[ $x -eq 0 ]]": ("x is used as a number", 0),
     "[ $x = a ]": ("x is used as a number", 0),
     "[ $x$y = a ]": ("unquoted dynamic word in test", 0),

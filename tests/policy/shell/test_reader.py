@@ -31,6 +31,9 @@ INNER = tuple(
     for text in ("a", "a 'b c' | d & e", '! a "$(b `c`)" > f <<< x', "if a; then (b) & fi")
     if isinstance(tree := read(text), t.Sequence)
 )
+DATE = read("date +%s")
+assert isinstance(DATE, t.Sequence)
+A_NUMBER = t.Substitution(DATE, quoted=True)
 names = st.sampled_from(["x", "y", "HOME", "_a1"])
 bodies = st.deferred(lambda: sequences)
 
@@ -46,6 +49,7 @@ def words(*, value: bool = False, patterned: bool = True) -> st.SearchStrategy[t
         st.builds(t.Parameter, names, *defaults, quoted),
         st.builds(t.Parameter, names, *patterns, quoted),
         st.builds(t.Arithmetic, st.sampled_from(["1+2", "(3*4)"]), quoted),
+        st.builds(t.Arithmetic, st.just("60 * $()"), quoted, st.just((A_NUMBER,))),
         st.builds(t.Substitution, st.sampled_from(INNER), quoted),
     ]
     parts += (
