@@ -109,13 +109,18 @@ class Invocations(Surroundings):
         except SpentError:
             return []
 
-    def text(self, text: Argument, place: Place, stdin: Stdin) -> list[Access]:
-        """Return the accesses of text that a new shell is given."""
+    def text(
+        self, text: Argument, place: Place, stdin: Stdin, given: Sequence[Argument] = ()
+    ) -> list[Access]:
+        """Return the accesses of text that a new shell is given, with the words after it."""
         start = len(self.found)
         outer = self._setting, self._fed, self.variables, self.functions, self.defined, self.top
-        certain, self._certain = self._certain, ()
+        inner = self._certain, self.parameters
         known = dict(self.variables) if self._searching else {}
         self._fed, self.variables, self.functions, self.defined = [], known, {}, set()
+        self._certain = ()
+        if given or not self._searching:  # there, `eval` reads it in the shell that is
+            self._bind(given[1:])
         if HOLE in text.text:
             fetched = FETCHED in text.text
             unseen = "<network>" if fetched else "<shell text that is not known>"
@@ -124,7 +129,7 @@ class Invocations(Surroundings):
         seen = text.text.replace(FETCHED, "${unseen}").replace(HOLE, "${unseen}")
         self.script(seen, Setting((place.deeper(),), stdin))
         self._setting, self._fed, self.variables, self.functions, self.defined, self.top = outer
-        self._certain = certain
+        self._certain, self.parameters = inner
         taken = self.found[start:]
         del self.found[start:]
         return taken

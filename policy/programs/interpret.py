@@ -237,7 +237,10 @@ def _positionals(run: Run, roles: Sequence[Role], line: Line, stdin: Role | None
                 run.script_of(words[0], value)
         else:
             bound = bound or instead in (None, role.name)
-            run.value(role, value)
+            if role.name == "shell" and len(roles) > 1:
+                run.shell(value, words[1:])
+            else:
+                run.value(role, value)
     return bound
 
 

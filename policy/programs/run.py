@@ -70,9 +70,9 @@ class Run(Touching):
 
     # What a program starts
 
-    def shell(self, text: Argument) -> None:
-        """Read a value as shell text."""
-        self.accesses += self.nested.text(self._filled(text), self.place, self.stdin)
+    def shell(self, text: Argument, given: Sequence[Argument] = ()) -> None:
+        """Read a value as shell text, given the words after it: `$0`, `$1` and so on."""
+        self.accesses += self.nested.text(self._filled(text), self.place, self.stdin, given)
 
     def started(self, role: Role, words: Sequence[Argument]) -> None:
         """Read the words of a program, or of a module or script that only the project knows."""

@@ -44,8 +44,10 @@ _PIPE_FILE = re.compile(r"/dev/fd/" + HOLE + ".*", re.S)
 class Nested(Protocol):
     """Classifies what a program starts in turn."""
 
-    def text(self, text: Argument, place: Place, stdin: Stdin) -> list[Access]:
-        """Return the accesses of shell text."""
+    def text(
+        self, text: Argument, place: Place, stdin: Stdin, given: Sequence[Argument] = ()
+    ) -> list[Access]:
+        """Return the accesses of shell text, given the words after it: `$0`, `$1` and so on."""
         ...
 
     def argv(self, words: Sequence[Argument], place: Place, stdin: Stdin) -> list[Access]:

@@ -15,6 +15,8 @@ from policy.shell.grammar import Grammar
 from policy.shell.plain import plain
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+# Who reads the text sees these reorder what is beside them, or does not see them at all.
+_MISLEADS = re.compile("[\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
 
 
 def read(text: str) -> t.CommandTree | t.Opaque:
@@ -48,3 +50,5 @@ def _bound(text: str) -> None:
         raise RefusalError("longer than 16 KiB", 0)
     if found := _CONTROL.search(text):
         raise RefusalError("control character", found.start())
+    if not text.isascii() and (found := _MISLEADS.search(text)):
+        raise RefusalError("character that misleads who reads it", found.start())

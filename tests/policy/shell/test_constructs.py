@@ -108,6 +108,7 @@ OPAQUE = {
     "a ${b[$c]}": ("parameter expansion", 2),
     "a {b..C}": ("brace range", None),
     "a {0..256}": ("brace expansion too large", None),
+    "echo '\u202ea'": ("character that misleads who reads it", 6),
     "echo $((x))": ("x is used as a number", 0),
     "echo $((1)2))": ("arithmetic", 8),
     "echo $(($(cat x)))": ("$( is used as a number", 0),
