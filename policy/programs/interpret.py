@@ -27,6 +27,7 @@ _LIMITS = frozenset(
     -nouser -nogroup -size -empty -perm -regex -iregex -inum -links
     """.split()  # noqa: SIM905 - a list of names reads better so
 )
+_WHO = (["--version"], ["--help"], ["-version"])  # of a program that nobody described
 _LONGEST_NAME = 64  # of an option that a program really has
 # What no unlisted option may be called, whatever the spec promises: it sounds like writing,
 # running or sending.
@@ -62,6 +63,8 @@ def interpret(
     run = Run(name, place, stdin, nested, accesses)
     text_written_to(run)
     if name not in programs:
+        if _asks_who_it_is(words) and not (accesses or stdin.network):
+            return accesses
         if stdin.network:
             run.add("code.exec", "<network>")
         if not any(access.operation == "code.exec" for access in accesses):
@@ -87,6 +90,11 @@ def _in_repository(run: Run) -> None:
 
 def _asks_for_help(words: Sequence[Argument]) -> bool:
     return len(words) == 1 and words[0].text in ("--help", "--version")
+
+
+def _asks_who_it_is(words: Sequence[Argument]) -> bool:
+    """Return whether a program on the path is asked for nothing but its version or its help."""
+    return [word.text for word in words[1:]] in _WHO and "/" not in words[0].text
 
 
 # The argument, step by step:
