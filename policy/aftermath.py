@@ -36,7 +36,8 @@ _MOST_FOLLOWED = 100
 _MOST_PATHS = 12
 _FILE_OPERATIONS = PATH_OPERATIONS - {"fs.list", "code.exec"}
 _MOST_COMMANDS = 6
-_NO_FILES = ("//", "/dev/", "/bin/", "/usr/bin/", "/sbin/", "/usr/sbin/")  # or programs
+_PROGRAMS = ("/bin/", "/usr/bin/", "/sbin/", "/usr/sbin/")
+_NO_FILES = ("//", "/dev/", *_PROGRAMS)
 # Files that a build or test tool runs without being told their names.
 _BUILD_FILE = re.compile(
     r"(?:GNU)?[Mm]akefile|CMakeLists\.txt|package\.json|pyproject\.toml|(?:setup|conftest|tasks)\.py"
@@ -151,7 +152,7 @@ def links_made(words: Sequence[Argument], place: Place) -> Iterator[Link]:
     operands = [word for word in words[1:] if word.text[:1] != "-"]
     is_link = name == "ln" or (name in ("cp", "mount") and any(map(_makes_links, options)))
     is_copy = name == "mv" or (name != "mount" and any(map(_COPIES.fullmatch, options)))
-    if not is_link and not is_copy:
+    if not is_link and not is_copy and not (name == "cp" and operands and _is_program(operands[0])):
         return
     if len(operands) == 1:
         operands.append(Argument("."))
@@ -160,6 +161,11 @@ def links_made(words: Sequence[Argument], place: Place) -> Iterator[Link]:
     for target in operands[:-1]:
         for link in _names(target, operands[-1], place):
             yield link if is_link else link._replace(is_copy=True)
+
+
+def _is_program(word: Argument) -> bool:
+    """Return whether a copy of it does under another name what a described program does."""
+    return f"{word.text.rpartition('/')[0]}/" in _PROGRAMS
 
 
 def _makes_links(option: str) -> bool:
@@ -174,6 +180,13 @@ def _names(target: Argument, link: Argument, place: Place) -> Iterator[Link]:
         yield Link(one, place.resolve(target))
         if target.text[:1] not in ("/", "~"):
             yield Link(one, place.at(Argument(posixpath.dirname(one))).resolve(target))
+
+
+def stood_for(program: Argument, place: Place, links: Sequence[Link]) -> list[str]:
+    """Return the names of the programs of the system that a name made by the text stands for."""
+    path = place.resolve(program).text if "/" in program.text else ""
+    real = [link.target.text.rpartition("/") for link in links if link.path == path]
+    return list(dict.fromkeys(name for folder, _, name in real if f"{folder}/" in _PROGRAMS))
 
 
 def followed(accesses: Iterable[Access], links: Sequence[Link]) -> list[Access]:

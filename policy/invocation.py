@@ -12,7 +12,7 @@ from itertools import takewhile
 from typing import TypeGuard
 
 import policy.shell.tree as t
-from policy.aftermath import LINKERS, links_made
+from policy.aftermath import LINKERS, links_made, stood_for
 from policy.expansion import NUMBER, argument, arguments, parted
 from policy.hardening import unhardened
 from policy.model import Access, Context
@@ -96,6 +96,9 @@ class Invocations(Surroundings):
         if name in LINKERS:
             self.links += links_made(words, place)
         found = interpret(words, place.deeper(), stdin.bounded(), self.programs, self)
+        for other in stood_for(first, place, self.links) if self.links else ():
+            called = [Argument(other), *words[1:]]
+            found += interpret(called, place.deeper(), stdin, self.programs, self)
         if name in _COPIES and stdin.file is not None and ENDLESS.fullmatch(stdin.file.text):
             found.append(Access("resource.exhaust", ENDLESS_FILE, "exact", name))
         if name == "dd" and copies_little(words):

@@ -54,7 +54,7 @@ def interpret(
     first = words[0]
     if first.how != "exact" or first.several or not first.text:
         found = unknown_name(first, stdin)
-        for name in fitting(first):
+        for name in fitting(words):
             found += interpret([Argument(name), *words[1:]], place, stdin, programs, nested)
         return found
     name, accesses = program(first, place, programs)
@@ -63,13 +63,7 @@ def interpret(
     run = Run(name, place, stdin, nested, accesses)
     text_written_to(run)
     if name not in programs:
-        if _asks_who_it_is(words) and not (accesses or stdin.network):
-            return accesses
-        if stdin.network:
-            run.add("code.exec", "<network>")
-        if not any(access.operation == "code.exec" for access in accesses):
-            run.add("code.exec", f"<unknown program {name}>")
-        read_everything(run, words[1:], programs)
+        _undescribed(run, words, programs)
         return accesses
     spec = programs[name]
     run.reads = spec.stdin or run.reads
@@ -77,6 +71,16 @@ def interpret(
         _read(run, spec, words[1:])
         _in_repository(run)
     return run.settle() if run.unnamed else accesses
+
+
+def _undescribed(run: Run, words: Sequence[Argument], programs: Mapping[str, Spec]) -> None:
+    if _asks_who_it_is(words) and not (run.accesses or run.stdin.network):
+        return
+    if run.stdin.network:
+        run.add("code.exec", "<network>")
+    if not any(access.operation == "code.exec" for access in run.accesses):
+        run.add("code.exec", f"<unknown program {run.program}>")
+    read_everything(run, words[1:], programs)
 
 
 def _in_repository(run: Run) -> None:

@@ -38,7 +38,8 @@ def _one_escape(match: re.Match[str]) -> str:
     if body[0] in "xu" and len(body) > 1:
         return chr(int(body[1:], 16))
     if body[0] in "01234567":
-        return chr(int(body, 8) & 0xFF)
+        # No argument can hold NUL: it parts names, as the end of a line does.
+        return chr(int(body, 8) & 0xFF).replace("\0", "\n")
     return _ESCAPES.get(body, "\\" + body)
 
 

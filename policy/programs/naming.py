@@ -5,6 +5,7 @@ arguments mean is interpret.py's.
 """
 
 import posixpath
+import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
@@ -24,6 +25,13 @@ _HIDDEN = (
     "rm", "dd", "cat", "sh", "bash", "nc", "mv", "tee", "curl", "wget", "chmod", "chown", "shred",
     "base64", "python3",
 )  # fmt: skip
+# By what some programs are known that go by no name.
+_LOOKS = {
+    "rm": re.compile(r"-(?=[a-zA-Z]*r)(?=[a-zA-Z]*f)[a-zA-Z]+\Z|--recursive\Z", re.I),
+    "dd": re.compile(r"of="),
+    "sh": re.compile(r"-[a-z]*c\Z"),
+    "chmod": re.compile(r"0?777\Z"),
+}
 _MOST_COMMANDS = 4  # that are looked for in the words of an unknown program
 
 
@@ -35,11 +43,17 @@ def unknown_name(first: Argument, stdin: Stdin) -> list[Access]:
     return found
 
 
-def fitting(first: Argument) -> list[str]:
-    """Return which of the programs that are hidden behind patterns the pattern of a name fits."""
+def fitting(words: Sequence[Argument]) -> list[str]:
+    """Return which dangerous programs a name that is not known may mean.
+
+    They are those that the pattern of a name fits, or that the words after it look like.
+    """
+    first, *rest = words
     last = first.text.rpartition("/")[2]
-    fits = first.how == "pattern" and any(map(str.isalnum, last))
-    return [name for name in _HIDDEN if fits and fnmatchcase(name, last)]
+    if first.how == "pattern" and any(map(str.isalnum, last)):
+        return [name for name in _HIDDEN if fnmatchcase(name, last)]
+    looks = ((name, look.match) for name, look in _LOOKS.items())
+    return [name for name, match in looks if any(match(word.text) for word in rest)]
 
 
 def text_written_to(run: Run) -> None:

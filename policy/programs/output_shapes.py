@@ -88,6 +88,12 @@ def part_of_pattern(words: Sequence[Argument]) -> str | None:
     match words:
         case [Argument(text="basename"), Argument(text=text, how="pattern")] if HOLE not in text:
             return text.rstrip("/").rpartition("/")[2]
+        case [
+            Argument(text="basename"),
+            Argument(text=text, how="pattern"),
+            Argument(text=ending, how="exact"),
+        ] if HOLE not in text:
+            return text.rstrip("/").rpartition("/")[2].removesuffix(ending)
         case [Argument(text="dirname"), Argument(text=text, how="pattern")] if HOLE not in text:
             return text.rstrip("/").rpartition("/")[0] or "."
         case _:

@@ -21,6 +21,7 @@ from policy.programs.words import FETCHED, HOLE, Argument, Stdin
 _LONGEST_SCRIPT = 4096
 _MODULE = re.compile(r"[A-Za-z@_][\w@.:-]*")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+_COMMENT = re.compile(r"//+\s")  # what a line of many languages begins with, and no path
 
 
 @dataclass(slots=True)
@@ -57,7 +58,7 @@ class Run(Touching):
                 self.place = self.place.at(word)
             case "shell":
                 self.shell(word)
-            case "rest" if word.text.startswith(("/", "~")):
+            case "rest" if word.text.startswith(("/", "~")) and not _COMMENT.match(word.text):
                 # Arguments of code that nobody read: a path among them is at least looked at.
                 self.operation(Role("fs.read"), word)
             case "text" | "rest" | "flag" | "words":

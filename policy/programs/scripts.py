@@ -33,7 +33,7 @@ _SECRETS = re.compile(r"\$ENV|\benv\b|\bstrenv\b|\benvsubst\b")
 _LONGEST_EDIT = 512
 # Substitution, transliteration, printing: no block, no `e` flag, no array or call to interpolate.
 _PERL_EDIT = r"""(?:
-    s/(?:[^/@{}`\\\n]|\\.)*/(?:[^/@{}`\\\n]|\\.)*/[gimsxr]*
+    s/(?:[^/@{}`\\\n]|\\.|\{\d+(?:,\d*)?\})*/(?:[^/@{}`\\\n]|\\.)*/[gimsxr]*
   | s\|(?:[^|@{}`\\\n]|\\.)*\|(?:[^|@{}`\\\n]|\\.)*\|[gimsxr]*
   | (?:tr|y)/[^/@{}`\\\n]*/[^/@{}`\\\n]*/[cdsr]*
   | print (?:[ ,]+(?:\$_|\$\.|\$F\[-?\d+\]|"[^"@{}`$]*"))*

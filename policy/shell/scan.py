@@ -138,6 +138,8 @@ class Scan:
             frame.words = plain_words(written)
             if separator:
                 self._end(separator)
+        elif any(outer.function for outer in frame.blocks):
+            block.statements.append(written)  # which happens only when the function is called
         elif written not in self.seen and (program not in _PRINTERS or program in self.functions):
             self.seen.add(written)
             block.statements.append(written)
