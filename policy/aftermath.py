@@ -19,6 +19,7 @@ from policy.shell.walk import nodes
 
 _WRITES = frozenset({"fs.write", "fs.create"})
 _READS = frozenset({"fs.read", "fs.list", "fs.delete"})
+_NAMES_FILES = frozenset({"", "touch", "tee", "cp", "mv", "ln", "mkdir"})  # "": a redirection
 _CONNECTS = frozenset({"net.connect", "remote.exec"})
 # What these write does not show in what they read: it was packed, or comes from the command.
 _UNPACKS = frozenset(
@@ -140,6 +141,16 @@ def _fetched_names(step: Step) -> Iterator[str]:
     for access in step.accesses:
         if access.operation in _CONNECTS:
             yield access.resource.partition("?")[0].partition("#")[0].rpartition("/")[2]
+
+
+def named_options(accesses: Iterable[Access]) -> list[Access]:
+    """Return the files that are made under the name of an option: a later `tar c *` obeys it."""
+    made = (one for one in accesses if one.operation in _WRITES and one.program in _NAMES_FILES)
+    return [
+        Access("code.exec", f"<a file by the name of the option {name}>", "exact", one.program)
+        for one in made
+        if (name := one.resource.rpartition("/")[2])[:1] == "-" and len(name) > 1
+    ]
 
 
 # --- links ---------------------------------------------------------------------------------------

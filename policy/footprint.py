@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from typing import assert_never
 
 import policy.shell.tree as t
-from policy.aftermath import commands_in, followed, fresh_code, has_unread_code, is_doubtful, meant
+from policy.aftermath import (
+    commands_in,
+    followed,
+    fresh_code,
+    has_unread_code,
+    is_doubtful,
+    meant,
+    named_options,
+)
 from policy.hardening import hardened, hardened_argv
 from policy.model import (
     Access,
@@ -144,6 +152,7 @@ def _footprint(
         found = found + fresh_code(walk.steps, walk.context.workspace)
     if walk.links:
         found = found + followed(walk.found, walk.links)
+    found = [*found, *named_options(found)]
     if is_doubtful(walk.found):
         place = Place(walk.context.workspace, walk.context)
         text = walk.unread[:_MOST_UNREAD]

@@ -334,8 +334,7 @@ class Invocations(Surroundings):
         else:
             self.assigned |= {str(number) for number, _ in enumerate(given, 1)}
         places = self.command(function.body, setting).places
-        held = self.variables if self._searching else {}
-        kept = {name: value for name, value in held.items() if not name.isdigit()}
+        kept = _named(self.variables) if self._searching else {}
         self.variables, self.parameters, self._certain = variables | kept, parameters, certain
         return places
 
@@ -345,8 +344,11 @@ class Invocations(Surroundings):
         single = tuple(takewhile(lambda word: not word.several, given))
         if len(given) == len(single) + 1 and given[-1].how == "pattern":
             single += (given[-1]._replace(several=False),)  # the first name that it matches
-        named = {name: value for name, value in self.variables.items() if not name.isdigit()}
-        self.variables = named | {str(number): word for number, word in enumerate(single, 1)}
+        self.variables = _named(self.variables)
+        self.variables |= {str(number): word for number, word in enumerate(single, 1)}
+        is_known = all(word.how != "pattern" for word in given) and len(single) == len(given)
+        if is_known and (self._searching or "IFS" not in self.assigned):
+            self.variables["*"] = Argument.of(" ".join(word.text for word in single))
 
     def _shift(self, command: t.SimpleCommand) -> None:
         """Follow a written `shift`; what else changes the parameters leaves none that is known."""
@@ -391,6 +393,11 @@ class Invocations(Surroundings):
                 self.variables[word.text] = Argument(FETCHED, "dynamic")
         if stdin.network:
             self.variables |= {"REPLY": Argument(FETCHED, "dynamic")}
+
+
+def _named(variables: Mapping[str, Argument]) -> dict[str, Argument]:
+    """Return the variables that are no parameters of a function."""
+    return {name: value for name, value in variables.items() if name.isidentifier()}
 
 
 def _certain(tree: t.Sequence) -> tuple[t.Command, ...]:

@@ -378,6 +378,9 @@ class Scan:
             named = _ASSIGN.match(one) if not words else None
             if named:
                 value = self.reading.words(one[named.end() :] or "''", inner or ())[0]
+                if inner and "[" in named[0]:  # bash computes the subscript too
+                    computed = t.Word((t.Substitution(t.Sequence(inner), quoted=True),))
+                    assignments.append(t.Assignment(named[1], computed))
                 assignments.append(t.Assignment(named[1], value, append=bool(named[2])))
             else:
                 words += self._words(one, inner)

@@ -33,6 +33,7 @@ MAX_STRICT_WORD = 1000  # characters; longer words are read crudely
 # Bash drops NUL; the others are not there for a reader's eye.
 _INVISIBLE = re.compile("[\x00\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 _ODD_BLANK = re.compile("[\x01-\x08\x0b-\x1f\x7f\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")
+_EXTENDED = re.compile(r"[!*?@+]\([^()'\"$`]*\)")  # patterns that shells read only if told to
 _CRUDE = re.compile(r"['\"\\]")
 _COMPUTED = re.compile(r"[$`<>]")
 _KEEPS_CODE = frozenset({"alias", "bind", "complete", "compgen"})
@@ -96,6 +97,8 @@ class _Search:
 
     def words(self, written: str, inner: tuple[Item, ...]) -> list[t.Word]:
         """Return what one written word becomes: strictly read if it can be, crudely if not."""
+        if "(" in written:
+            written = _EXTENDED.sub("*", written)
         if self.pieces > 0 and len(written) <= MAX_STRICT_WORD:
             grammar = Grammar(written)
             try:
