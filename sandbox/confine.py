@@ -147,7 +147,7 @@ def _confine(spec: Spec, report: int, ruleset: int) -> None:
 
 
 def _hold(spec: Spec, ruleset: int) -> None:
-    """Enforce the Landlock list: the one begun before, or a new one."""
+    """Enforce the Landlock list: the one made before, or a new one."""
     rules = spec.rules
     if not rules and ruleset < 0:
         return
@@ -155,7 +155,7 @@ def _hold(spec: Spec, ruleset: int) -> None:
 
     if ruleset < 0:
         ruleset = landlock.create(refuse_tcp=spec.refuse_tcp)
-    landlock.allow(ruleset, rules)
+        landlock.allow(ruleset, rules)
     landlock.enforce(ruleset)
 
 

@@ -6,6 +6,7 @@ Source: Documentation/userspace-api/landlock.rst; uapi/linux/landlock.h.
 """
 
 import ctypes
+import errno
 import os
 import stat
 import struct
@@ -31,6 +32,8 @@ SCOPE_ABSTRACT_UNIX, SCOPE_SIGNAL = 0b01, 0b10
 
 _KNOWN_FS = {1: 13, 2: 14, 3: 15, 4: 15}  # rights an ABI knows; 16 from ABI 5
 ABI_TCP, ABI_SCOPE = 4, 6
+
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
@@ -98,6 +101,9 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
     # A link put in the place of a path would allow what it points at.
     handle = int(_syscall(OPENAT2, AT_FDCWD, os.fsencode(path), how, ctypes.c_size_t(len(how))))
     if handle < 0:
+        number = ctypes.get_errno()
+        if number not in _NOT_THERE:
+            raise LandlockError(number, f"landlock: {path}: {os.strerror(number)}")
         return
     try:
         if not stat.S_ISDIR(os.fstat(handle).st_mode):

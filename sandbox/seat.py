@@ -149,6 +149,8 @@ def _wait_for_command(
             mounting.calm((TMP, base.cwd))
         if len(streams) > STREAMS:
             netspace.hand_over(spec.ports, socket.socket(fileno=streams.pop()))
+        if ruleset >= 0:
+            landlock.allow(ruleset, spec.rules)  # the filter leaves no call to find a path with
         privileges.drop_capabilities()
         privileges.install_filter(program)
         for number, stream in enumerate(streams):

@@ -64,6 +64,11 @@ def guarded(found: Found, layers: Layers, behind: tuple[str, ...] = ()) -> dict[
     return kept
 
 
+def in_git(change: Change) -> bool:
+    """Return whether a change lies in a repository's directory: `guarded` knows what matters."""
+    return ".git" in change.path.split("/")
+
+
 def bounds(found: Found, landing: Landing) -> list[Reason]:
     """Return the reasons that are numbers, modes, or names that policy listed."""
     reasons = []

@@ -22,7 +22,7 @@ from pathlib import Path
 from sandbox.action import Command
 from sandbox.changes import transaction, upper
 from sandbox.changes.drafts import Draft
-from sandbox.changes.filter import OPERATIONS, Judge, Layers, bounds, grouped, guarded
+from sandbox.changes.filter import OPERATIONS, Judge, Layers, bounds, grouped, guarded, in_git
 from sandbox.changes.git import work
 from sandbox.changes.model import About, Change, Found, Operation, Reason
 from sandbox.changes.store import ChangeStore
@@ -119,8 +119,9 @@ class Lander:
             is_git = command.profile.git_places_files
             own = work.judge(names, layers.upper, layers.root, is_git=is_git).passes
         # What is held, or git's own, is not asked about by a rule besides; it may be denied.
-        plain = [change for change in found.changes if change.path not in names]
-        others = [change for change in found.changes if change.path in names]
+        others = [change for change in found.changes if change.path in names or in_git(change)]
+        known = {change.path for change in others}
+        plain = [change for change in found.changes if change.path not in known]
         return [
             *bounds(found, command.landing),
             *grouped((path, why) for path, why in names.items() if path not in own),

@@ -2,6 +2,7 @@
 
 import json
 
+import anyio
 import pytest
 from mcp_types import ElicitRequestParams, ElicitResult
 
@@ -75,6 +76,25 @@ async def test_what_a_script_plants_is_held_shown_and_let_in_by_a_persons_yes(in
     outcome = [one for one in indoors.records() if one["event"] == "patch.outcome"][-1]
     assert outcome["tool"] == "preview_commit"
     assert outcome["outcome"]["changes"]["id"] == held["changes"]["id"]
+
+
+async def test_what_git_keeps_of_a_commit_is_in_the_workspace_at_once(indoors):
+    git = f"git -C {indoors.workspace}"
+    for words in ("init -q", "config user.name a", "config user.email a@b"):
+        await anyio.run_process(f"{git} {words}".split())
+    (indoors.workspace / "new.txt").write_text("new")
+    committing = script(indoors, "git add run.sh && git commit -q -m two")
+    async with indoors.connected("auto") as client:
+        for arguments in (
+            {"argv": ["git", "add", "new.txt"]},
+            {"command": "git commit -q -m one"},
+            committing,
+        ):
+            done = await call(client, "exec", **arguments)
+            assert done["status"] == "ok", done["text"]
+            assert not done["changes"].get("held"), done["text"]
+    said = await anyio.run_process(f"{git} log --format=%s".split())
+    assert said.stdout.split() == [b"two", b"one"]
 
 
 @pytest.mark.threat("T27")

@@ -3,6 +3,7 @@ import signal
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import anyio
 import pytest
@@ -166,6 +167,21 @@ async def test_a_denied_file_that_was_replaced_is_covered_again(rig):
     (rig.workspace / "sub").mkdir()
     (rig.workspace / "sub" / ".env").write_text("secret")
     assert await says(rig, "cat sub/.env; cat .env") == ""
+
+
+@pytest.mark.root_only
+@pytest.mark.parametrize("parent", ["/srv", "/opt", "/"])
+@pytest.mark.parametrize("profile", ["read", "write", "live"])
+async def test_a_workspace_may_lie_where_nothing_else_is_shown(parent, profile):
+    # Below /tmp and the home the cell's own rules reach; here those of the workspace alone do.
+    with TemporaryDirectory(dir=parent, prefix="permitgate-test-") as base:
+        rig = Rig(Path(base))
+        (rig.workspace / "a").write_text("1")
+        assert await says(rig, "cat a; mkdir -p d; echo 2 > d/b; cat d/b", profile) == (
+            "1" if profile == "read" else "12\n"
+        )
+        assert (rig.workspace / "d/b").exists() == (profile != "read")
+        rig.runner.close()
 
 
 @pytest.mark.threat("T10")
