@@ -10,6 +10,7 @@ import re
 import signal
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -143,6 +144,8 @@ class CommandRunner:
         self._tools = Toolbox(host)
         self._starter = Starter(host)
         self._cells, self._broker = Cells(), Brokerage()
+        self._running = Counter[str]()  # commands of each session
+        self._counting = threading.Lock()
         weakref.finalize(self, self._cells.close)
         weakref.finalize(self, self._broker.close)
 
@@ -209,6 +212,22 @@ class CommandRunner:
 
     def _carry_out(self, command: Command, who: Who, cancel_fd: int) -> CommandOutcome:
         """Do all of it in one thread; raises as `run` does."""
+        with self._counted(who.session):
+            return self._looked_at(command, who, cancel_fd)
+
+    @contextmanager
+    def _counted(self, session: str) -> Iterator[None]:
+        with self._counting:
+            self._running[session] += 1
+        try:
+            yield
+        finally:
+            with self._counting:
+                self._running[session] -= 1
+                if not self._running[session]:
+                    del self._running[session]
+
+    def _looked_at(self, command: Command, who: Who, cancel_fd: int) -> CommandOutcome:
         # 2. What cannot be enforced is not run.
         refusal = self._refusal(command)
         if refusal is not None:
@@ -286,8 +305,10 @@ class CommandRunner:
             return replace(outcome, message=f"{outcome.message} {INSTEAD}")
         if outcome.status == "error" or ended.cause == "cancelled":
             return outcome  # what was stopped has done nothing
-        # 6. What it did is committed as a set, or held.
-        done = self._lander.finish(ground, command, was_asked=who.was_asked)
+        # 6. What it did is committed as a set, or held. Commands of a session share /tmp, where one
+        # can hand another a file that it has open: what lands is then a copy, which nobody has.
+        is_alone = self._running[who.session] == 1
+        done = self._lander.finish(ground, command, was_asked=who.was_asked, is_alone=is_alone)
         return replace(outcome, effects=done)
 
     def _supervised(
@@ -297,10 +318,13 @@ class CommandRunner:
             return supervise(how, command.limits, cancel_fd), ()
         # Where nothing ran, the cell was broken, and a new one is as good.
         try:
-            return self._connected(lent or how.plan, how, command, who, cancel_fd)
+            ended, contacts = self._connected(lent or how.plan, how, command, who, cancel_fd)
         except CellError:
             if lent is not None:
                 self._cells.retire(lent.cell)
+        else:
+            if not _is_broken(ended):
+                return ended, contacts
         return self._connected(how.plan, how, command, who, cancel_fd)
 
     def _connected(
@@ -326,8 +350,8 @@ class CommandRunner:
             ended = supervise(how, command.limits, cancel_fd, where.seat)
             if not ended.report.startswith(SAID) and not ended.cause:
                 raise CellError("the cell ended before the command ran")
-        if ended.report.endswith(b" full"):
-            self._cells.retire(where.cell)  # its /tmp or home has no room left; a new one has
+        if ended.report.endswith(b" full") or _is_broken(ended):
+            self._cells.retire(where.cell)  # its /tmp or home is full, or shut; a new one's is not
         return ended
 
     @contextmanager
@@ -456,6 +480,13 @@ class _End:
         late = f"it did not stand after {SETUP_S:g} s" if self._ended.cause == "timeout" else ""
         reason = self._trouble.removeprefix("F") or said or late or self._ended.cause or "no report"
         return f"the sandbox could not be set up: {reason}. The command did not run."
+
+
+def _is_broken(ended: Ended) -> bool:
+    """Return whether a cell could not set a command up, for another reason than its files."""
+    return ended.report.startswith(b"F") and not (
+        ended.cause or ended.report.startswith(AGAIN) or NO_OVERLAY in ended.report
+    )
 
 
 def _kind(profile: Profile) -> CanaryKind:

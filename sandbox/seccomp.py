@@ -57,6 +57,7 @@ _BY_ARGUMENT: Final[_Table] = {
     "fchmodat": (268, 53), "fchmodat2": (452, 452), "creat": (85, None), "mknod": (133, None),
     "mknodat": (259, 33), "open": (2, None), "openat": (257, 56), "renameat2": (316, 276),
     "move_pages": (279, 239), "migrate_pages": (256, 238), "prlimit64": (302, 261),
+    "fallocate": (285, 47),
 }  # fmt: skip
 _SIGNALS: Final[_Table] = {
     "kill": (62, 129), "tkill": (200, 130), "tgkill": (234, 131), "rt_sigqueueinfo": (129, 138),
@@ -132,6 +133,8 @@ TERMINAL_QUESTIONS = (0x5401, 0x5413)  # TCGETS, TIOCGWINSZ
 IOCTL_OWNER = (0x8901, 0x8902)  # FIOSETOWN, SIOCSPGRP: who gets a descriptor's signals
 IOCTL_ATTRIBUTES = (0x40086602, 0x401C5820)  # FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR
 FCNTL_OWNER = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX
+F_SETLEASE = 1024  # whoever opens the file waits, on the host too
+KEEP_SIZE, PUNCH_HOLE = 1, 2  # blocks beyond a file's end count for no limit of its size
 FCNTL_EVERYDAY = (0, 1, 2, 3, 4, 1030)  # F_DUPFD … F_SETFL, F_DUPFD_CLOEXEC
 PERSONALITIES = (0, 8, 0x20000, 0x20008, 0xFFFFFFFF)  # 32 bits, an old version, "which is it?"
 PRIO_PROCESS, IOPRIO_WHO_PROCESS = 0, 1
@@ -201,6 +204,9 @@ def _for_everyone() -> dict[str, Answer]:
     answers["clone"] = bits(0, NEW_NAMESPACE_FLAGS | CLONE_PARENT, _EPERM)
     answers["personality"] = one_of(0, PERSONALITIES, ALLOW, _EPERM)
     answers["renameat2"] = bits(4, RENAME_WHITEOUT, _EPERM)
+    answers["fcntl"] = one_of(1, (F_SETLEASE,), _EPERM, ALLOW)
+    hidden = bits(1, KEEP_SIZE, ERRNO | errno.EOPNOTSUPP)
+    answers["fallocate"] = bits(1, PUNCH_HOLE, ALLOW, hidden)
     for name, mode in {**_CHANGES_MODE, "creat": 1}.items():
         answers[name] = bits(mode, SET_ID, _EPERM)
     for name, mode in (("mknod", 1), ("mknodat", 2)):
@@ -222,7 +228,7 @@ def _for_profile(calls: Calls) -> dict[str, Answer]:
     ioctls = TERMINAL_INJECTION
     if not calls.may_signal:
         answers |= dict.fromkeys(_SIGNALS, _EPERM)
-        answers["fcntl"] = one_of(1, FCNTL_OWNER, _EPERM, ALLOW)
+        answers["fcntl"] = one_of(1, (*FCNTL_OWNER, F_SETLEASE), _EPERM, ALLOW)
         ioctls += IOCTL_OWNER
     if calls.sees_others or calls.shares_host:
         answers |= _own_process_only() | dict.fromkeys((*_METADATA, *_CHANGES_MODE), _EPERM)

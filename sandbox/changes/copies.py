@@ -10,7 +10,7 @@ import stat
 from contextlib import suppress
 from dataclasses import replace
 
-from sandbox.changes.objects import dress_open, metadata, metadata_open, reading, walk
+from sandbox.changes.objects import OVERLAY, at, dress_open, metadata, metadata_open, reading, walk
 from sandbox.changes.renames import Place
 from sandbox.dirfd import Descent, Metadata, step
 
@@ -20,9 +20,17 @@ _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 class Copies:
     """Copies into one directory; files that share an inode share one there too."""
 
-    def __init__(self, base: int, *, durable: bool) -> None:
+    def __init__(self, base: int, *, durable: bool = False, of_layer: bool = False) -> None:
+        """Copy into `base`; of a layer, with what overlayfs notes on files.
+
+        Args:
+            base: descriptor of the directory.
+            durable: what was copied is on disk.
+            of_layer: the copy is to be read as an overlay's upper layer.
+        """
         self._base = base
         self._durable = durable
+        self._of_layer = of_layer
         self._links: dict[tuple[int, int], str] = {}  # path below the base
 
     def copy(self, source: Place, target: str) -> None:
@@ -45,7 +53,7 @@ class Copies:
                 for path, status in reversed(found):
                     if stat.S_ISDIR(status.st_mode):
                         place = here.parent(path) if path else (top, ".")
-                        _finish(place, there.parent(_joined(target, path)), status)
+                        self._finish(place, there.parent(_joined(target, path)), status)
         finally:
             os.close(top)
 
@@ -68,7 +76,7 @@ class Copies:
             self._file(source, (parent, name), status)
         else:
             os.mknod(name, kind | 0o600, status.st_rdev, dir_fd=parent)
-            _finish(source, (parent, name), status)
+            self._finish(source, (parent, name), status)
 
     def _link(self, twin: str, parent: int, name: str) -> None:
         with Descent(self._base) as other:
@@ -83,22 +91,32 @@ class Copies:
             with reading(*source) as read:
                 _copy_bytes(read, written, status.st_size)
                 _dress(written, metadata_open(read), status)
+                if self._of_layer:
+                    _note(read, written)
             os.utime(written, ns=(status.st_atime_ns, status.st_mtime_ns))
             if self._durable:
                 os.fsync(written)
         finally:
             os.close(written)
 
+    def _finish(self, source: Place, target: Place, status: os.stat_result) -> None:
+        """Give a directory or a special file what it keeps; its time comes last."""
+        itself = os.open(target[1], os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=target[0])
+        try:
+            _dress(f"/proc/self/fd/{itself}", metadata(*source), status)
+            if self._of_layer and stat.S_ISDIR(status.st_mode):
+                _note(at(*source), f"/proc/self/fd/{itself}")
+        finally:
+            os.close(itself)
+        times = (status.st_atime_ns, status.st_mtime_ns)
+        os.utime(target[1], ns=times, dir_fd=target[0], follow_symlinks=False)
 
-def _finish(source: Place, target: Place, status: os.stat_result) -> None:
-    """Give a directory or a special file what it keeps; its time comes last."""
-    itself = os.open(target[1], os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=target[0])
-    try:
-        _dress(f"/proc/self/fd/{itself}", metadata(*source), status)
-    finally:
-        os.close(itself)
-    times = (status.st_atime_ns, status.st_mtime_ns)
-    os.utime(target[1], ns=times, dir_fd=target[0], follow_symlinks=False)
+
+def _note(source: int | str, target: int | str) -> None:
+    """Copy what overlayfs notes: that a directory hides what is below it, where a file is from."""
+    for name in os.listxattr(source):
+        if name.startswith(OVERLAY):
+            os.setxattr(target, name, os.getxattr(source, name))
 
 
 def _dress(target: int | str, kept: Metadata, status: os.stat_result) -> None:

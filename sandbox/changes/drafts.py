@@ -9,10 +9,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sandbox.changes.copies import Copies
 from sandbox.changes.objects import dress, metadata, remove
 from sandbox.dirfd import directory
 
 UPPER, WORK = "upper", "work"
+_COPY, _BEFORE = "copy", "before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,18 @@ class Draft:
     def work(self) -> Path:
         """Return the overlay's working directory."""
         return self.path / WORK
+
+    def renew(self) -> None:
+        """Put a copy in the place of the upper directory: who holds a file of that has another.
+
+        Raises:
+            OSError: no space or no permission.
+        """
+        with opened(self.path) as here:
+            Copies(here, of_layer=True).copy((here, UPPER), _COPY)
+            os.rename(UPPER, _BEFORE, src_dir_fd=here, dst_dir_fd=here)
+            os.rename(_COPY, UPPER, src_dir_fd=here, dst_dir_fd=here)
+            remove(here, _BEFORE)
 
     def drop(self) -> None:
         """Remove it, whatever the command left; absent is as well."""

@@ -86,14 +86,34 @@ class Lander:
         finally:
             self._tidying.leave(draft)  # where it was kept, nothing is left to remove
 
-    def finish(self, ground: Ground, command: Command, *, was_asked: bool) -> Effects | None:
+    def finish(
+        self, ground: Ground, command: Command, *, was_asked: bool, is_alone: bool = True
+    ) -> Effects | None:
         """Commit or hold what the command did, and say what it was; None when it did nothing.
 
-        What cannot be committed now is held, with the reason.
+        What cannot be committed now is held, with the reason. Two commands that end together land
+        one after the other, so that each is judged by what the other left.
+
+        Args:
+            ground: its layer; nothing of the command is alive.
+            command: what was permitted.
+            was_asked: a person said yes to it.
+            is_alone: no other command can have been handed a file of the layer.
         """
         if command.landing.discard:
             return None
         try:
+            with self._store.landing():
+                return self._landed(ground, command, was_asked=was_asked, is_alone=is_alone)
+        except OSError as error:
+            return effects("", Found(), [Reason("not-committed", f"{error}; it was dropped")])
+
+    def _landed(
+        self, ground: Ground, command: Command, *, was_asked: bool, is_alone: bool
+    ) -> Effects | None:
+        try:
+            if not is_alone:
+                ground.draft.renew()
             found = upper.read(ground.draft.upper, Path(ground.about.root))  # 2
             if not found.steps:
                 return effects("", found) if found.left_out else None

@@ -59,6 +59,13 @@ class ChangeStore:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
+    @contextmanager
+    def landing(self) -> Iterator[None]:
+        """Land one command's changes: what is judged is what stands there when they arrive."""
+        with (self._base / "landing").open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
     def _make(self) -> None:
         if not (self._base / _DIRECTORIES[-1]).is_dir():
             self._base.mkdir(mode=0o700, parents=True, exist_ok=True)

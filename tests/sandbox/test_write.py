@@ -3,6 +3,8 @@
 import os
 import socket
 import subprocess
+import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +57,29 @@ async def written(rig: Rig, name: str) -> None:
     while not list(rig.state.glob(f"changes/drafts/*/upper/{name}")):  # no event
         await anyio.sleep(0.02)
         assert anyio.current_time() < until
+
+
+@pytest.mark.threat("T09")
+async def test_halves_of_a_git_directory_that_land_at_once_are_held(rig, monkeypatch):
+    (rig.workspace / "x").mkdir()
+    both = threading.Barrier(2)
+
+    def judged(*_: object) -> tuple[Reason, ...]:
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.5)  # while one is judged, the other is not
+        return ()
+
+    monkeypatch.setattr(rig.runner._lander, "_judge", judged)
+    halves = "mkdir x/objects x/refs", "echo ref: refs/heads/a > x/HEAD; echo > x/config"
+    found = []
+
+    async def half(text: str) -> None:
+        found.append((await ran(rig, text))[1])
+
+    async with anyio.create_task_group() as tasks:
+        for text in halves:
+            tasks.start_soon(half, text)
+    assert [bool(one.held) for one in found] == [False, True], found
 
 
 async def act(rig: Rig, action: object) -> ChangesOutcome:

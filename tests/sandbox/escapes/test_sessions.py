@@ -42,6 +42,22 @@ while time.monotonic() < end:
     for _ in range(50): libc.renameat2(-100, b"nested", -100, b"decoy", 2)
 """
 
+# One hands what it has open in its copy of the workspace to another, which waits for its end.
+TAKES = """
+import os, socket, time
+s = socket.socket(1); s.bind("/tmp/hand"); s.listen(); c, _ = s.accept()
+_, (kept, made), _, _ = socket.recv_fds(c, 1, 2); c.send(b"x")
+while not os.path.exists("/tmp/go"): time.sleep(0.01)
+os.pwrite(kept, b"evil", 0); print("wrote", flush=True)
+os.open("evil", os.O_CREAT | os.O_WRONLY, dir_fd=made)
+"""
+HANDS = """
+import os, socket
+os.makedirs("made/inner"); kept = os.open("kept", os.O_CREAT | os.O_RDWR); os.write(kept, b"good")
+s = socket.socket(1); s.connect("/tmp/hand")
+socket.send_fds(s, [b"x"], [kept, os.open("made", os.O_RDONLY)]); s.recv(1)
+"""
+
 
 @pytest.fixture
 def rig(tmp_path):
@@ -63,9 +79,9 @@ def seats() -> list[int]:
     found, waiting = [], [os.getpid()]
     while waiting:
         pid = waiting.pop()
-        for children in Path(f"/proc/{pid}/task").glob("*/children"):
-            waiting += [int(child) for child in children.read_text().split()]
         with suppress(OSError):  # it may have ended since
+            for children in Path(f"/proc/{pid}/task").glob("*/children"):
+                waiting += [int(child) for child in children.read_text().split()]
             if b"seat.py" in Path(f"/proc/{pid}/cmdline").read_bytes():
                 found.append(pid)
     return found
@@ -89,6 +105,35 @@ async def test_one_session_does_not_see_anothers_files(rig, profile):
     await run(rig, leave, profile, "one")
     assert (await run(rig, look, profile, "one")).stdout.head == b"2\n"
     assert (await run(rig, look, profile, "two")).stdout.head == b"0\n"
+
+
+@pytest.mark.threat("T13")
+@pytest.mark.parametrize("profile", ["read", "write", "live"])
+async def test_a_cell_whose_directories_a_command_shut_is_replaced(rig, profile):
+    (rig.workspace / "a").write_text("1")
+    above = " ".join(map(str, rig.workspace.parents))
+    await run(rig, f"chmod 0 $HOME /tmp /var/tmp /dev/shm {above}", profile)
+    for _ in range(2):
+        after = await run(rig, "cat a && touch /tmp/b $HOME/b", profile)
+        assert (after.status, after.stdout.head) == ("ok", b"1"), after
+
+
+@pytest.mark.threat("T27")
+async def test_what_landed_is_nobodys_to_change_who_was_handed_it_before(rig):
+    async with anyio.create_task_group() as tasks:
+        said = []
+
+        async def take() -> None:
+            said.append(await run(rig, f"exec python3 -c '{TAKES}'"))
+
+        tasks.start_soon(take)
+        until = "while [ ! -S /tmp/hand ]; do sleep 0.01; done"
+        handed = await run(rig, f"{until}; exec python3 -c '{HANDS}'")
+        assert handed.effects.created == ("kept", "made", "made/inner"), handed
+        await run(rig, "touch /tmp/go")
+    assert said[0].stdout.head == b"wrote\n", said[0]
+    assert (rig.workspace / "kept").read_text() == "good"
+    assert [one.name for one in (rig.workspace / "made").iterdir()] == ["inner"]
 
 
 @pytest.mark.threat("T02")

@@ -79,6 +79,16 @@ async def test_a_program_that_hard_codes_an_address_is_refused_and_told(online: 
     assert online.world.seen() == []
 
 
+@pytest.mark.threat("T28")
+@pytest.mark.parametrize("profile", ["read", "write", "live"])
+async def test_no_connection_can_be_handed_to_a_command_without_a_network(net: Net, profile: str):
+    # A connection is handed on by a local socket, for which /tmp, the session's, has room.
+    opens = "socket.socketpair(); print(1, flush=True); socket.socket(socket.AF_UNIX)"
+    outcome = await net.run(f"python3 -c 'import socket; {opens}'", profile)
+    assert outcome.stdout.head == b"1\n", outcome
+    assert b"Address family not supported" in outcome.stderr.head
+
+
 async def test_pip_installs_into_the_workspace(online: Net):
     simple = online.world.directory / "files" / "simple" / "tiny"
     simple.mkdir(parents=True, exist_ok=True)

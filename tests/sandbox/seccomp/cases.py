@@ -77,6 +77,8 @@ BY_ARGUMENT = [
     *(Case("openat", (ALL, BAD, flags, SET_GID)) for flags in (os.O_CREAT, os.O_TMPFILE)),
     Case("renameat2", (ALL, BAD, ALL, BAD, 4)), Case("move_pages", (NOBODY, 0, 0, 0, 0, ALL)),
     Case("migrate_pages", (NOBODY, 0, BAD, BAD)), Case("prlimit64", (NOBODY, 7, 0, 0)),
+    Case("fcntl", (ALL, 1024, 1)), Case("fallocate", (ALL, 0x1, 0, 4096), errno.EOPNOTSUPP),
+    Case("fallocate", (ALL, 0x11, 0, 4096), errno.EOPNOTSUPP),
 ]  # fmt: skip
 # Where other processes can be named, and nothing else keeps signals from them.
 AMONG_OTHERS = [
