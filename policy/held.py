@@ -15,7 +15,7 @@ HELD_NAMES: Final = frozenset(
     }
 )  # fmt: skip
 HELD_PREFIX: Final = ".permitgate"
-HELD_IN_GIT: Final = frozenset({"hooks", "config", "config.worktree", "commondir"})
+HELD_IN_GIT: Final = frozenset({"hooks", "config", "config.worktree", "commondir", "attributes"})
 HELD_WRITES: Final = frozenset({"fs.write", "fs.create"})
 
 

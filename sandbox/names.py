@@ -9,6 +9,10 @@ HOSTS_READ = frozenset(
         ".github", ".gitlab", ".gitlab-ci.yml", ".circleci", ".travis.yml", "Jenkinsfile",
         "azure-pipelines.yml", ".forgejo", ".gitea", ".woodpecker", ".woodpecker.yml", ".drone.yml",
         ".buildkite", "bitbucket-pipelines.yml", "appveyor.yml", ".appveyor.yml", "cloudbuild.yaml",
+        ".drone.star", ".cirrus.yml", ".cirrus.star", ".semaphore", ".builds", ".build.yml",
+        ".teamcity", ".tekton", ".pipelines", ".vsts-ci.yml", ".zuul.yaml", "zuul.yaml", ".zuul.d",
+        "buildspec.yml", "buildspec.yaml", "bitrise.yml", "codemagic.yaml", "wercker.yml",
+        ".scrutinizer.yml",
     }
 )  # fmt: skip
 PROTECTED_NAMES = HOSTS_READ | frozenset(
@@ -17,19 +21,23 @@ PROTECTED_NAMES = HOSTS_READ | frozenset(
         ".envrc", ".vscode", ".idea", ".mcp.json", ".claude", ".cursor", ".codex", ".agents",
         ".windsurf", ".gemini", ".kiro", ".roo", ".continue", ".zed", ".vs", ".devcontainer",
         ".devcontainer.json", ".gitpod.yml", ".vimrc", ".exrc", ".nvimrc", ".nvim.lua",
-        ".dir-locals.el", ".gdbinit", ".lldbinit", ".mise.toml", "mise.toml",
+        ".dir-locals.el", ".gdbinit", ".lldbinit", ".mise.toml", "mise.toml", ".lvimrc", ".autoenv",
+        ".autoenv.zsh", ".opencode", "opencode.json", "opencode.jsonc", ".amazonq", ".trae",
+        ".qwen", ".augment", ".junie", ".aider.conf.yml",
         # what git and hg run
         ".husky", ".pre-commit-config.yaml", ".pre-commit-config.yml", "lefthook.yml",
-        ".lefthook.yml", ".gitmodules", ".hg",
+        ".lefthook.yml", "lefthook.yaml", "lefthook.toml", ".overcommit.yml",
+        ".simple-git-hooks.json", ".gitmodules", ".hg",
         # a home, if the workspace is one
         ".gitconfig", ".bashrc", ".bash_profile", ".bash_login", ".bash_logout", ".bash_aliases",
         ".profile", ".zshrc", ".zprofile", ".zshenv", ".zlogin", ".zlogout", ".kshrc", ".cshrc",
-        ".tcshrc", ".login", ".inputrc", ".ssh",
+        ".tcshrc", ".login", ".inputrc", ".ssh", ".mkshrc", ".xonshrc", ".bash_completion",
+        "config.fish", "config.nu", "env.nu",
     }
 )  # fmt: skip
 PROTECTED_PREFIX, PROTECTED_SUFFIX = ".permitgate", ".code-workspace"
 # Inside a git directory, at any depth: what makes git run code or look elsewhere.
-GIT_INTERNALS = frozenset({"hooks", "config", "config.worktree", "commondir"})
+GIT_INTERNALS = frozenset({"hooks", "config", "config.worktree", "commondir", "attributes"})
 GIT_PLANS = frozenset({"rebase-merge", "rebase-apply", "sequencer"})  # run when git goes on
 GIT_DATA = frozenset({"objects", "logs", "refs"})  # content by hash, and names: nothing runs
 

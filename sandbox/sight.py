@@ -5,7 +5,7 @@ May touch: the file system, to look. Anything uncertain is `Unseen`, and then no
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +22,7 @@ from sandbox.toolchains import Toolbox
 from sandbox.view import PRIVATE, Sight, system_directories
 
 MAX_HIDDEN = 50  # paths named in one result
+MOST_FOLLOWED = 40  # links on one way, as the kernel has it
 MAX_COVERS = 2_000  # mounts that one view can be made of
 ALWAYS_SHOWN = ("/proc", "/dev")
 WALKED = ("/etc", "/opt", "/usr/local")  # of the system: where files and doors of others may lie
@@ -298,9 +299,29 @@ def _kept(
 
 
 def _behind(masks: Masks, workspace: str) -> tuple[str, ...]:
-    """Return what protected links of a workspace lead to in it: who writes there writes both."""
-    links = {path for path in masks.protected if Path(path).is_symlink()}
-    return tuple(sorted(_guarded(links, workspace)))
+    """Return what protected links of a workspace lead to in it: who writes there writes both.
+
+    It may not be there yet; links on the way to it are among it.
+    """
+    links = [path for path in masks.protected if Path(path).is_symlink()]
+    passed = {one for link in links for one in _passed(link)} - {workspace, *links}
+    return tuple(sorted(one for one in passed if is_within(one, workspace)))
+
+
+def _passed(link: str) -> Iterator[str]:
+    """Yield every link that is followed from a link on, and the place where that ends."""
+    here, rest, followed = "/", link.split("/"), 0
+    while rest:
+        part, *rest = rest
+        at = os.path.normpath(f"{here}/{part}")
+        if followed < MOST_FOLLOWED and Path(at).is_symlink():
+            followed += 1
+            yield at
+            target = os.readlink(at)  # noqa: PTH115  # as it is written
+            here, rest = "/" if target.startswith("/") else here, [*target.split("/"), *rest]
+        else:
+            here = at
+    yield here
 
 
 def _guarded(paths: set[str], workspace: str) -> set[str]:

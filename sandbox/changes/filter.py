@@ -59,9 +59,15 @@ def guarded(found: Found, layers: Layers, behind: tuple[str, ...] = ()) -> dict[
     kept = {change.path: why for change in found.changes if (why := eye.reason(change))}
     targets = [path.removeprefix(f"{layers.root}/") for path in behind]
     for change in found.changes if targets else ():
-        if any(is_within(change.path, target) for target in targets):
+        if any(_reaches(change, target) for target in targets):
             kept.setdefault(change.path, _LINKED)
     return kept
+
+
+def _reaches(change: Change, target: str) -> bool:
+    """Return whether a change is at a place, below it, or a link that may lead to another one."""
+    is_above = change.kind == "symlink" and is_within(target, change.path)
+    return is_above or is_within(change.path, target)
 
 
 def in_git(change: Change) -> bool:

@@ -60,6 +60,33 @@ async def written(rig: Rig, name: str) -> None:
 
 
 @pytest.mark.threat("T09")
+@pytest.mark.parametrize(
+    ("made", "text"),
+    [
+        ("ln -s ../tools/env p/.envrc", "mkdir tools; echo evil > tools/env"),
+        ("ln -s ../one p/.envrc; ln -s tools/env one", "mkdir tools; echo evil > tools/env"),
+        (
+            "mkdir tools; echo o > tools/env; ln -s ../one p/.envrc; ln -s tools/env one",
+            "echo evil > mine; ln -sfn mine one",
+        ),
+        (
+            "mkdir v; echo o > v/env; ln -s v now; ln -s ../now/env p/.envrc",
+            "rm now; mkdir now; echo evil > now/env",
+        ),
+        ("ln -s ../tools/env p/.envrc", "mkdir mine; echo evil > mine/env; ln -s mine tools"),
+        ("ln -s $PWD/tools/env p/.envrc", "mkdir tools; echo evil > tools/env"),
+        ("ln -s .envrc p/.envrc; ln -s ../t p/.mcp.json", "echo evil > t"),
+    ],
+)
+async def test_what_a_protected_link_passes_or_leads_to_is_held_like_the_link(
+    rig: Rig, made: str, text: str
+):
+    await anyio.run_process(["sh", "-c", f"mkdir p; {made}"], cwd=rig.workspace)
+    _, done = await ran(rig, text)
+    assert [one.rule for one in done.held] == ["protected-name"], done
+
+
+@pytest.mark.threat("T09")
 async def test_halves_of_a_git_directory_that_land_at_once_are_held(rig, monkeypatch):
     (rig.workspace / "x").mkdir()
     both = threading.Barrier(2)
