@@ -20,7 +20,8 @@ from policy.programs.words import FETCHED, HOLE, Argument, Stdin
 
 _LONGEST_SCRIPT = 4096
 _MODULE = re.compile(r"[A-Za-z@_][\w@.:-]*")
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+# `env` takes any word with `=` for one, whatever stands before it.
+_ASSIGNMENT = re.compile(r"[^=/]+=")
 
 
 @dataclass(slots=True)
@@ -44,10 +45,17 @@ class Run(Touching):
         elif role.name == "change":
             self.operation(Role("fs.read"), value)
             self.operation(Role("fs.write"), value)
+        elif role.name == "moved":
+            self._moved(role, value)
         elif role.name == "project":
             self.operation(Role("code.exec"), value)
         else:
             self._word(role, value)
+
+    def _moved(self, role: Role, word: Argument) -> None:
+        """Read a file that is then deleted where it was."""
+        self.operation(Role("fs.read", role.other), word)
+        self.operation(Role("fs.delete", role.other), word)
 
     def _word(self, role: Role, word: Argument) -> None:
         match role.name:

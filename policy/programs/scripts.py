@@ -29,7 +29,8 @@ _SOCKETS = re.compile(r"socket|\bconnect\b|fsockopen|inet_aton|/inet/|TCPSocket|
 _SHELLS = re.compile(r"exec|spawn|popen|system|/bin/|sh\b|dup2")
 _EVALUATES = re.compile(r"\b(?:exec|eval|system|loadstring|instance_eval)\b|\|\s*(?:ba)?sh\b")
 _LOOPS = re.compile(r"\b(?:while|until|loop|for)\b")
-_SECRETS = re.compile(r"\$ENV|\benv\b|\bstrenv\b|\benvsubst\b")
+# `.env` and `$env` are a field and a variable of the filter's own.
+_SECRETS = re.compile(r"\$ENV|(?<![.$])\benv\b|\bstrenv\b|\benvsubst\b")
 _LONGEST_EDIT = 512
 # Substitution, transliteration, printing: no block, no `e` flag, no array or call to interpolate.
 _PERL_EDIT = r"""(?:
@@ -44,7 +45,7 @@ _FROM_FILES = re.compile(r"=[@<]|@|^<")
 _MOUNT_SOURCE = re.compile(r"(?:^|,)(?:source|src)=([^,]*)")
 _MOUNT_READ_ONLY = re.compile(r"[:,](?:ro|readonly)\b")
 _DAEMON_SOCKET = re.compile(r"(?:docker|containerd|podman|crio)\.sock$")
-_LOADS = re.compile(r"\b(?:include|import|system|input_filename|load\w*|exec)\b")
+_LOADS = re.compile(r"\b(?:include|import|system|load\w*|exec)\b")
 
 
 def code(text: str) -> Iterator[Finding]:

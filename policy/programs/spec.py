@@ -11,7 +11,7 @@ from typing import NamedTuple
 ROLES_WITHOUT_OPERATION = frozenset(
     {
         "flag", "text", "mode", "rest", "command", "module", "command;", "shell", "cd",
-        "placeholder", "words", "project", "name", "change", "size",
+        "placeholder", "words", "project", "name", "change", "moved", "size",
     }
 )  # fmt: skip
 LANGUAGES = frozenset(
@@ -27,7 +27,7 @@ STRONG = frozenset(
     {
         "shell", "command", "module", "command;", "code.exec", "fs.write", "fs.create", "fs.delete",
         "net.connect", "device.write", "fs.perm", "persistence", "placeholder", "project",
-        "change",
+        "change", "moved",
     }
 )  # fmt: skip
 
