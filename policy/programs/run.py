@@ -203,7 +203,10 @@ class Run(Touching):
     def standard_input(self, role: Role) -> None:
         """Apply the spec's `stdin` role to what is on standard input."""
         stdin = self.stdin
-        if role.name == "words":
+        if role.name == "script:include":
+            if stdin.text is not None:
+                self.value(role, Argument.of(stdin.text))
+        elif role.name == "words":
             hole = self._unseen()
             names = [Argument(one.text.replace(HOLE, hole), one.how) for one in stdin.origins]
             words = [Argument(text) for text in (stdin.text or "").split()]

@@ -41,6 +41,8 @@ _PERL_EDIT = r"""(?:
     (?:[ ](?:if|unless)[ ]/(?:[^/@{}`\\\n]|\\.)*/i?)?
 )"""
 _PERL_EDITS = re.compile(rf"{_PERL_EDIT}(?:\s*;\s*{_PERL_EDIT})*;?", re.X)
+_NAMED = re.compile(r"(?<![\w:/.~*-])[~./][\w./~*-]*[\w*]")
+_INCLUDED = re.compile(r"""(?:include\w*!?|import|embed|incbin)\s*\(?\s*["<']([^">'\n]+)""")
 _FROM_FILES = re.compile(r"=[@<]|@|^<")
 _MOUNT_SOURCE = re.compile(r"(?:^|,)(?:source|src)=([^,]*)")
 _MOUNT_READ_ONLY = re.compile(r"[:,](?:ro|readonly)\b")
@@ -116,7 +118,9 @@ def jq(text: str) -> Iterator[Finding]:
 
 
 def bang(text: str) -> Iterator[Finding]:
-    """Read text of a program in which `!` starts a shell command."""
+    """Read text of a program in which `!` starts a shell command, and files are named."""
+    for match in _NAMED.finditer(text):
+        yield Touches("fs.read", match[0])
     _, mark, after = text.partition("!")
     if mark:
         yield Unknown("a shell command after !")
@@ -154,6 +158,12 @@ def upload(text: str) -> Iterator[Finding]:
             yield Touches("fs.read", name.strip('"'))
 
 
+def include(text: str) -> Iterator[Finding]:
+    """Find the files that a program's text has read into it."""
+    for match in _INCLUDED.finditer(text):
+        yield Touches("fs.read", match[1])
+
+
 def paths(text: str) -> Iterator[Finding]:
     """Read a list of commands that nobody models: each path in it may be read."""
     yield Unknown("commands of another program")
@@ -171,6 +181,7 @@ SCANNERS: Mapping[str, Callable[[str], Iterator[Finding]]] = {
     "paths": paths,
     "perl": perl,
     "bang": bang,
+    "include": include,
     "mount": mount,
     "setting": setting,
     "sql": sql,

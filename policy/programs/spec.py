@@ -17,7 +17,7 @@ ROLES_WITHOUT_OPERATION = frozenset(
 LANGUAGES = frozenset(
     {
         "awk", "sed", "code", "socat", "jq", "paths", "bang", "mount", "perl", "setting", "sql",
-        "upload",
+        "upload", "include",
     }
 )  # fmt: skip
 NO_COMMAND = "_"  # the entry for a command line that ends before a sub-command
