@@ -31,6 +31,20 @@ _EVALUATES = re.compile(r"\b(?:exec|eval|system|loadstring|instance_eval)\b|\|\s
 _LOOPS = re.compile(r"\b(?:while|until|loop|for)\b")
 # `.env` and `$env` are a field and a variable of the filter's own.
 _SECRETS = re.compile(r"\$ENV|(?<![.$])\benv\b|\bstrenv\b|\benvsubst\b")
+# What an interpreter is asked about itself, its libraries and the project: where a name is imported
+# its code runs, as by `python -m`.
+_ABOUT = re.compile(
+    r"""\s*(?:
+      (?P<imports>(?:import\s+[A-Za-z_][\w.]*(?:\s*,\s*[A-Za-z_][\w.]*)*\s*[;\n]\s*)+)
+      print\(\s*(?:[A-Za-z_][\w.]*\.__(?:version|file|path)__
+        | sys\.(?:version(?:_info)?|executable|prefix|platform|path|byteorder|maxsize)
+        | platform\.[a-z_]+\(\))\s*\)
+    | (?:console\.log\(\s*)?process\.(?:versions?|arch|platform|release|execPath)(?:\.\w+)?\s*\)?
+    | (?:console\.log\(\s*)?require\(\s*
+      ["'](?P<read>(?:\./)?(?:[\w@-][\w@.-]*/)*package\.json)["']\s*\)(?:\.\w+)*\s*\)?
+    )\s*;?\s*""",
+    re.X,
+)
 _LONGEST_EDIT = 512
 # Substitution, transliteration, printing: no block, no `e` flag, no array or call to interpolate.
 _PERL_EDIT = r"""(?:
@@ -51,7 +65,17 @@ _LOADS = re.compile(r"\b(?:include|import|system|load\w*|exec)\b")
 
 
 def code(text: str) -> Iterator[Finding]:
-    """Read inline code of a general language: always Unknown, and what its strings show."""
+    """Read inline code of a general language: Unknown unless it only asks for a version.
+
+    Then what its strings show.
+    """
+    about = _ABOUT.fullmatch(text) if len(text) <= _LONGEST_EDIT else None
+    if about is not None:
+        if about["imports"]:
+            yield Touches("code.exec", ".")
+        if about["read"]:
+            yield Touches("fs.read", about["read"])
+        return
     yield Unknown("inline code")
     if _SOCKETS.search(text) and _SHELLS.search(text):
         yield Touches("code.exec", "<network>")
