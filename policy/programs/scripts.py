@@ -27,6 +27,11 @@ _WRITES = re.compile(
 _STARTS = re.compile(r"system|exec|popen|spawn|subprocess|`|run|shell|qx", re.I)
 _SOCKETS = re.compile(r"socket|\bconnect\b|fsockopen|inet_aton|/inet/|TCPSocket|net\.", re.I)
 _SHELLS = re.compile(r"exec|spawn|popen|system|/bin/|sh\b|dup2")
+_FORKS = re.compile(r"(?:\b|_)fork\b")
+_EVERYONE = re.compile(r"\bkill\w*\W[^;\n]{0,40}?(?<![\w.])-1\b")
+# Tcl needs no quotes around a path.
+_TCL_DELETES = re.compile(r"\bfile\s+delete(?:\s+-\w+)*\s+([~/][\w./~*-]*)")
+_EDITOR_DELETES = re.compile(r"\bdelete\(|\bdelete-(?:directory|file)\b")
 _EVALUATES = re.compile(r"\b(?:exec|eval|system|loadstring|instance_eval)\b|\|\s*(?:ba)?sh\b")
 _LOOPS = re.compile(r"\b(?:while|until|loop|for)\b")
 # `.env` and `$env` are a field and a variable of the filter's own.
@@ -35,7 +40,7 @@ _SECRETS = re.compile(r"\$ENV|(?<![.$])\benv\b|\bstrenv\b|\benvsubst\b")
 # its code runs, as by `python -m`.
 _ABOUT = re.compile(
     r"""\s*(?:
-      (?P<imports>(?:import\s+[A-Za-z_][\w.]*(?:\s*,\s*[A-Za-z_][\w.]*)*\s*[;\n]\s*)+)
+      (?P<imports>(?:import\s+[A-Za-z_][\w.]*(?:\s*,\s*[A-Za-z_][\w.]*)*[ \t]*[;\n]\s*)+)
       print\(\s*(?:[A-Za-z_][\w.]*\.__(?:version|file|path)__
         | sys\.(?:version(?:_info)?|executable|prefix|platform|path|byteorder|maxsize)
         | platform\.[a-z_]+\(\))\s*\)
@@ -56,7 +61,7 @@ _PERL_EDIT = r"""(?:
 )"""
 _PERL_EDITS = re.compile(rf"{_PERL_EDIT}(?:\s*;\s*{_PERL_EDIT})*;?", re.X)
 _NAMED = re.compile(r"(?<![\w:/.~*-])[~./][\w./~*-]*[\w*]")
-_INCLUDED = re.compile(r"""(?:include\w*!?|import|embed|incbin)\s*\(?\s*["<']([^">'\n]+)""")
+_INCLUDED = re.compile(r"""(?:include\w*!?|import|embed|incbin)\s*(?:\(\s*)?["<']([^">'\n]+)""")
 _FROM_FILES = re.compile(r"=[@<]|@|^<")
 _MOUNT_SOURCE = re.compile(r"(?:^|,)(?:source|src)=([^,]*)")
 _MOUNT_READ_ONLY = re.compile(r"[:,](?:ro|readonly)\b")
@@ -65,30 +70,41 @@ _LOADS = re.compile(r"\b(?:include|import|system|load\w*|exec)\b")
 
 
 def code(text: str) -> Iterator[Finding]:
-    """Read inline code of a general language: Unknown unless it only asks for a version.
-
-    Then what its strings show.
-    """
+    """Read inline code of a general language: Unknown, and what it shows, unless it only asks."""
     about = _ABOUT.fullmatch(text) if len(text) <= _LONGEST_EDIT else None
-    if about is not None:
-        if about["imports"]:
-            yield Touches("code.exec", ".")
-        if about["read"]:
-            yield Touches("fs.read", about["read"])
+    if about is None:
+        yield Unknown("inline code")
+        yield from _calls(text)
+        yield from _strings(text)
         return
-    yield Unknown("inline code")
+    if about["imports"]:
+        yield Touches("code.exec", ".")
+    if about["read"]:
+        yield Touches("fs.read", about["read"])
+
+
+def _calls(text: str) -> Iterator[Finding]:
+    """Yield what inline code does by the names of what it calls."""
     if _SOCKETS.search(text) and _SHELLS.search(text):
         yield Touches("code.exec", "<network>")
-    if re.search(r"\bfork\b", text) and _LOOPS.search(text):
+    if _EVERYONE.search(text):
+        yield Touches("proc.signal", "-1")
+    if _FORKS.search(text) and _LOOPS.search(text):
         yield Touches("resource.exhaust", "function fork in a loop")
+    for match in _TCL_DELETES.finditer(text):
+        yield Touches("fs.delete", match[1])
+    for match in _RUBY_COMMAND.finditer(text):
+        yield Runs(match[1])
+
+
+def _strings(text: str) -> Iterator[Finding]:
+    """Yield what inline code does to the paths and commands in its strings."""
     operation = (
         "fs.delete" if _DELETES.search(text) else "fs.write" if _WRITES.search(text) else "fs.read"
     )
     # Two literals side by side, or joined by an operator, are one to most languages.
     for literal in dict.fromkeys((*_literals(text), *_literals(_JOINED.sub("", text)))):
         yield from _literal(literal, operation, text)
-    for match in _RUBY_COMMAND.finditer(text):
-        yield Runs(match[1])
 
 
 def _literals(text: str) -> Iterator[str]:
@@ -103,6 +119,7 @@ def perl(text: str) -> Iterator[Finding]:
 
 
 def _literal(literal: str, operation: str, text: str) -> Iterator[Finding]:
+    literal = literal.lstrip("<>+ ")  # how perl opens a file stands before its name
     if re.match(r"(?:https?|ftp)://", literal):
         yield Touches("net.connect", literal)
         if _EVALUATES.search(text):
@@ -191,9 +208,10 @@ def include(text: str) -> Iterator[Finding]:
 def paths(text: str) -> Iterator[Finding]:
     """Read a list of commands that nobody models: each path in it may be read."""
     yield Unknown("commands of another program")
+    operation = "fs.delete" if _EDITOR_DELETES.search(text) else "fs.read"
     for word in re.findall(r"[\w./~-]+", text):
         if word[0] in "~/." and "/" in word:
-            yield Touches("fs.read", word)
+            yield Touches(operation, word)
 
 
 SCANNERS: Mapping[str, Callable[[str], Iterator[Finding]]] = {
