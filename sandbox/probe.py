@@ -105,7 +105,7 @@ def probe(toolchains: Choice = "auto", state_dir: Path | None = None) -> HostFac
         machine=platform.machine(),
         landlock_abi=landlock.abi() if seen["landlock"] != "absent" else 0,
         uid=os.getuid(),
-        user=getpass.getuser(),
+        user=_user(),
         home=home,
         path_entries=safe_entries(f"{os.environ.get('PATH', '')}:{STANDARD_PATH}"),
         system=system,
@@ -125,6 +125,13 @@ def _rung(seen: Mapping[str, Seen]) -> Rung:
         return "namespaces"
     has_filters = seen["landlock"] != "absent" and seen["seccomp"] == "enforced"
     return "landlock" if has_filters else "none"
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a number without a name, as in some containers
+        return f"uid-{os.geteuid()}"
 
 
 def system_paths() -> SystemPaths:

@@ -178,6 +178,8 @@ class _Sorter:
         for at, letter in enumerate(word.text[1:], start=1):
             name = "-" + letter
             option = self._spec.options.get(name)
+            if option is None and letter.isdigit():
+                option = self._spec.options.get("-#")
             if option is None:
                 self._line.unknown.append(word)
                 self._line.doubtful = True

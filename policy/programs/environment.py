@@ -35,7 +35,12 @@ _HARMLESS = frozenset(
         "GOOS", "GOARCH", "RUST_BACKTRACE", "RUST_LOG", "NODE_ENV",
         "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "PYTHONUTF8",
         "GIT_PAGER_IN_USE", "GIT_OPTIONAL_LOCKS", "SYSTEMD_COLORS", "AWS_REGION",
-        "AWS_DEFAULT_REGION", "CARGO_TERM_COLOR", "GIT_TERMINAL_PROMPT",
+        "AWS_DEFAULT_REGION", "CARGO_TERM_COLOR", "GIT_TERMINAL_PROMPT", "MANWIDTH",
+        "HISTTIMEFORMAT", "PGCONNECT_TIMEOUT", "PGTZ", "PGDATESTYLE",
+        "NPM_CONFIG_COLOR", "NPM_CONFIG_LOGLEVEL", "npm_config_loglevel", "PIP_NO_COLOR",
+        "PIP_DISABLE_PIP_VERSION_CHECK", "UV_NO_PROGRESS", "ANSIBLE_NOCOLOR",
+        "ANSIBLE_FORCE_COLOR", "TF_IN_AUTOMATION", "DOCKER_CLI_HINTS", "COMPOSE_ANSI",
+        "SYSTEMD_URLIFY", "GIT_LITERAL_PATHSPECS", "GIT_FLUSH", "RUST_MIN_STACK",
     }
 )  # fmt: skip
 _FLAGS = r"-(?:O\w*|g\w*|W[a-z][\w=-]*|std=[\w+]+|D\w+(?:=\w+)?|m[\w=-]+|pipe|pthread)"
@@ -53,8 +58,12 @@ _PLAIN_WORDS = {
     "PYTHONWARNINGS": "error|ignore|default|always|once|module",
     "LESS": "-?[FRXSiIgMmNJq]+",
     **dict.fromkeys(("CC", "CXX", "LD", "CPP"), r"(?:gcc|g\+\+|clang|clang\+\+|cc|c\+\+)(?:-\d+)?"),
-    **dict.fromkeys(("EDITOR", "VISUAL", "GIT_EDITOR", "GIT_SEQUENCE_EDITOR"), "true|:|cat"),
+    **dict.fromkeys(
+        ("EDITOR", "VISUAL", "GIT_EDITOR", "GIT_SEQUENCE_EDITOR"),
+        ":|(?:/usr/bin/|/bin/)?(?:true|cat)",
+    ),
 }
+_NAME = re.compile(r"[A-Za-z_]\w*", re.A)
 _SAID = re.compile(r"GIT_(?:AUTHOR|COMMITTER)_(?:NAME|EMAIL|DATE)|GIT_MERGE_AUTOEDIT")
 _ROOTS_OWN = re.compile(r"/(?:usr|bin|sbin|snap)(?:/[\w-][\w.-]*)*")
 _PAGERS = frozenset({"PAGER", "GIT_PAGER", "MANPAGER", "SYSTEMD_PAGER", "AWS_PAGER"})
@@ -70,7 +79,13 @@ _PLAIN_LOCALE = re.compile(r"(?:C|POSIX|[a-z]{2,3}(?:_[A-Z]{2})?)(?:\.(?:UTF|utf
 
 
 def poison(name: str, value: str, program: str = "") -> tuple[Access, ...]:
-    """Return the access of setting a variable for a program: none if it steers none."""
+    """Return the access of setting a variable for a program: none if it steers none.
+
+    A name that no assignment can have comes in by `env`, and means what a shell left there:
+    `BASH_FUNC_ls%%` is a function.
+    """
+    if not _NAME.fullmatch(name):
+        return (Access("env.poison", name, "exact", program),)
     if name in _HARMLESS or (name in _PAGERS and value in ("cat", "")):
         return ()
     # A locale that names a path would be a file of the caller's choice.
@@ -78,7 +93,7 @@ def poison(name: str, value: str, program: str = "") -> tuple[Access, ...]:
         return ()
     if _is_plain(name, value):
         return ()
-    if not _STEERS.fullmatch(re.sub(r"\W", "", name)):
+    if not _STEERS.fullmatch(name):
         return ()
     return (Access("env.poison", name, "exact", program),)
 

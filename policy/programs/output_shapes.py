@@ -35,7 +35,10 @@ _PICKS = re.compile(
     re.S,
 )
 _PODS = frozenset({"po", "pod", "pods"})
-_QUIET = re.compile(r"(?:container |image )?(?:ps|ls|images) (?:-a )?-a?qa?(?: -a)?(?: [^- ]\S*)?")
+_QUIET = re.compile(
+    r"(?:container |image )?(?:ps|ls|images) (?:-[al] )?"
+    r"(?:-a?qa?(?: -a)?(?: [^- ]\S*)?|--format[ =]\{\{ ?\.ID ?\}\})"
+)
 _CONVERSION = re.compile(r"%([-_0^#]?)(.)", re.S)
 
 

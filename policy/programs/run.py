@@ -20,7 +20,8 @@ from policy.programs.words import FETCHED, HOLE, Argument, Stdin
 
 _LONGEST_SCRIPT = 4096
 _MODULE = re.compile(r"[A-Za-z@_][\w@.:-]*")
-_ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+# `env` takes any word with `=` for one, whatever stands before it.
+_ASSIGNMENT = re.compile(r"[^=/]+=")
 _COMMENT = re.compile(r"//+\s")  # what a line of many languages begins with, and no path
 
 
@@ -45,10 +46,17 @@ class Run(Touching):
         elif role.name == "change":
             self.operation(Role("fs.read"), value)
             self.operation(Role("fs.write"), value)
+        elif role.name == "moved":
+            self._moved(role, value)
         elif role.name == "project":
             self.operation(Role("code.exec"), value)
         else:
             self._word(role, value)
+
+    def _moved(self, role: Role, word: Argument) -> None:
+        """Read a file that is then deleted where it was."""
+        self.operation(Role("fs.read", role.other), word)
+        self.operation(Role("fs.delete", role.other), word)
 
     def _word(self, role: Role, word: Argument) -> None:
         match role.name:
@@ -196,7 +204,10 @@ class Run(Touching):
     def standard_input(self, role: Role) -> None:
         """Apply the spec's `stdin` role to what is on standard input."""
         stdin = self.stdin
-        if role.name == "words":
+        if role.name == "script:include":
+            if stdin.text is not None:
+                self.value(role, Argument.of(stdin.text))
+        elif role.name == "words":
             hole = self._unseen()
             names = [Argument(one.text.replace(HOLE, hole), one.how) for one in stdin.origins]
             words = [Argument(text) for text in (stdin.text or "").split()]

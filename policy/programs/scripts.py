@@ -27,9 +27,29 @@ _WRITES = re.compile(
 _STARTS = re.compile(r"system|exec|popen|spawn|subprocess|`|run|shell|qx", re.I)
 _SOCKETS = re.compile(r"socket|\bconnect\b|fsockopen|inet_aton|/inet/|TCPSocket|net\.", re.I)
 _SHELLS = re.compile(r"exec|spawn|popen|system|/bin/|sh\b|dup2")
+_FORKS = re.compile(r"(?:\b|_)fork\b")
+_EVERYONE = re.compile(r"\bkill\w*\W[^;\n]{0,40}?(?<![\w.])-1\b")
+# Tcl needs no quotes around a path.
+_TCL_DELETES = re.compile(r"\bfile\s+delete(?:\s+-\w+)*\s+([~/][\w./~*-]*)")
+_EDITOR_DELETES = re.compile(r"\bdelete\(|\bdelete-(?:directory|file)\b")
 _EVALUATES = re.compile(r"\b(?:exec|eval|system|loadstring|instance_eval)\b|\|\s*(?:ba)?sh\b")
 _LOOPS = re.compile(r"\b(?:while|until|loop|for)\b")
-_SECRETS = re.compile(r"\$ENV|\benv\b|\bstrenv\b|\benvsubst\b")
+# `.env` and `$env` are a field and a variable of the filter's own.
+_SECRETS = re.compile(r"\$ENV|(?<![.$])\benv\b|\bstrenv\b|\benvsubst\b")
+# What an interpreter is asked about itself, its libraries and the project: where a name is imported
+# its code runs, as by `python -m`.
+_ABOUT = re.compile(
+    r"""\s*(?:
+      (?P<imports>(?:import\s+[A-Za-z_][\w.]*(?:\s*,\s*[A-Za-z_][\w.]*)*[ \t]*[;\n]\s*)+)
+      print\(\s*(?:[A-Za-z_][\w.]*\.__(?:version|file|path)__
+        | sys\.(?:version(?:_info)?|executable|prefix|platform|path|byteorder|maxsize)
+        | platform\.[a-z_]+\(\))\s*\)
+    | (?:console\.log\(\s*)?process\.(?:versions?|arch|platform|release|execPath)(?:\.\w+)?\s*\)?
+    | (?:console\.log\(\s*)?require\(\s*
+      ["'](?P<read>(?:\./)?(?:[\w@-][\w@.-]*/)*package\.json)["']\s*\)(?:\.\w+)*\s*\)?
+    )\s*;?\s*""",
+    re.X,
+)
 _LONGEST_EDIT = 512
 # Substitution, transliteration, printing: no block, no `e` flag, no array or call to interpolate.
 _PERL_EDIT = r"""(?:
@@ -40,28 +60,51 @@ _PERL_EDIT = r"""(?:
     (?:[ ](?:if|unless)[ ]/(?:[^/@{}`\\\n]|\\.)*/i?)?
 )"""
 _PERL_EDITS = re.compile(rf"{_PERL_EDIT}(?:\s*;\s*{_PERL_EDIT})*;?", re.X)
+_NAMED = re.compile(r"(?<![\w:/.~*-])[~./][\w./~*-]*[\w*]")
+_INCLUDED = re.compile(r"""(?:include\w*!?|import|embed|incbin)\s*(?:\(\s*)?["<']([^">'\n]+)""")
 _FROM_FILES = re.compile(r"=[@<]|@|^<")
 _MOUNT_SOURCE = re.compile(r"(?:^|,)(?:source|src)=([^,]*)")
 _MOUNT_READ_ONLY = re.compile(r"[:,](?:ro|readonly)\b")
 _DAEMON_SOCKET = re.compile(r"(?:docker|containerd|podman|crio)\.sock$")
-_LOADS = re.compile(r"\b(?:include|import|system|input_filename|load\w*|exec)\b")
+_LOADS = re.compile(r"\b(?:include|import|system|load\w*|exec)\b")
 
 
 def code(text: str) -> Iterator[Finding]:
-    """Read inline code of a general language: always Unknown, and what its strings show."""
-    yield Unknown("inline code")
+    """Read inline code of a general language: Unknown, and what it shows, unless it only asks."""
+    about = _ABOUT.fullmatch(text) if len(text) <= _LONGEST_EDIT else None
+    if about is None:
+        yield Unknown("inline code")
+        yield from _calls(text)
+        yield from _strings(text)
+        return
+    if about["imports"]:
+        yield Touches("code.exec", ".")
+    if about["read"]:
+        yield Touches("fs.read", about["read"])
+
+
+def _calls(text: str) -> Iterator[Finding]:
+    """Yield what inline code does by the names of what it calls."""
     if _SOCKETS.search(text) and _SHELLS.search(text):
         yield Touches("code.exec", "<network>")
-    if re.search(r"\bfork\b", text) and _LOOPS.search(text):
+    if _EVERYONE.search(text):
+        yield Touches("proc.signal", "-1")
+    if _FORKS.search(text) and _LOOPS.search(text):
         yield Touches("resource.exhaust", "function fork in a loop")
+    for match in _TCL_DELETES.finditer(text):
+        yield Touches("fs.delete", match[1])
+    for match in _RUBY_COMMAND.finditer(text):
+        yield Runs(match[1])
+
+
+def _strings(text: str) -> Iterator[Finding]:
+    """Yield what inline code does to the paths and commands in its strings."""
     operation = (
         "fs.delete" if _DELETES.search(text) else "fs.write" if _WRITES.search(text) else "fs.read"
     )
     # Two literals side by side, or joined by an operator, are one to most languages.
     for literal in dict.fromkeys((*_literals(text), *_literals(_JOINED.sub("", text)))):
         yield from _literal(literal, operation, text)
-    for match in _RUBY_COMMAND.finditer(text):
-        yield Runs(match[1])
 
 
 def _literals(text: str) -> Iterator[str]:
@@ -76,6 +119,7 @@ def perl(text: str) -> Iterator[Finding]:
 
 
 def _literal(literal: str, operation: str, text: str) -> Iterator[Finding]:
+    literal = literal.lstrip("<>+ ")  # how perl opens a file stands before its name
     if re.match(r"(?:https?|ftp)://", literal):
         yield Touches("net.connect", literal)
         if _EVALUATES.search(text):
@@ -115,7 +159,9 @@ def jq(text: str) -> Iterator[Finding]:
 
 
 def bang(text: str) -> Iterator[Finding]:
-    """Read text of a program in which `!` starts a shell command."""
+    """Read text of a program in which `!` starts a shell command, and files are named."""
+    for match in _NAMED.finditer(text):
+        yield Touches("fs.read", match[0])
     _, mark, after = text.partition("!")
     if mark:
         yield Unknown("a shell command after !")
@@ -153,12 +199,19 @@ def upload(text: str) -> Iterator[Finding]:
             yield Touches("fs.read", name.strip('"'))
 
 
+def include(text: str) -> Iterator[Finding]:
+    """Find the files that a program's text has read into it."""
+    for match in _INCLUDED.finditer(text):
+        yield Touches("fs.read", match[1])
+
+
 def paths(text: str) -> Iterator[Finding]:
     """Read a list of commands that nobody models: each path in it may be read."""
     yield Unknown("commands of another program")
+    operation = "fs.delete" if _EDITOR_DELETES.search(text) else "fs.read"
     for word in re.findall(r"[\w./~-]+", text):
         if word[0] in "~/." and "/" in word:
-            yield Touches("fs.read", word)
+            yield Touches(operation, word)
 
 
 SCANNERS: Mapping[str, Callable[[str], Iterator[Finding]]] = {
@@ -170,6 +223,7 @@ SCANNERS: Mapping[str, Callable[[str], Iterator[Finding]]] = {
     "paths": paths,
     "perl": perl,
     "bang": bang,
+    "include": include,
     "mount": mount,
     "setting": setting,
     "sql": sql,

@@ -11,13 +11,13 @@ from typing import NamedTuple
 ROLES_WITHOUT_OPERATION = frozenset(
     {
         "flag", "text", "mode", "rest", "command", "module", "command;", "shell", "cd",
-        "placeholder", "words", "project", "name", "change", "size",
+        "placeholder", "words", "project", "name", "change", "moved", "size",
     }
 )  # fmt: skip
 LANGUAGES = frozenset(
     {
         "awk", "sed", "code", "socat", "jq", "paths", "bang", "mount", "perl", "setting", "sql",
-        "upload",
+        "upload", "include",
     }
 )  # fmt: skip
 NO_COMMAND = "_"  # the entry for a command line that ends before a sub-command
@@ -27,7 +27,7 @@ STRONG = frozenset(
     {
         "shell", "command", "module", "command;", "code.exec", "fs.write", "fs.create", "fs.delete",
         "net.connect", "device.write", "fs.perm", "persistence", "placeholder", "project",
-        "change",
+        "change", "moved",
     }
 )  # fmt: skip
 

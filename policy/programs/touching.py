@@ -145,7 +145,7 @@ class Touching(ABC):
         elif name not in PATH_OPERATIONS:
             self._no_path(name, word)
         elif text in ("-", "/dev/stdin"):
-            if name == "code.exec":
+            if name == "code.exec" or self.reads.name == "script:include":
                 self.standard_input(self.reads)
         else:
             self._path(name, word)
@@ -196,7 +196,7 @@ class Touching(ABC):
             settled = path.text.startswith("/dev/") and self._is_harmless_device(name, path.text)
         if not settled:
             how = path.how
-            if name == "code.exec" and word.how != "exact":
+            if name == "code.exec" and word.how != "exact" and not self.builds:
                 how = "dynamic"  # which of the files runs is not known
             self.accesses.append(Access(name, path.text, how, self.program))
             if "/../" in text:

@@ -15,6 +15,7 @@ from policy.programs.environment import command_in, is_own_code, leads_outside, 
         ("NODE_OPTIONS", "-r x"), ("PYTHONPATH", "."), ("PERL5OPT", "-Mx"), ("LC_ALL", "../x"),
         ("TAR_OPTIONS", "x"), ("JAVA_TOOL_OPTIONS", "x"), ("GOFLAGS", "x"), ("CC", "x"),
         ("HTTPS_PROXY", "x"), ("MY_PAGER", "x"), ("LESSOPEN", "|x"), ("HOME", "/x"),
+        ("BASH_FUNC_ls%%", "() { x; }"), ("a b", "x"), ("1", "x"), ("GIT_EDITOR", "/opt/true"),
         ("PYTEST_PLUGINS", "x"), ("ANT_ARGS", "x"), ("INPUTRC", "x"), ("MAKEFILES", "x"),
     ],
 )  # fmt: skip
@@ -27,6 +28,7 @@ def test_a_variable_that_steers_a_program_is_poison(name, value):
     [
         ("FOO", "x"), ("NODE_ENV", "test"), ("PAGER", "cat"), ("GIT_PAGER", ""), ("LC_ALL", "C"),
         ("LANG", "en_US.UTF-8"), ("GOOS", "linux"), ("CI", "1"), ("i", "0"),
+        ("GIT_EDITOR", "/bin/true"), ("GIT_SEQUENCE_EDITOR", ":"), ("MANWIDTH", "80"),
     ],
 )  # fmt: skip
 def test_other_variables_are_not(name, value):
