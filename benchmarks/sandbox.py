@@ -146,7 +146,7 @@ async def _rows(base: Path) -> list[Row]:
 
 
 async def _starts(bench: _Bench) -> list[Row]:
-    true, writing = ("/bin/true",), ("/bin/bash", "-c", TEN)
+    true, writing = ("/bin/true",), ("/bin/sh", "-c", TEN)
     works: list[Callable[[], Awaitable[object]]] = [
         partial(bench.plain, true),
         partial(bench.in_bwrap, true),
