@@ -37,6 +37,7 @@ class Masks:
     directories: tuple[str, ...] = ()
     git_directories: tuple[str, ...] = ()
     protected: tuple[str, ...] = ()
+    twins: tuple[str, ...] = ()  # other names of protected files
     plans: tuple[str, ...] = ()  # in git directories: what git runs when it goes on
     pins: tuple[str, ...] = ()  # directories above denied names: moved away, the name would change
     unsearched: tuple[str, ...] = ()  # among the directories: they could not be looked into
@@ -54,7 +55,7 @@ class _Place:
 
 
 NOTABLE = (
-    "files", "directories", "links", "secrets", "git", "protected", "plans", "unsearched",
+    "files", "directories", "links", "secrets", "git", "protected", "twins", "plans", "unsearched",
 )  # fmt: skip
 
 
@@ -68,6 +69,7 @@ class _Listing:
     secrets: list[str] = field(default_factory=list)  # denied files, which may have other names
     git: list[str] = field(default_factory=list)
     protected: list[str] = field(default_factory=list)
+    twins: list[str] = field(default_factory=list)  # other names of protected files
     plans: list[str] = field(default_factory=list)
     unsearched: list[str] = field(default_factory=list)
     below: list[_Place] = field(default_factory=list)
@@ -276,12 +278,18 @@ def _keep(entry: os.DirEntry[str], listing: _Listing, *, is_directory: bool, in_
 
 
 def _add_other_names(found: _Listing, seen: list[_Listing]) -> None:
-    """Add every name, in the directories seen, of a denied file that has more than one."""
-    linked = set()
-    for path in found.secrets:
+    """Add every name, in the directories seen, of a denied or protected file that has several."""
+    found.files += _other_names(found.secrets, found, seen)
+    found.twins += _other_names(found.protected, found, seen)
+
+
+def _other_names(paths: list[str], found: _Listing, seen: list[_Listing]) -> list[str]:
+    linked, others = set(), list[str]()
+    for path in paths:
         with suppress(OSError):
             status = os.lstat(path)
-            linked |= {(status.st_dev, status.st_ino)} if status.st_nlink > 1 else set()
+            is_linked = stat.S_ISREG(status.st_mode) and status.st_nlink > 1
+            linked |= {(status.st_dev, status.st_ino)} if is_linked else set()
     inodes = {inode for _, inode in linked}
     for listing in seen if linked else ():
         if inodes.isdisjoint(listing.inodes):
@@ -289,9 +297,10 @@ def _add_other_names(found: _Listing, seen: list[_Listing]) -> None:
         try:
             with os.scandir(listing.path) as entries:
                 named = ((entry.path, entry.stat(follow_symlinks=False)) for entry in entries)
-                found.files += [path for path, s in named if (s.st_dev, s.st_ino) in linked]
+                others += [path for path, s in named if (s.st_dev, s.st_ino) in linked]
         except OSError:
             found.unsearched.append(listing.path)
+    return others
 
 
 def _is_door(entry: os.DirEntry[str]) -> bool:
@@ -343,6 +352,7 @@ def _masks(found: _Listing, tops: list[str], *, complete: bool) -> Masks:
         directories=_visible(directories, tops),
         git_directories=tuple(found.git),
         protected=tuple(found.protected),
+        twins=tuple(found.twins),
         plans=tuple(found.plans),
         pins=_visible({above for path in denied for above in _above(path, tops)}, tops),
         unsearched=tuple(found.unsearched),

@@ -289,7 +289,8 @@ def _kept(
         return (), ()
     workspace = profile.workspace
     places = {*masks.git_directories, *masks.pins}
-    kept = {*masks.protected, *(() if profile.git_places_files else masks.plans)}
+    plans = () if profile.git_places_files else masks.plans
+    kept = {*masks.protected, *masks.twins, *plans}
     free = {
         path
         for path in places | kept

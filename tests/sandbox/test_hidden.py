@@ -178,6 +178,14 @@ async def test_what_a_protected_link_leads_to_is_read_only(rig: Rig):
     assert "Held back" in swapped.message
 
 
+@pytest.mark.threat("T09")
+async def test_a_protected_file_is_read_only_under_every_name_it_has(rig: Rig):
+    (rig.workspace / ".bashrc").write_text("kept")
+    os.link(rig.workspace / ".bashrc", rig.workspace / "notes")
+    await rig.run(rig.script("echo evil >> notes; ln .bashrc more; echo evil >> more", "live"))
+    assert (rig.workspace / ".bashrc").read_text() == "kept"
+
+
 # What is said
 
 
