@@ -61,6 +61,10 @@ REFUSALS: Hints = (
         b"Invalid cross-device link",
         "a directory was renamed, which a copy of the workspace refuses; ask with profile: live",
     ),
+    (
+        b"hardlink different from source",
+        "a copy of the workspace gives linked files new numbers; clone with --no-hardlinks",
+    ),
 )
 NO_NETWORK = "the profile has no network; name the hosts it needs: exec with network: [...]"
 WITHOUT_NETWORK: Hints = tuple(
@@ -410,8 +414,8 @@ class CommandRunner:
             message = f"{message} {met('tmp', command.limits)} Both were emptied.".strip()
         if held:
             message = (message + " " if message else "") + (
-                f"Held back, moved to {self._state_dir}/held: {', '.join(held)} "
-                "(names that make other tools run code)."
+                f"Held back, as these names make other tools run code: {', '.join(held)}. "
+                f"What was moved is in {self._state_dir}/held."
             )
         return CommandOutcome(
             status, end.exit_code, end.signal, ended.duration_ms, ended.stdout, ended.stderr,

@@ -62,8 +62,8 @@ class ChangeStore:
     @contextmanager
     def landing(self) -> Iterator[None]:
         """Land one command's changes: what is judged is what stands there when they arrive."""
-        with (self._base / "landing").open("wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with opened(self._base / "sets") as sets:
+            fcntl.flock(sets, fcntl.LOCK_EX)
             yield
 
     def _make(self) -> None:
