@@ -117,11 +117,19 @@ def _names_meet(left: Name, right: Name) -> bool:
     return _tokens_meet(left.tokens, right.tokens)
 
 
+def _stars(right: Sequence[Token]) -> list[bool]:
+    """Return, for each j, whether right[j:] matches no signs at all."""
+    width = end = len(right)
+    while end and right[end - 1] is None:
+        end -= 1
+    return [False] * end + [True] * (width + 1 - end)
+
+
 def _tokens_meet(left: Sequence[Token], right: Sequence[Token]) -> bool:
     if len(left) * len(right) > MAX_CELLS:
         return True
     width = len(right)
-    below = [all(token is None for token in right[j:]) for j in range(width + 1)]
+    below = _stars(right)
     for token in reversed(left):
         row = [False] * (width + 1)
         row[width] = token is None and below[width]
@@ -157,6 +165,8 @@ def _name_inside(left: Name, right: Name) -> bool:
     for end in (0, -1):
         if left.tokens[end] is None and right.tokens[end] is not None:
             return False  # what begins or ends anyhow is not in what begins or ends so
+    if _differ(left, right):
+        return False
     return _tokens_inside(left.tokens, right.tokens)
 
 
@@ -164,7 +174,7 @@ def _tokens_inside(left: Sequence[Token], right: Sequence[Token]) -> bool:
     if len(left) * len(right) > MAX_CELLS:
         return False
     width = len(right)
-    below = [all(token is None for token in right[j:]) for j in range(width + 1)]
+    below = _stars(right)
     for token in reversed(left):
         row = [False] * (width + 1)
         for j in reversed(range(width)):
