@@ -167,6 +167,8 @@ class Invocations(Surroundings):
         if "HOME" not in self.assigned:
             self.variables["HOME"] = Argument(self.home)
         self.top = tree
+        if self.parameters and not self._searching and _changes_parameters(tree):
+            self.parameters, self.variables = None, _named(self.variables)
         self.sequence(tree, setting)
 
     def _noted(self, tree: t.CommandTree) -> None:
@@ -245,10 +247,12 @@ class Invocations(Surroundings):
         """Keep values that are certain and not made again."""
         if not any(command is one for one in self._certain):
             return
-        for one in assignments:
-            if isinstance(one, t.Word):
-                continue
-            value = argument(one.value, self)
+        made = (one for one in assignments if isinstance(one, t.Assignment))
+        found: Iterable[tuple[t.Assignment, Argument]] = (
+            (one, argument(one.value, self)) for one in made
+        )
+        # `local a=1 b=$a` knows all values before it assigns one; `a=1 b=$a` does not.
+        for one, value in list(found) if isinstance(command, t.Declaration) else found:
             if one.name in self._numbers:
                 self.variables[one.name] = NUMBER
             elif one.name in self._once and value.how != "dynamic":
@@ -327,8 +331,8 @@ class Invocations(Surroundings):
     def _body(self, function: t.FunctionDef, given: Sequence[Argument], setting: Setting) -> Places:
         """Walk the body of a function as one call finds it; what it assigns is forgotten."""
         variables, parameters, certain = self.variables, self.parameters, self._certain
-        self.parameters = None
-        if self._searching or not _changes_parameters(function):
+        self.parameters, self.variables = None, _named(self.variables)
+        if self._searching or not _changes_parameters(function.body.body):
             self._bind(given)
             self._certain = (*certain, *_certain(function.body.body))
         else:
@@ -356,9 +360,9 @@ class Invocations(Surroundings):
         known, count = self.parameters or (), words[1] if len(words) > 1 else "1"
         is_plain = words[0] == "shift" and count.isdecimal()
         gone = known[: int(count)] if is_plain else known
-        self._bind(known[len(gone) :])
-        if not is_plain or any(word.several for word in gone):
-            self._bind([_UNKNOWN])
+        # More than there are, and none is gone.
+        is_known = is_plain and int(count) == len(gone) and not any(word.several for word in gone)
+        self._bind(known[len(gone) :] if is_known else [_UNKNOWN])
 
     def _moved(self, words: list[Argument], setting: Setting) -> After:
         """Return where a builtin leaves the shell, and what the command printed."""
@@ -412,10 +416,10 @@ def _only_assigns(statement: object) -> TypeGuard[t.SimpleCommand | t.Declaratio
     return isinstance(statement, t.SimpleCommand) and not statement.words
 
 
-def _changes_parameters(function: t.FunctionDef) -> bool:
+def _changes_parameters(body: t.Sequence) -> bool:
     """Return whether a body may change `$1` elsewhere than from statement to statement."""
-    firsts = [word for one in function.body.body.statements for word in _program(one)]
-    every = [word for node in nodes(function) for word in _program(node)]
+    firsts = [word for one in body.statements for word in _program(one)]
+    every = [word for node in nodes(body) for word in _program(node)]
     inner = Counter(every) - Counter(firsts)
     return "set" in every or "shift" in inner
 
