@@ -177,7 +177,7 @@ async def test_what_is_tried_over_and_over_is_counted_not_listed(online: Net):
             import socket
             for number in range(2000):
                 try:
-                    socket.create_connection((f"93.184.{number // 250}.{number % 250}", 80), 2)
+                    socket.create_connection((f"93.184.{number // 250}.{number % 250}", 80), 20)
                 except OSError:
                     pass
         """)
