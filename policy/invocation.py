@@ -6,7 +6,6 @@ INVARIANT: a word that cannot be known before the run is never taken for a harml
 
 import re
 from abc import abstractmethod
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import TypeGuard
@@ -42,7 +41,8 @@ _HEADER = re.compile(
 _NEED_NO_OPTION = frozenset({"http", "https", "xh", "xhs"})
 _SEPARATED = re.compile(r"[:,; ]+")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PARAMETERS = frozenset({"shift", "set"})  # change what `$1` is
+_SHIFTS = frozenset({"shift", "set"})
+_PARAMETERS = _SHIFTS | {"source", "."}  # change what `$1` is
 _UNKNOWN = Argument(HOLE, "dynamic", several=True)
 
 
@@ -113,7 +113,11 @@ class Invocations(Surroundings):
             return []
 
     def text(
-        self, text: Argument, place: Place, stdin: Stdin, given: Sequence[Argument] = ()
+        self,
+        text: Argument,
+        place: Place,
+        stdin: Stdin,
+        given: Sequence[Argument] | None = None,
     ) -> list[Access]:
         """Return the accesses of text that a new shell is given, with the words after it."""
         start = len(self.found)
@@ -122,8 +126,10 @@ class Invocations(Surroundings):
         known = dict(self.variables) if self._searching else {}
         self._fed, self.variables, self.functions, self.defined = [], known, {}, set()
         self._certain = ()
-        if given or not self._searching:  # there, `eval` reads it in the shell that is
+        if given is not None:
             self._bind(given[1:])
+        elif not self._searching:  # there, `eval` reads it in the shell that is
+            self.parameters = None
         if HOLE in text.text:
             fetched = FETCHED in text.text
             unseen = "<network>" if fetched else "<shell text that is not known>"
@@ -167,7 +173,7 @@ class Invocations(Surroundings):
         if "HOME" not in self.assigned:
             self.variables["HOME"] = Argument(self.home)
         self.top = tree
-        if self.parameters and not self._searching and _changes_parameters(tree):
+        if self.parameters and not self._keeps_parameters(tree, self.parameters):
             self.parameters, self.variables = None, _named(self.variables)
         self.sequence(tree, setting)
 
@@ -247,16 +253,17 @@ class Invocations(Surroundings):
         """Keep values that are certain and not made again."""
         if not any(command is one for one in self._certain):
             return
-        made = (one for one in assignments if isinstance(one, t.Assignment))
-        found: Iterable[tuple[t.Assignment, Argument]] = (
-            (one, argument(one.value, self)) for one in made
+        found: Iterable[tuple[str, Argument]] = (
+            (one.name, argument(one.value, self))
+            for one in assignments
+            if isinstance(one, t.Assignment) and not isinstance(one.value.parts[0], t.Array)
         )
         # `local a=1 b=$a` knows all values before it assigns one; `a=1 b=$a` does not.
-        for one, value in list(found) if isinstance(command, t.Declaration) else found:
-            if one.name in self._numbers:
-                self.variables[one.name] = NUMBER
-            elif one.name in self._once and value.how != "dynamic":
-                self.variables[one.name] = value
+        for name, value in list(found) if isinstance(command, t.Declaration) else found:
+            if name in self._numbers:
+                self.variables[name] = NUMBER
+            elif name in self._once and value.how != "dynamic":
+                self.variables[name] = value
 
     def _is_call(self, name: Argument) -> bool:
         """Return whether a name means its function, and no program of that name."""
@@ -332,7 +339,7 @@ class Invocations(Surroundings):
         """Walk the body of a function as one call finds it; what it assigns is forgotten."""
         variables, parameters, certain = self.variables, self.parameters, self._certain
         self.parameters, self.variables = None, _named(self.variables)
-        if self._searching or not _changes_parameters(function.body.body):
+        if self._keeps_parameters(function.body.body, given):
             self._bind(given)
             self._certain = (*certain, *_certain(function.body.body))
         else:
@@ -341,6 +348,13 @@ class Invocations(Surroundings):
         kept = _named(self.variables) if self._searching else {}
         self.variables, self.parameters, self._certain = variables | kept, parameters, certain
         return places
+
+    def _keeps_parameters(self, body: t.Sequence, given: Sequence[Argument]) -> bool:
+        """Return whether a body finds these parameters, but for what its own `shift`s drop."""
+        if self._searching:
+            return True
+        are_plain = _SHIFTS.isdisjoint(word.text for word in given)  # `"$1"` may run one
+        return are_plain and not _changes_parameters(body)
 
     def _bind(self, given: Sequence[Argument]) -> None:
         """Take words for `$1`, `$2` and so on, up to one that may become none or many."""
@@ -417,18 +431,16 @@ def _only_assigns(statement: object) -> TypeGuard[t.SimpleCommand | t.Declaratio
 
 
 def _changes_parameters(body: t.Sequence) -> bool:
-    """Return whether a body may change `$1` elsewhere than from statement to statement."""
-    firsts = [word for one in body.statements for word in _program(one)]
-    every = [word for node in nodes(body) for word in _program(node)]
-    inner = Counter(every) - Counter(firsts)
-    return "set" in every or "shift" in inner
+    """Return whether a body may change `$1` otherwise than by a `shift` among its statements."""
+    followed = {id(one) for one in body.statements if _runs(one) == ["shift"]}
+    changing = (node for node in nodes(body) if not _PARAMETERS.isdisjoint(_runs(node)))
+    return any(id(node) not in followed for node in changing)
 
 
-def _program(node: object) -> tuple[str | None, ...]:
-    """Return the program of a simple command, behind `command` too; None if it is not written."""
+def _runs(node: object) -> list[str | None]:
+    """Return the program of a simple command; behind `command` and its like, all of its words."""
     words = [word.literal for word in node.words] if isinstance(node, t.SimpleCommand) else []
-    behind = words[:1] in (["command"], ["builtin"])
-    return tuple(words[behind : behind + 1])
+    return words if words[:1] in (["command"], ["builtin"]) else words[:1]
 
 
 def _is_header(words: Sequence[t.Word], at: int) -> bool:

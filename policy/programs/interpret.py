@@ -27,6 +27,7 @@ _LIMITS = frozenset(
     -nouser -nogroup -size -empty -perm -regex -iregex -inum -links
     """.split()  # noqa: SIM905 - a list of names reads better so
 )
+_TEXT_AND_WORDS = ["shell", "rest"]  # as of `sh -c`: what follows is what the text is given
 _WHO = (["--version"], ["--help"], ["-version"])  # of a program that nobody described
 _LONGEST_NAME = 64  # of an option that a program really has
 # What no unlisted option may be called, whatever the spec promises: it sounds like writing,
@@ -249,7 +250,7 @@ def _positionals(run: Run, roles: Sequence[Role], line: Line, stdin: Role | None
                 run.script_of(words[0], value)
         else:
             bound = bound or instead in (None, role.name)
-            if role.name == "shell" and len(roles) > 1:
+            if [one.name for one in roles] == _TEXT_AND_WORDS:
                 run.shell(value, words[1:])
             else:
                 run.value(role, value)

@@ -79,8 +79,8 @@ class Run(Touching):
 
     # What a program starts
 
-    def shell(self, text: Argument, given: Sequence[Argument] = ()) -> None:
-        """Read a value as shell text, given the words after it: `$0`, `$1` and so on."""
+    def shell(self, text: Argument, given: Sequence[Argument] | None = None) -> None:
+        """Read a value as shell text; `given` are `$0`, `$1` and so on, where that is known."""
         self.accesses += self.nested.text(self._filled(text), self.place, self.stdin, given)
 
     def started(self, role: Role, words: Sequence[Argument]) -> None:

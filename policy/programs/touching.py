@@ -45,9 +45,13 @@ class Nested(Protocol):
     """Classifies what a program starts in turn."""
 
     def text(
-        self, text: Argument, place: Place, stdin: Stdin, given: Sequence[Argument] = ()
+        self,
+        text: Argument,
+        place: Place,
+        stdin: Stdin,
+        given: Sequence[Argument] | None = None,
     ) -> list[Access]:
-        """Return the accesses of shell text, given the words after it: `$0`, `$1` and so on."""
+        """Return the accesses of shell text; `given` are `$0`, `$1` and so on, where known."""
         ...
 
     def argv(self, words: Sequence[Argument], place: Place, stdin: Stdin) -> list[Access]:
