@@ -163,7 +163,8 @@ def links_made(words: Sequence[Argument], place: Place) -> Iterator[Link]:
     operands = [word for word in words[1:] if word.text[:1] != "-"]
     is_link = name == "ln" or (name in ("cp", "mount") and any(map(_makes_links, options)))
     is_copy = name == "mv" or (name != "mount" and any(map(_COPIES.fullmatch, options)))
-    if not is_link and not is_copy and not (name == "cp" and operands and _is_program(operands[0])):
+    is_program = name == "cp" and any(_program(one.text) for one in operands[:1])
+    if not (is_link or is_copy or is_program):
         return
     if len(operands) == 1:
         operands.append(Argument("."))
@@ -174,9 +175,10 @@ def links_made(words: Sequence[Argument], place: Place) -> Iterator[Link]:
             yield link if is_link else link._replace(is_copy=True)
 
 
-def _is_program(word: Argument) -> bool:
-    """Return whether a copy of it does under another name what a described program does."""
-    return f"{word.text.rpartition('/')[0]}/" in _PROGRAMS
+def _program(path: str) -> str:
+    """Return the name of a program of the system; "" of anything else."""
+    folder, _, name = path.rpartition("/")
+    return name if f"{folder}/" in _PROGRAMS else ""
 
 
 def _makes_links(option: str) -> bool:
@@ -196,8 +198,8 @@ def _names(target: Argument, link: Argument, place: Place) -> Iterator[Link]:
 def stood_for(program: Argument, place: Place, links: Sequence[Link]) -> list[str]:
     """Return the names of the programs of the system that a name made by the text stands for."""
     path = place.resolve(program).text if "/" in program.text else ""
-    real = [link.target.text.rpartition("/") for link in links if link.path == path]
-    return list(dict.fromkeys(name for folder, _, name in real if f"{folder}/" in _PROGRAMS))
+    names = (_program(link.target.text) for link in links if link.path == path)
+    return list(dict.fromkeys(filter(None, names)))
 
 
 def followed(accesses: Iterable[Access], links: Sequence[Link]) -> list[Access]:

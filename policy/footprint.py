@@ -152,7 +152,8 @@ def _footprint(
         found = found + fresh_code(walk.steps, walk.context.workspace)
     if walk.links:
         found = found + followed(walk.found, walk.links)
-    found = [*found, *named_options(found)]
+    if named := named_options(found):
+        found = found + named
     if is_doubtful(walk.found):
         place = Place(walk.context.workspace, walk.context)
         text = walk.unread[:_MOST_UNREAD]

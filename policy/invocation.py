@@ -95,10 +95,11 @@ class Invocations(Surroundings):
         self.words.setdefault(name, []).append(words)
         if name in LINKERS:
             self.links += links_made(words, place)
-        found = interpret(words, place.deeper(), stdin.bounded(), self.programs, self)
+        below, bounded = place.deeper(), stdin.bounded()
+        found = interpret(words, below, bounded, self.programs, self)
         for other in stood_for(first, place, self.links) if self.links else ():
             called = [Argument(other), *words[1:]]
-            found += interpret(called, place.deeper(), stdin, self.programs, self)
+            found += interpret(called, below, bounded, self.programs, self)
         if name in _COPIES and stdin.file is not None and ENDLESS.fullmatch(stdin.file.text):
             found.append(Access("resource.exhaust", ENDLESS_FILE, "exact", name))
         if name == "dd" and copies_little(words):

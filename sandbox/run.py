@@ -149,7 +149,6 @@ class CommandRunner:
         self._starter = Starter(host)
         self._cells, self._broker = Cells(), Brokerage()
         self._running = Counter[str]()  # commands of each session
-        self._counting = threading.Lock()
         weakref.finalize(self, self._cells.close)
         weakref.finalize(self, self._broker.close)
 
@@ -203,6 +202,7 @@ class CommandRunner:
 
     async def _in_thread(self, command: Command, who: Who) -> CommandOutcome:
         cancel_fd = os.eventfd(0, os.EFD_CLOEXEC)
+        self._running[who.session] += 1
         try:
             # A cancellation kills the tree; what the command planted is still taken out.
             ended = await _to_its_end(
@@ -212,26 +212,11 @@ class CommandRunner:
             )
         finally:
             os.close(cancel_fd)
+            self._running -= Counter([who.session])
         return ended or self._error(command, "it was cancelled")
 
     def _carry_out(self, command: Command, who: Who, cancel_fd: int) -> CommandOutcome:
         """Do all of it in one thread; raises as `run` does."""
-        with self._counted(who.session):
-            return self._looked_at(command, who, cancel_fd)
-
-    @contextmanager
-    def _counted(self, session: str) -> Iterator[None]:
-        with self._counting:
-            self._running[session] += 1
-        try:
-            yield
-        finally:
-            with self._counting:
-                self._running[session] -= 1
-                if not self._running[session]:
-                    del self._running[session]
-
-    def _looked_at(self, command: Command, who: Who, cancel_fd: int) -> CommandOutcome:
         # 2. What cannot be enforced is not run.
         refusal = self._refusal(command)
         if refusal is not None:

@@ -133,7 +133,7 @@ TERMINAL_QUESTIONS = (0x5401, 0x5413)  # TCGETS, TIOCGWINSZ
 IOCTL_OWNER = (0x8901, 0x8902)  # FIOSETOWN, SIOCSPGRP: who gets a descriptor's signals
 IOCTL_ATTRIBUTES = (0x40086602, 0x401C5820)  # FS_IOC_SETFLAGS, FS_IOC_FSSETXATTR
 FCNTL_OWNER = (8, 10, 15)  # F_SETOWN, F_SETSIG, F_SETOWN_EX
-F_SETLEASE = 1024  # whoever opens the file waits, on the host too
+FCNTL_LEASE: Final[tuple[int, ...]] = (1024,)  # F_SETLEASE: who opens the file waits, on the host
 KEEP_SIZE, PUNCH_HOLE = 1, 2  # blocks beyond a file's end count for no limit of its size
 FCNTL_EVERYDAY = (0, 1, 2, 3, 4, 1030)  # F_DUPFD … F_SETFL, F_DUPFD_CLOEXEC
 PERSONALITIES = (0, 8, 0x20000, 0x20008, 0xFFFFFFFF)  # 32 bits, an old version, "which is it?"
@@ -204,7 +204,6 @@ def _for_everyone() -> dict[str, Answer]:
     answers["clone"] = bits(0, NEW_NAMESPACE_FLAGS | CLONE_PARENT, _EPERM)
     answers["personality"] = one_of(0, PERSONALITIES, ALLOW, _EPERM)
     answers["renameat2"] = bits(4, RENAME_WHITEOUT, _EPERM)
-    answers["fcntl"] = one_of(1, (F_SETLEASE,), _EPERM, ALLOW)
     hidden = bits(1, KEEP_SIZE, ERRNO | errno.EOPNOTSUPP)
     answers["fallocate"] = bits(1, PUNCH_HOLE, ALLOW, hidden)
     for name, mode in {**_CHANGES_MODE, "creat": 1}.items():
@@ -225,16 +224,17 @@ def _for_profile(calls: Calls) -> dict[str, Answer]:
     kinds = (SOCK_STREAM, SOCK_SEQPACKET, *((SOCK_DGRAM,) if AF_UNIX in calls.families else ()))
     pair = one_of(1, kinds, ALLOW, _EPERM, SOCK_TYPE_MASK)
     answers["socketpair"] = one_of(0, (AF_UNIX,), pair, _NO_FAMILY)
-    ioctls = TERMINAL_INJECTION
+    commands, ioctls = FCNTL_LEASE, TERMINAL_INJECTION
     if not calls.may_signal:
         answers |= dict.fromkeys(_SIGNALS, _EPERM)
-        answers["fcntl"] = one_of(1, (*FCNTL_OWNER, F_SETLEASE), _EPERM, ALLOW)
+        commands += FCNTL_OWNER
         ioctls += IOCTL_OWNER
     if calls.sees_others or calls.shares_host:
         answers |= _own_process_only() | dict.fromkeys((*_METADATA, *_CHANGES_MODE), _EPERM)
         ioctls += IOCTL_ATTRIBUTES
     if calls.shares_host:
         answers |= dict.fromkeys(_OF_THE_HOST, _EPERM)
+    answers["fcntl"] = one_of(1, commands, _EPERM, ALLOW)
     return answers | {"ioctl": one_of(1, ioctls, _EPERM, ALLOW)}
 
 

@@ -28,7 +28,6 @@ _LIMITS = frozenset(
     """.split()  # noqa: SIM905 - a list of names reads better so
 )
 _TEXT_AND_WORDS = ["shell", "rest"]  # as of `sh -c`: what follows is what the text is given
-_WHO = (["--version"], ["--help"], ["-version"])  # of a program that nobody described
 _LONGEST_NAME = 64  # of an option that a program really has
 # What no unlisted option may be called, whatever the spec promises: it sounds like writing,
 # running or sending.
@@ -99,7 +98,9 @@ def _asks_for_help(words: Sequence[Argument]) -> bool:
 
 def _asks_who_it_is(words: Sequence[Argument]) -> bool:
     """Return whether a program on the path is asked for nothing but its version or its help."""
-    return [word.text for word in words[1:]] in _WHO and "/" not in words[0].text
+    first, *rest = words
+    asks = _asks_for_help(rest) or [word.text for word in rest] == ["-version"]
+    return asks and "/" not in first.text
 
 
 # The argument, step by step:

@@ -129,7 +129,7 @@ class ExpansionReader(Cursor, ABC):
         """
         start, depth, read = self.pos, 0, list[str]()
         self.counts = True
-        while depth <= MAX_DEPTH:
+        while 0 <= depth <= MAX_DEPTH:
             if inner is not None and self.at("$(") and not self.at("$(("):
                 self.pos += len("$(")
                 inner.append(t.Substitution(self.substituted(")"), quoted=True))
@@ -141,8 +141,6 @@ class ExpansionReader(Cursor, ABC):
             if not depth and self.took("))"):
                 return "".join(read).strip(" \t")
             depth += {"(": 1, ")": -1}.get(found.group(), 0)
-            if depth < 0:
-                break
             self.pos = found.end()
             read.append(found.group())
         raise self.refuse("arithmetic", start)

@@ -87,7 +87,7 @@ class Lander:
             self._tidying.leave(draft)  # where it was kept, nothing is left to remove
 
     def finish(
-        self, ground: Ground, command: Command, *, was_asked: bool, is_alone: bool = True
+        self, ground: Ground, command: Command, *, was_asked: bool, is_alone: bool
     ) -> Effects | None:
         """Commit or hold what the command did, and say what it was; None when it did nothing.
 
@@ -105,22 +105,20 @@ class Lander:
         try:
             with self._store.landing():
                 return self._landed(ground, command, was_asked=was_asked, is_alone=is_alone)
-        except OSError as error:
+        except (OSError, SandboxError) as error:
             return effects("", Found(), [Reason("not-committed", f"{error}; it was dropped")])
 
     def _landed(
         self, ground: Ground, command: Command, *, was_asked: bool, is_alone: bool
     ) -> Effects | None:
-        try:
-            if not is_alone:
-                ground.draft.renew()
-            found = upper.read(ground.draft.upper, Path(ground.about.root))  # 2
-            if not found.steps:
-                return effects("", found) if found.left_out else None
-            reasons = tuple(self._reasons(found, ground, command, was_asked=was_asked))  # 3
-            kept = self._store.keep_set(ground.draft, found, ground.about, reasons)  # 4
-        except (OSError, SandboxError) as error:
-            return effects("", Found(), [Reason("not-committed", f"{error}; it was dropped")])
+        """Do 2 to 4; an error before the set is kept leaves nothing."""
+        if not is_alone:
+            ground.draft.renew()
+        found = upper.read(ground.draft.upper, Path(ground.about.root))  # 2
+        if not found.steps:
+            return effects("", found) if found.left_out else None
+        reasons = tuple(self._reasons(found, ground, command, was_asked=was_asked))  # 3
+        kept = self._store.keep_set(ground.draft, found, ground.about, reasons)  # 4
         if reasons:
             return effects(kept.set_id, found, reasons)
         try:
@@ -139,9 +137,8 @@ class Lander:
             is_git = command.profile.git_places_files
             own = work.judge(names, layers.upper, layers.root, is_git=is_git).passes
         # What is held, or git's own, is not asked about by a rule besides; it may be denied.
-        others = [change for change in found.changes if change.path in names or in_git(change)]
-        known = {change.path for change in others}
-        plain = [change for change in found.changes if change.path not in known]
+        plain = [one for one in found.changes if one.path not in names and not in_git(one)]
+        others = [one for one in found.changes if one.path in names or in_git(one)]
         return [
             *bounds(found, command.landing),
             *grouped((path, why) for path, why in names.items() if path not in own),
